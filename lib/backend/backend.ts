@@ -1,0 +1,88 @@
+/** The contract between the store and whatever keeps its records. */
+
+/** What a backend keeps under a handle. */
+export interface StoredRecord {
+  readonly blob: Buffer
+  /** When the record expires, in ms of the backend's own clock (see {@link Backend.now}). */
+  readonly expiresAtMs: number
+}
+
+/** Which state of the record a write asks for: none yet, exactly one version, or any that is not ended. */
+export type Expectation = { readonly kind: 'absent' } | { readonly kind: 'version'; readonly etag: Buffer } | { readonly kind: 'any' }
+
+export interface RecordWrite {
+  readonly expect: Expectation
+  readonly blob: Buffer
+  /** Idle lifetime from now, > 0. */
+  readonly ttlMs: number
+  /** Hard end in ms of the backend's clock; neither this write nor a later touch passes it. */
+  readonly endsAtMs?: number | undefined
+  /** Whose record it is: 43 characters of base64url, or none. */
+  readonly owner?: string | undefined
+}
+
+/**
+ * - `stored`: the record now has these bytes; also when it had them already, so a repeat is harmless.
+ * - `conflict`: it exists in another version than expected.
+ * - `unsure`: as `conflict`, but on a repeat after a lost reply: the other version may be built upon ours.
+ * - `gone`: a version was expected and there is none, or its hard end has passed.
+ * - `ended`: a tombstone stands.
+ */
+export type PutAnswer = 'stored' | 'conflict' | 'unsure' | 'gone' | 'ended'
+
+export interface PutReply {
+  readonly answer: PutAnswer
+  /** When the record expires; with `stored` only. */
+  readonly expiresAtMs?: number | undefined
+}
+
+export interface RecordEnding {
+  /** What the tombstone keeps; opaque here, may be empty. */
+  readonly blob: Buffer
+  /** How long the tombstone of a record with an owner stands, in ms. */
+  readonly ownedTtlMs: number
+  /** How long any other tombstone stands, in ms. */
+  readonly fenceTtlMs: number
+}
+
+export interface EndReply {
+  /** `missing`: there was neither a record nor a tombstone; there is a tombstone now. */
+  readonly answer: 'ended' | 'already-ended' | 'missing'
+  /** The blob that was removed, if there was one of readable size. */
+  readonly blob?: Buffer | undefined
+  /** The owner of the record that was removed, now or earlier, as far as the tombstone remembers it. */
+  readonly owner?: string | undefined
+}
+
+/**
+ * Keeps opaque records until they expire, and tombstones where they were ended. It never sees a plaintext, a
+ * name or a key. Every verb is atomic for its handle. Missing and expired are one answer, never an error; a
+ * verb rejects only when the backend itself fails: with `StoreUnavailableError` when it was definitely not
+ * applied, with `OutcomeUnknownError` when it may have been, with `SessionInvalidError` when what stands under
+ * the handle is not a record.
+ */
+export interface Backend {
+  /** The record, `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes` (and then not fetched whole) or no record at all. */
+  get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined>
+  put(handle: string, write: RecordWrite): Promise<PutReply>
+  /** Moves the expiry of a living record to `ttlMs` from now, at most to its hard end. Answers the new expiry, or `undefined` if nothing lives there. */
+  touch(handle: string, ttlMs: number): Promise<number | undefined>
+  /** Removes the record and leaves a tombstone. The first tombstone stands; ending twice changes nothing. Allowed when memory is full. */
+  end(handle: string, ending: RecordEnding): Promise<EndReply>
+  /** The handles of all living records, in batches, each handle at least once. */
+  handles(): AsyncIterable<readonly string[]>
+  /** The backend's clock in ms, the only one that decides what has expired. */
+  now(): Promise<number>
+  /** Resolves when the backend answers. */
+  ping(): Promise<void>
+  /** Lets calls in flight settle, then frees what the backend itself opened. Later calls reject with `StoreClosedError`. */
+  close(): Promise<void>
+}
+
+/** Bytes at the end of a blob that name its version. */
+export const ETAG_BYTES = 16
+
+/** The etag of a blob: its last 16 bytes, the tail of its MAC. */
+export function etagOf(blob: Buffer): Buffer {
+  return blob.subarray(-ETAG_BYTES)
+}

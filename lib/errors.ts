@@ -1,0 +1,176 @@
+/** Every error class of the package, and the union of their codes. Each code has its heading in docs/ERRORS.md. */
+
+/** The `code` of every error this package raises, except the `TypeError`s of wrong options. */
+export type SessionStoreErrorCode =
+  | 'ERR_SESSION_CONFLICT'
+  | 'ERR_SESSION_ENDED'
+  | 'ERR_SESSION_INVALID'
+  | 'ERR_SESSION_UNKNOWN_KEY'
+  | 'ERR_SESSION_TOO_LARGE'
+  | 'ERR_SESSION_NOT_SERIALIZABLE'
+  | 'ERR_SESSION_TTL'
+  | 'ERR_SESSION_ID'
+  | 'ERR_STORE_UNAVAILABLE'
+  | 'ERR_STORE_OUTCOME_UNKNOWN'
+  | 'ERR_STORE_CLOSED'
+  | 'ERR_STORE_SECRETS'
+
+interface ErrorFacts {
+  readonly code: SessionStoreErrorCode
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * The base of all errors this package raises at run time. `status` and `headers` are what Express's
+ * default error handler answers with. No message, property or cause carries a session id, a key, a token,
+ * a payload or the arguments of a client command.
+ *
+ * @example
+ * ```ts
+ * import { SessionStoreError } from 'express-session-valkey'
+ *
+ * function isOutage(error: unknown): boolean {
+ *   return error instanceof SessionStoreError && error.status === 503
+ * }
+ * ```
+ */
+export class SessionStoreError extends Error {
+  readonly code: SessionStoreErrorCode
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(message: string, facts: ErrorFacts) {
+    super(message)
+    this.name = new.target.name
+    this.code = facts.code
+    this.status = facts.status
+    this.headers = facts.headers ?? {}
+  }
+}
+
+/** Another request saved the same session first, and the policy (`concurrency: 'reject'`) or the retry bound forbids a merge. Nothing was written. */
+export class SessionConflictError extends SessionStoreError {
+  constructor(message = 'The session was changed by another request; load it again and repeat the change') {
+    super(message, { code: 'ERR_SESSION_CONFLICT', status: 409 })
+  }
+}
+
+/** The session was ended, or expired, while this request held a copy of it. Nothing was written. */
+export class SessionEndedError extends SessionStoreError {
+  /** `ended`: by a sign-out, an eviction or an administrator. `gone`: it expired or was removed. */
+  readonly ending: 'ended' | 'gone'
+
+  constructor(ending: 'ended' | 'gone') {
+    super(
+      ending === 'ended'
+        ? 'The session was ended while this request ran; sign in again'
+        : 'The session no longer exists; sign in again',
+      { code: 'ERR_SESSION_ENDED', status: 401 },
+    )
+    this.ending = ending
+  }
+}
+
+/** The stored session fails verification or cannot be read; raised only with `onInvalid: 'error'`, or by a write over foreign data. */
+export class SessionInvalidError extends SessionStoreError {
+  constructor() {
+    super('The stored session failed verification', { code: 'ERR_SESSION_INVALID', status: 500 })
+  }
+}
+
+/** The stored session names a key that is not among `secrets`; raised only with `onUnknownKey: 'error'`. */
+export class SessionUnknownKeyError extends SessionStoreError {
+  constructor() {
+    super('The stored session was sealed with a secret that is not configured; add it to "secrets"', {
+      code: 'ERR_SESSION_UNKNOWN_KEY',
+      status: 503,
+      headers: { 'Retry-After': '5' },
+    })
+  }
+}
+
+/** The serialized session is larger than `maxBytes`. Nothing was sent. */
+export class SessionTooLargeError extends SessionStoreError {
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(bytes: number, maxBytes: number) {
+    super(`The session has ${bytes} bytes, more than "maxBytes" (${maxBytes}) allows; keep large data elsewhere`, {
+      code: 'ERR_SESSION_TOO_LARGE',
+      status: 500,
+    })
+    this.bytes = bytes
+    this.maxBytes = maxBytes
+  }
+}
+
+/** The session holds something the serializer cannot write: a BigInt, a cycle, a value nested too deeply. Nothing was sent. */
+export class SessionNotSerializableError extends SessionStoreError {
+  constructor(reason: string) {
+    super(`The session cannot be serialized: ${reason}`, { code: 'ERR_SESSION_NOT_SERIALIZABLE', status: 500 })
+  }
+}
+
+/** A session's lifetime is not a positive, finite duration. Nothing was sent. */
+export class SessionTtlError extends SessionStoreError {
+  constructor(source: 'cookie.expires' | 'ttl') {
+    super(`The session lifetime from ${source} is not a positive, finite duration of at most 100 years`, {
+      code: 'ERR_SESSION_TTL',
+      status: 500,
+    })
+  }
+}
+
+/** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads answer "no session". */
+export class SessionIdError extends SessionStoreError {
+  constructor() {
+    super('The session id must be 1 to 256 characters of [A-Za-z0-9._~+/=:-]; check the genid option', {
+      code: 'ERR_SESSION_ID',
+      status: 500,
+    })
+  }
+}
+
+/** The backend could not be reached or refused the call. It was definitely not applied. */
+export class StoreUnavailableError extends SessionStoreError {
+  /** Why, as one of the words docs/ERRORS.md lists: `timeout`, `connection`, `read-only`, `out-of-memory`, ... */
+  readonly reason: string
+
+  constructor(reason: string) {
+    super(`The session backend is unavailable (${reason}); nothing was applied`, {
+      code: 'ERR_STORE_UNAVAILABLE',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
+    this.reason = reason
+  }
+}
+
+/** The reply to a write was lost: it may or may not have been applied. Repeating it is harmless. */
+export class OutcomeUnknownError extends SessionStoreError {
+  readonly reason: string
+
+  constructor(reason: string) {
+    super(`The session backend did not answer (${reason}); the write may have been applied`, {
+      code: 'ERR_STORE_OUTCOME_UNKNOWN',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
+    this.reason = reason
+  }
+}
+
+/** The store was closed with `close()`. */
+export class StoreClosedError extends SessionStoreError {
+  constructor() {
+    super('The session store is closed', { code: 'ERR_STORE_CLOSED', status: 503, headers: { 'Retry-After': '5' } })
+  }
+}
+
+/** The function given as `secrets` failed or returned something that is not a list of secrets. */
+export class StoreSecretsError extends SessionStoreError {
+  constructor(reason: string) {
+    super(`The "secrets" function ${reason}`, { code: 'ERR_STORE_SECRETS', status: 503, headers: { 'Retry-After': '1' } })
+  }
+}
