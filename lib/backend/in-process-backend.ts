@@ -1,0 +1,161 @@
+import { StoreClosedError } from '../errors.ts'
+import { checkHandle, checkWrite, wholeEnding, wholeTtl } from './arguments.ts'
+import {
+  type Backend,
+  type EndReply,
+  etagOf,
+  type Expectation,
+  type PutReply,
+  type RecordEnding,
+  type RecordWrite,
+  type StoredRecord,
+} from './backend.ts'
+
+const SWEEP_INTERVAL_MS = 60_000
+const BATCH_SIZE = 500
+
+interface Lapsing {
+  readonly expiresAtMs: number
+}
+
+interface KeptRecord extends StoredRecord {
+  /** Infinity if it has none. */
+  readonly endsAtMs: number
+  readonly owner: string | undefined
+}
+
+interface Tombstone extends Lapsing {
+  readonly owner: string | undefined
+  readonly blob: Buffer
+}
+
+export interface InProcessBackendOptions {
+  /** The clock, in ms, that decides what has expired. */
+  readonly clock: { now(): number }
+}
+
+/**
+ * Keeps records in the memory of this process. It is the executable specification of {@link Backend}: each verb
+ * runs to its end before anything else does, so what it answers is what every other backend must answer.
+ */
+export class InProcessBackend implements Backend {
+  readonly #clock: { now(): number }
+  readonly #records = new Map<string, KeptRecord>()
+  readonly #tombstones = new Map<string, Tombstone>()
+  readonly #sweeper: NodeJS.Timeout
+  #isClosed = false
+
+  constructor(options: InProcessBackendOptions) {
+    this.#clock = options.clock
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS)
+    this.#sweeper.unref()
+  }
+
+  async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
+    const { record } = this.#find(handle)
+    if (record === undefined) return undefined
+    if (record.blob.length > maxBytes) return 'unreadable'
+    return { blob: Buffer.from(record.blob), expiresAtMs: record.expiresAtMs }
+  }
+
+  async put(handle: string, write: RecordWrite): Promise<PutReply> {
+    const { record, tombstone, nowMs } = this.#find(handle)
+    checkWrite(write)
+    const ttlMs = wholeTtl(write.ttlMs)
+    if (tombstone) return { answer: 'ended' }
+    if (record && etagOf(record.blob).equals(etagOf(write.blob))) {
+      return { answer: 'stored', expiresAtMs: record.expiresAtMs }
+    }
+    const refusal = refusalOf(write.expect, record)
+    if (refusal !== undefined) return { answer: refusal }
+
+    const { endsAtMs = Number.POSITIVE_INFINITY, owner } = write
+    if (endsAtMs <= nowMs) return { answer: 'gone' }
+    const expiresAtMs = Math.min(nowMs + ttlMs, endsAtMs)
+    this.#records.set(handle, { blob: Buffer.from(write.blob), expiresAtMs, endsAtMs, owner })
+    return { answer: 'stored', expiresAtMs }
+  }
+
+  async touch(handle: string, ttlMs: number): Promise<number | undefined> {
+    const { record, nowMs } = this.#find(handle)
+    const wholeMs = wholeTtl(ttlMs)
+    if (record === undefined || record.endsAtMs <= nowMs) return undefined
+    const expiresAtMs = Math.min(nowMs + wholeMs, record.endsAtMs)
+    this.#records.set(handle, { ...record, expiresAtMs })
+    return expiresAtMs
+  }
+
+  async end(handle: string, ending: RecordEnding): Promise<EndReply> {
+    const { record, tombstone, nowMs } = this.#find(handle)
+    const { blob, ownedTtlMs, fenceTtlMs } = wholeEnding(ending)
+    if (tombstone) return { answer: 'already-ended', owner: tombstone.owner }
+
+    const owner = record?.owner
+    const expiresAtMs = nowMs + (owner === undefined ? fenceTtlMs : ownedTtlMs)
+    this.#records.delete(handle)
+    this.#tombstones.set(handle, { owner, blob: Buffer.from(blob), expiresAtMs })
+    return { answer: record ? 'ended' : 'missing', blob: record?.blob, owner }
+  }
+
+  async *handles(): AsyncIterable<readonly string[]> {
+    this.#checkOpen()
+    const handles = [...this.#records.keys()]
+    for (let start = 0; start < handles.length; start += BATCH_SIZE) {
+      this.#checkOpen()
+      const nowMs = this.#now()
+      yield handles.slice(start, start + BATCH_SIZE).filter((handle) => living(this.#records, handle, nowMs))
+    }
+  }
+
+  async now(): Promise<number> {
+    this.#checkOpen()
+    return this.#now()
+  }
+
+  async ping(): Promise<void> {
+    this.#checkOpen()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#sweeper)
+    this.#records.clear()
+    this.#tombstones.clear()
+  }
+
+  #find(handle: string): { record: KeptRecord | undefined; tombstone: Tombstone | undefined; nowMs: number } {
+    this.#checkOpen()
+    checkHandle(handle)
+    const nowMs = this.#now()
+    return { record: living(this.#records, handle, nowMs), tombstone: living(this.#tombstones, handle, nowMs), nowMs }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new StoreClosedError()
+  }
+
+  #now(): number {
+    return Math.floor(this.#clock.now())
+  }
+
+  #sweep(): void {
+    const nowMs = this.#now()
+    for (const handle of this.#records.keys()) living(this.#records, handle, nowMs)
+    for (const handle of this.#tombstones.keys()) living(this.#tombstones, handle, nowMs)
+  }
+}
+
+// As a Valkey key does (keyIsExpired: now > when), an entry lives through the ms it expires in.
+function living<Entry extends Lapsing>(entries: Map<string, Entry>, handle: string, nowMs: number): Entry | undefined {
+  const entry = entries.get(handle)
+  if (entry === undefined || nowMs <= entry.expiresAtMs) return entry
+  entries.delete(handle)
+  return undefined
+}
+
+function refusalOf(expect: Expectation, record: KeptRecord | undefined): 'conflict' | 'gone' | undefined {
+  if (expect.kind === 'any') return undefined
+  if (expect.kind === 'absent') return record ? 'conflict' : undefined
+  if (record === undefined) return 'gone'
+  return etagOf(record.blob).equals(expect.etag) ? undefined : 'conflict'
+}

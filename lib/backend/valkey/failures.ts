@@ -1,0 +1,80 @@
+/** What a failed attempt means. */
+export interface Failure {
+  /** One of the words docs/ERRORS.md lists. */
+  readonly reason: string
+  /** Whether the server may have applied the command. */
+  readonly mayBeApplied: boolean
+  /** Whether another attempt, a moment later, has a chance. */
+  readonly isWorthRepeating: boolean
+}
+
+/** The reason of an attempt that met something of ours that is not a record. */
+export const UNREADABLE = 'unreadable'
+
+export const timedOut: Failure = { reason: 'timeout', mayBeApplied: true, isWorthRepeating: true }
+export const notConnected: Failure = { reason: 'connection', mayBeApplied: false, isWorthRepeating: false }
+export const unexpectedReply: Failure = { reason: 'unexpected-reply', mayBeApplied: true, isWorthRepeating: false }
+
+const unrecognized: Failure = { reason: 'unknown', mayBeApplied: true, isWorthRepeating: false }
+const connectionLost: Failure = { reason: 'connection', mayBeApplied: true, isWorthRepeating: true }
+const notSent: Failure = { reason: 'connection', mayBeApplied: false, isWorthRepeating: true }
+// A script that lacks a right may have used others before it came to this one.
+const deniedInScript: Failure = { reason: 'no-permission', mayBeApplied: true, isWorthRepeating: false }
+
+/** By the first word of an error reply: the server refused the command before it did anything. */
+const refusals: ReadonlyMap<string, Failure> = new Map([
+  ['READONLY', refused('read-only', { isPassing: true })],
+  ['MOVED', refused('moved', { isPassing: true })],
+  ['ASK', refused('moved', { isPassing: true })],
+  ['TRYAGAIN', refused('moved', { isPassing: true })],
+  ['CROSSSLOT', refused('cross-slot')],
+  ['CLUSTERDOWN', refused('cluster-down', { isPassing: true })],
+  ['MASTERDOWN', refused('primary-down', { isPassing: true })],
+  ['LOADING', refused('loading', { isPassing: true })],
+  ['BUSY', refused('busy', { isPassing: true })],
+  ['NOSCRIPT', refused('no-script', { isPassing: true })],
+  ['OOM', refused('out-of-memory')],
+  ['MISCONF', refused('misconfigured')],
+  ['NOREPLICAS', refused('no-replicas')],
+  ['NOPERM', refused('no-permission')],
+  ['NOAUTH', refused('not-authenticated')],
+  ['WRONGPASS', refused('not-authenticated')],
+  ['WRONGTYPE', refused(UNREADABLE)],
+  ['CORRUPT', refused(UNREADABLE)],
+])
+
+/** By the beginning of an error the client itself made. */
+const clientErrors: readonly (readonly [start: string, failure: Failure])[] = [
+  ['ERR ACL failure in script', deniedInScript],
+  ["Stream isn't writeable", notSent],
+  ["Cluster isn't ready", notSent],
+  ['None of startup nodes is available', notSent],
+  ['Failed to refresh slots cache', notSent],
+  ['Command timed out', timedOut],
+  ['Connection is closed', connectionLost],
+  ['Reached the max retries per request limit', connectionLost],
+  ['Command aborted due to connection close', connectionLost],
+  ['Cluster is ended', connectionLost],
+  ['Socket timeout', connectionLost],
+]
+
+const socketCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNREFUSED', 'ENOTFOUND'])
+
+// The client follows redirections itself and, when it gives up, wraps what it met last.
+const WRAPPED = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?/
+const READY_CHECK = /^Ready check failed: /
+
+/** Classifies what a client rejected a command, or emitted as `error`, with. Whatever is not known may have been applied. */
+export function classifyFailure(error: unknown): Failure {
+  if (!(error instanceof Error)) return unrecognized
+  const message = error.message.replace(WRAPPED, '').replace(READY_CHECK, '')
+  const [word = ''] = message.split(' ', 1)
+  const known = refusals.get(word) ?? clientErrors.find(([start]) => message.startsWith(start))?.[1]
+  if (known !== undefined) return known
+  const code = 'code' in error ? error.code : undefined
+  return typeof code === 'string' && socketCodes.has(code) ? connectionLost : unrecognized
+}
+
+function refused(reason: string, { isPassing } = { isPassing: false }): Failure {
+  return { reason, mayBeApplied: false, isWorthRepeating: isPassing }
+}

@@ -1,0 +1,45 @@
+import { optionError } from '../../option.ts'
+import { checkHandle, isDigest } from '../arguments.ts'
+
+const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
+
+/**
+ * Every key name of the package. The braces hold the hash tag: all keys of one handle share a cluster slot, and
+ * nothing but a digest decides which.
+ */
+export interface Keys {
+  record(handle: string): string
+  tombstone(handle: string): string
+  /** Matches the record keys of this prefix and, as neither prefix nor handle has a glob character, no others. */
+  readonly recordPattern: string
+  /** The handle in a record key of this prefix, `undefined` for any other key. */
+  handleOf(recordKey: string): string | undefined
+}
+
+/**
+ * The prefix, if it is 1 to 64 characters of `[A-Za-z0-9:_-]`.
+ *
+ * @throws TypeError if it is not.
+ */
+export function parsePrefix(prefix: unknown): string {
+  if (typeof prefix === 'string' && PREFIX.test(prefix)) return prefix
+  throw optionError('prefix', '1 to 64 characters of A-Z, a-z, 0-9, ":", "_" and "-"', prefix)
+}
+
+export function createKeys(prefix: string): Keys {
+  const start = `${parsePrefix(prefix)}:r:{`
+  return {
+    record: (handle) => `${start}${checked(handle)}}`,
+    tombstone: (handle) => `${prefix}:e:{${checked(handle)}}`,
+    recordPattern: `${start}*}`,
+    handleOf(recordKey) {
+      const handle = recordKey.slice(start.length, -1)
+      return isDigest(handle) && recordKey === `${start}${handle}}` ? handle : undefined
+    },
+  }
+}
+
+function checked(handle: string): string {
+  checkHandle(handle)
+  return handle
+}

@@ -1,0 +1,147 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+import { OutcomeUnknownError, SessionInvalidError, type SessionStoreError, StoreClosedError, StoreUnavailableError } from '../../errors.ts'
+import type { ValkeyClient } from './client.ts'
+import { classifyFailure, type Failure, timedOut, UNREADABLE, unexpectedReply } from './failures.ts'
+import { Readiness } from './readiness.ts'
+
+/** Full jitter, so that callers which failed together do not come back together. */
+const RETRY_JITTER_MS = 50
+
+export interface ValkeyLinkOptions {
+  readonly client: ValkeyClient
+  /** How long one attempt may take. */
+  readonly commandTimeoutMs: number
+  /** How long a call waits for a client that is not connected yet. */
+  readonly connectTimeoutMs: number
+  /** How often a failed attempt is repeated. */
+  readonly retries: number
+}
+
+/** One call: how to send it, and how to read its reply. */
+export interface Exchange<Value> {
+  /** Sends one attempt. `isAwaited` tells whether the attempt still counts. */
+  send(client: ValkeyClient, isAwaited: () => boolean): Promise<unknown>
+  /** `undefined` for a reply that should not exist. */
+  decode(reply: unknown): Value | undefined
+}
+
+export interface Answer<Value> {
+  readonly value: Value
+  /** Whether an earlier attempt of the same call may have been applied. */
+  readonly mayBeRepeated: boolean
+}
+
+type Attempt<Value> = { readonly value: Value } | { readonly failure: Failure }
+
+/**
+ * The only way to the server. Every call settles within
+ * `(retries + 1) × commandTimeoutMs + retries × 50 ms`, the wait for a connection included, whatever client and
+ * server do; and every failure is one of our errors, without the client's, which carries the command's arguments.
+ *
+ * Repeats are safe because every command sent here is idempotent: see the scripts.
+ */
+export class ValkeyLink {
+  readonly #options: ValkeyLinkOptions
+  readonly #readiness: Readiness
+  readonly #inFlight = new Set<Promise<unknown>>()
+  #isClosed = false
+
+  constructor(options: ValkeyLinkOptions) {
+    this.#options = options
+    this.#readiness = new Readiness(options.client)
+  }
+
+  /** A read: as nothing is applied, every failure is a `StoreUnavailableError`. */
+  async read<Value>(exchange: Exchange<Value>): Promise<Value> {
+    const { value } = await this.#track(exchange, (failure) => unavailable(failure.reason))
+    return value
+  }
+
+  /** A write: rejects with `OutcomeUnknownError` if any attempt may have been applied. */
+  write<Value>(exchange: Exchange<Value>): Promise<Answer<Value>> {
+    return this.#track(exchange, ({ reason, mayBeApplied }) =>
+      mayBeApplied ? new OutcomeUnknownError(reason) : unavailable(reason),
+    )
+  }
+
+  /** Throws `StoreClosedError` once `close` was called. */
+  checkOpen(): void {
+    if (this.#isClosed) throw new StoreClosedError()
+  }
+
+  /** Refuses new calls, lets those in flight settle and leaves the client. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await Promise.allSettled(this.#inFlight)
+    this.#readiness.stop()
+  }
+
+  async #track<Value>(exchange: Exchange<Value>, toError: (failure: Failure) => SessionStoreError): Promise<Answer<Value>> {
+    this.checkOpen()
+    const call = this.#call(exchange, toError)
+    this.#inFlight.add(call)
+    try {
+      return await call
+    } finally {
+      this.#inFlight.delete(call)
+    }
+  }
+
+  async #call<Value>(exchange: Exchange<Value>, toError: (failure: Failure) => SessionStoreError): Promise<Answer<Value>> {
+    const { commandTimeoutMs, retries } = this.#options
+    const deadline = performance.now() + (retries + 1) * commandTimeoutMs + retries * RETRY_JITTER_MS
+    let mayBeRepeated = false
+    for (let left = retries; ; left -= 1) {
+      const attempt = await this.#attempt(exchange, deadline)
+      if ('value' in attempt) return { value: attempt.value, mayBeRepeated }
+      const { failure } = attempt
+      mayBeRepeated ||= failure.mayBeApplied
+      if (failure.reason === UNREADABLE) throw new SessionInvalidError()
+      if (left === 0 || !failure.isWorthRepeating || this.#isClosed) {
+        throw toError({ ...failure, mayBeApplied: mayBeRepeated })
+      }
+      this.#relearnSlots(failure)
+      await delay(Math.random() * RETRY_JITTER_MS)
+    }
+  }
+
+  async #attempt<Value>(exchange: Exchange<Value>, deadline: number): Promise<Attempt<Value>> {
+    const { commandTimeoutMs, connectTimeoutMs } = this.#options
+    const leftMs = () => deadline - performance.now()
+    if (!this.#readiness.isReady) {
+      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, leftMs()))
+      if (failure) return { failure }
+    }
+    return this.#exchange(exchange, Math.min(commandTimeoutMs, leftMs()))
+  }
+
+  /** Never rejects. The timer is ours because no option of the client bounds every way it can fail to answer. */
+  #exchange<Value>(exchange: Exchange<Value>, timeoutMs: number): Promise<Attempt<Value>> {
+    return new Promise((resolve) => {
+      let isAwaited = true
+      const settle = (attempt: Attempt<Value>) => {
+        isAwaited = false
+        clearTimeout(timer)
+        resolve(attempt)
+      }
+      const timer = setTimeout(() => settle({ failure: timedOut }), timeoutMs)
+      const send = async () => decoded(exchange, await exchange.send(this.#options.client, () => isAwaited))
+      send().then(settle, (error: unknown) => settle({ failure: classifyFailure(error) }))
+    })
+  }
+
+  // A cluster client told not to repeat by itself does not notice a failover by itself either.
+  #relearnSlots(failure: Failure): void {
+    if (failure.reason === 'connection' || failure.reason === 'read-only') this.#options.client.refreshSlotsCache?.()
+  }
+}
+
+function decoded<Value>(exchange: Exchange<Value>, reply: unknown): Attempt<Value> {
+  const value = exchange.decode(reply)
+  return value === undefined ? { failure: unexpectedReply } : { value }
+}
+
+function unavailable(reason: string): StoreUnavailableError {
+  return new StoreUnavailableError(reason)
+}

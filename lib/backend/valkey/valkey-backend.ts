@@ -1,0 +1,154 @@
+import { SessionInvalidError } from '../../errors.ts'
+import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
+import type { Backend, EndReply, PutReply, RecordEnding, RecordWrite, StoredRecord } from '../backend.ts'
+import type { CommandRunner, ValkeyClient } from './client.ts'
+import { createKeys, type Keys } from './keys.ts'
+import { ValkeyLink } from './link.ts'
+import { decodeRecordValue, lastByteToRead } from './record-value.ts'
+import { endRecord } from './scripts/end-record.ts'
+import { putRecord } from './scripts/put-record.ts'
+import { touchRecord } from './scripts/touch-record.ts'
+import { ServerClock } from './server-clock.ts'
+
+const SCAN_COUNT = 500
+
+export interface ValkeyBackendOptions {
+  readonly client: ValkeyClient
+  /** 1 to 64 characters of `[A-Za-z0-9:_-]` before every key. */
+  readonly prefix: string
+  /** The largest blob that `end` returns. */
+  readonly maxBlobBytes: number
+  /** How long one attempt of a call may take. Default 500. */
+  readonly commandTimeoutMs?: number | undefined
+  /** How long a call waits for a client that is not connected yet. Default 250. */
+  readonly connectTimeoutMs?: number | undefined
+  /** How often a failed attempt is repeated. Default 1. */
+  readonly retries?: number | undefined
+  /** Whether `close` disconnects the client. Default false. */
+  readonly ownsClient?: boolean | undefined
+}
+
+/** Keeps records in Valkey; docs/VALKEY.md has the keys, values and scripts. */
+export class ValkeyBackend implements Backend {
+  readonly #client: ValkeyClient
+  readonly #keys: Keys
+  readonly #link: ValkeyLink
+  readonly #maxBlobBytes: number
+  readonly #ownsClient: boolean
+  readonly #clock = new ServerClock()
+  #asking: Promise<number> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: ValkeyBackendOptions) {
+    const { client, commandTimeoutMs = 500, connectTimeoutMs = 250, retries = 1 } = options
+    this.#keys = createKeys(options.prefix)
+    this.#client = client
+    this.#maxBlobBytes = options.maxBlobBytes
+    this.#ownsClient = options.ownsClient ?? false
+    this.#link = new ValkeyLink({ client, commandTimeoutMs, connectTimeoutMs, retries })
+  }
+
+  async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
+    const key = this.#keys.record(handle)
+    try {
+      const value = await this.#link.read({
+        send: (client) => client.callBuffer('getrange', key, 0, lastByteToRead(maxBytes)),
+        decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
+      })
+      return decodeRecordValue(value, maxBytes)
+    } catch (error) {
+      if (error instanceof SessionInvalidError) return 'unreadable'
+      throw error
+    }
+  }
+
+  async put(handle: string, write: RecordWrite): Promise<PutReply> {
+    checkWrite(write)
+    const sentAtMs = this.#clock.stamp()
+    const { value, mayBeRepeated } = await putRecord(this.#link, { ...this.#keysOf(handle), write })
+    this.#clock.observe(value.nowMs, sentAtMs)
+    if (value.answer === 'stored') return { answer: 'stored', expiresAtMs: value.expiresAtMs }
+    return { answer: value.answer === 'conflict' && mayBeRepeated ? 'unsure' : value.answer }
+  }
+
+  async touch(handle: string, ttlMs: number): Promise<number | undefined> {
+    const { recordKey } = this.#keysOf(handle)
+    const sentAtMs = this.#clock.stamp()
+    const { value } = await touchRecord(this.#link, { recordKey, ttlMs: wholeTtl(ttlMs) })
+    this.#clock.observe(value.nowMs, sentAtMs)
+    return value.expiresAtMs
+  }
+
+  async end(handle: string, ending: RecordEnding): Promise<EndReply> {
+    const sentAtMs = this.#clock.stamp()
+    const end = { ...this.#keysOf(handle), ending: wholeEnding(ending), maxBlobBytes: this.#maxBlobBytes }
+    const { nowMs, ...reply } = (await endRecord(this.#link, end)).value
+    this.#clock.observe(nowMs, sentAtMs)
+    return reply
+  }
+
+  async *handles(): AsyncIterable<readonly string[]> {
+    for (const node of this.#client.nodes?.('master') ?? [this.#client]) yield* this.#handlesOn(node)
+  }
+
+  /**
+   * The server's time without a round trip per call: it comes with every reply of a script, and is asked for when
+   * none came for a minute. In a cluster it is the time of the primary that answered last.
+   */
+  async now(): Promise<number> {
+    this.#link.checkOpen()
+    const nowMs = this.#clock.read()
+    if (nowMs !== undefined) return nowMs
+    this.#asking ??= this.#askTime().finally(() => {
+      this.#asking = undefined
+    })
+    return this.#asking
+  }
+
+  async ping(): Promise<void> {
+    await this.#link.read({ send: (client) => client.callBuffer('ping'), decode: (reply) => String(reply) === 'PONG' || undefined })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#link.close()
+    if (this.#ownsClient) this.#client.disconnect()
+  }
+
+  #keysOf(handle: string): { recordKey: string; tombstoneKey: string } {
+    return { recordKey: this.#keys.record(handle), tombstoneKey: this.#keys.tombstone(handle) }
+  }
+
+  async *#handlesOn(node: CommandRunner): AsyncIterable<readonly string[]> {
+    let cursor = '0'
+    do {
+      const scan = [cursor, 'match', this.#keys.recordPattern, 'count', SCAN_COUNT]
+      const page = await this.#link.read({ send: () => node.callBuffer('scan', ...scan), decode: decodeScan })
+      yield page.keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
+      cursor = page.cursor
+    } while (cursor !== '0')
+  }
+
+  async #askTime(): Promise<number> {
+    const sentAtMs = this.#clock.stamp()
+    const serverMs = await this.#link.read({ send: (client) => client.callBuffer('time'), decode: decodeTime })
+    this.#clock.observe(serverMs, sentAtMs)
+    return this.#clock.read() ?? serverMs
+  }
+}
+
+function decodeScan(reply: unknown): { cursor: string; keys: string[] } | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const [cursor, keys] = reply as readonly unknown[]
+  return Array.isArray(keys) ? { cursor: String(cursor), keys: keys.map(String) } : undefined
+}
+
+function decodeTime(reply: unknown): number | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const ms = Number(reply[0]) * 1000 + Math.floor(Number(reply[1]) / 1000)
+  return Number.isFinite(ms) ? ms : undefined
+}

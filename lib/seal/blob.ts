@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto'
+import { equalInConstantTime } from './constant-time.ts'
+import { type Context, encodeContext } from './context.ts'
+import { type Envelope, encodeEnvelope, encodeHeader, type Mode, NONCE_BYTES } from './envelope.ts'
+import { hmacSha256 } from './hmac.ts'
+import type { SealingKey } from './sealing-key.ts'
+import { xaesDecrypt, xaesEncrypt } from './xaes.ts'
+
+/** The key a blob is sealed with and the context it is bound to. */
+export interface Binding {
+  readonly key: SealingKey
+  readonly context: Context
+}
+
+/** Seals a plaintext. `drawNonce` exists for known-answer tests; a nonce used twice breaks the encryption. */
+export function sealBlob(plaintext: Buffer, mode: Mode, binding: Binding, drawNonce = randomNonce): Buffer {
+  const header = encodeHeader(mode, binding.key.id)
+  const bound = boundBytes(binding, header)
+  const payload =
+    mode === 'encrypted' ? encryptPayload(plaintext, binding, { bound, nonce: drawNonce() }) : plaintext
+  return encodeEnvelope(header, payload, computeMac(mode, binding, [bound, payload]))
+}
+
+/** The plaintext, or `undefined` for any failure whatever. Nothing is decrypted before the MAC is verified. */
+export function openEnvelope(envelope: Envelope, binding: Binding): Buffer | undefined {
+  const bound = boundBytes(binding, envelope.header)
+  const mac = computeMac(envelope.mode, binding, [bound, envelope.payload])
+  if (!equalInConstantTime(mac, envelope.mac)) return undefined
+  // A copy: a caller that writes into its plaintext must not write into the blob.
+  return envelope.mode === 'encrypted'
+    ? decryptPayload(envelope.payload, binding, bound)
+    : Buffer.from(envelope.payload)
+}
+
+function randomNonce(): Buffer {
+  return randomBytes(NONCE_BYTES)
+}
+
+function boundBytes({ context }: Binding, header: Buffer): Buffer {
+  return Buffer.concat([encodeContext(context), header])
+}
+
+function computeMac(mode: Mode, { key, context }: Binding, parts: readonly Buffer[]): Buffer {
+  return hmacSha256(key.derive(context.purpose, mode, 'mac'), parts)
+}
+
+function encryptPayload(
+  plaintext: Buffer,
+  { key, context }: Binding,
+  { bound, nonce }: { bound: Buffer; nonce: Buffer },
+) {
+  const encKey = key.derive(context.purpose, 'encrypted', 'enc')
+  return Buffer.concat([nonce, xaesEncrypt(encKey, plaintext, { nonce, aad: bound })])
+}
+
+function decryptPayload(payload: Buffer, { key, context }: Binding, bound: Buffer): Buffer | undefined {
+  const encKey = key.derive(context.purpose, 'encrypted', 'enc')
+  return xaesDecrypt(encKey, payload.subarray(NONCE_BYTES), {
+    nonce: payload.subarray(0, NONCE_BYTES),
+    aad: bound,
+  })
+}

@@ -1,0 +1,88 @@
+import { inspect } from 'node:util'
+import { StoreSecretsError } from '../errors.ts'
+import { optionError } from '../option.ts'
+import { SealingKey } from './sealing-key.ts'
+import { parseSecret, type Secrets } from './secret.ts'
+
+/** The keys of a list of secrets. */
+export interface KeySet {
+  /** The one that seals. */
+  readonly first: SealingKey
+  /** The one key with this id, if there is any. */
+  find(id: Buffer): SealingKey | undefined
+}
+
+/**
+ * The keys made from `secrets`. Throws a `TypeError` for a wrong list at construction; with a function, `load`
+ * rejects with {@link StoreSecretsError} if the function fails or its list is wrong.
+ */
+export class Keyring {
+  readonly #start: () => Promise<KeySet>
+  #loading: Promise<KeySet> | undefined
+
+  constructor(secrets: Secrets) {
+    if (typeof secrets === 'function') {
+      this.#start = () => fetchKeys(secrets)
+      return
+    }
+    const keys = createKeySet(secrets)
+    this.#start = () => Promise.resolve(keys)
+  }
+
+  load(): Promise<KeySet> {
+    this.#loading ??= this.#load()
+    return this.#loading
+  }
+
+  #load(): Promise<KeySet> {
+    const loading = this.#start()
+    // A failure is not kept: the next use asks again.
+    loading.catch(() => {
+      this.#loading = undefined
+    })
+    return loading
+  }
+
+  toJSON(): string {
+    return '[redacted]'
+  }
+
+  [inspect.custom](): string {
+    return 'Keyring [redacted]'
+  }
+}
+
+async function fetchKeys(fetchSecrets: () => unknown): Promise<KeySet> {
+  let secrets: unknown
+  try {
+    secrets = await fetchSecrets()
+  } catch {
+    // Without a cause: the error of a secret manager may quote what it fetched.
+    throw new StoreSecretsError('failed; call it by itself to see why')
+  }
+  try {
+    return createKeySet(secrets)
+  } catch (error) {
+    throw new StoreSecretsError(`gave a wrong list. ${error instanceof TypeError ? error.message : ''}`)
+  }
+}
+
+// Throws nothing but TypeErrors that name the place in the list.
+function createKeySet(secrets: unknown): KeySet {
+  const expected = 'a list of at least one secret, or a function that returns one'
+  if (!Array.isArray(secrets)) throw optionError('secrets', expected)
+  const byId = new Map<string, SealingKey>()
+  for (const [index, secret] of secrets.entries()) {
+    const key = new SealingKey(parseSecret(secret, `secrets[${index}]`))
+    const id = key.id.toString('hex')
+    if (byId.has(id))
+      throw optionError(
+        `secrets[${index}]`,
+        'different from those before it; it has the key id of one of them',
+      )
+    byId.set(id, key)
+  }
+  const [first] = byId.values()
+  if (first === undefined) throw optionError('secrets', expected)
+  return { first, find: (id) => byId.get(id.toString('hex')) }
+}

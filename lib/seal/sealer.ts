@@ -1,0 +1,64 @@
+import { inspect } from 'node:util'
+import { checkBoolean } from '../option.ts'
+import { openEnvelope, sealBlob } from './blob.ts'
+import type { Context } from './context.ts'
+import { decodeEnvelope, type Mode } from './envelope.ts'
+import { Keyring } from './keyring.ts'
+import type { Secrets } from './secret.ts'
+
+export interface SealerOptions {
+  readonly secrets: Secrets
+  /** Whether blobs are encrypted too, or signed only. The sealer opens nothing but what it would seal. */
+  readonly encrypt: boolean
+}
+
+/**
+ * - `open`: verified. `current` says whether it was sealed with the first secret.
+ * - `unknown-key`: it looks like ours, but none of the secrets has its key id. Anyone who can write can make one.
+ * - `invalid`: anything else; which check failed is not told.
+ */
+export type Opened =
+  | { readonly state: 'open'; readonly plaintext: Buffer; readonly current: boolean }
+  | { readonly state: 'invalid' }
+  | { readonly state: 'unknown-key' }
+
+const INVALID: Opened = Object.freeze({ state: 'invalid' })
+const UNKNOWN_KEY: Opened = Object.freeze({ state: 'unknown-key' })
+
+/**
+ * Turns plaintext into a blob and back. Both calls reject with `StoreSecretsError` if a `secrets` function fails,
+ * and with a `TypeError` if the context has no encoding; no blob makes `open` reject.
+ */
+export class Sealer {
+  readonly #keyring: Keyring
+  readonly #mode: Mode
+
+  /** Throws a `TypeError` that names the option. */
+  constructor({ secrets, encrypt }: SealerOptions) {
+    this.#keyring = new Keyring(secrets)
+    this.#mode = checkBoolean('encrypt', encrypt) ? 'encrypted' : 'signed'
+  }
+
+  async seal(plaintext: Buffer, context: Context): Promise<Buffer> {
+    const { first } = await this.#keyring.load()
+    return sealBlob(plaintext, this.#mode, { key: first, context })
+  }
+
+  async open(blob: Buffer, context: Context): Promise<Opened> {
+    const keys = await this.#keyring.load()
+    const envelope = decodeEnvelope(blob)
+    if (envelope?.mode !== this.#mode) return INVALID
+    const key = keys.find(envelope.keyId)
+    if (key === undefined) return UNKNOWN_KEY
+    const plaintext = openEnvelope(envelope, { key, context })
+    return plaintext === undefined ? INVALID : { state: 'open', plaintext, current: key === keys.first }
+  }
+
+  toJSON(): string {
+    return '[redacted]'
+  }
+
+  [inspect.custom](): string {
+    return 'Sealer [redacted]'
+  }
+}

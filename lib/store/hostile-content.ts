@@ -1,0 +1,56 @@
+/** Levels of objects and arrays in a session, the session itself included. */
+export const MAX_DEPTH = 64
+
+const POLLUTING = new Set(['__proto__', 'constructor', 'prototype'])
+
+interface Visit {
+  readonly value: object
+  readonly depth: number
+}
+
+/**
+ * Makes parsed content safe to hand on: drops keys that reach prototypes, refuses excessive depth. Iterative,
+ * since a reviver or a recursive walk overflows the stack at a depth that JSON.parse itself survives.
+ * Returns whether the content may be used.
+ */
+export function sanitize(content: object): boolean {
+  const seen = new Set<object>([content])
+  const open: Visit[] = [{ value: content, depth: 1 }]
+  for (let visit = open.pop(); visit !== undefined; visit = open.pop()) {
+    if (visit.depth > MAX_DEPTH || hasForeignPrototype(visit.value)) return false
+    for (const child of childrenOf(visit.value)) {
+      if (seen.has(child)) continue
+      seen.add(child)
+      open.push({ value: child, depth: visit.depth + 1 })
+    }
+  }
+  return true
+}
+
+function childrenOf(value: object): readonly object[] {
+  if (Array.isArray(value)) return value.filter(isObject)
+  if (!isPlain(value)) return []
+  for (const key of POLLUTING) {
+    if (Object.hasOwn(value, key)) Reflect.deleteProperty(value, key)
+  }
+  return Object.values(value).filter(isObject)
+}
+
+// A parser that assigns `__proto__` swaps the prototype for a plain object; a class's own prototype names its constructor.
+function hasForeignPrototype(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (!isObject(prototype)) return false
+  const maker: unknown = Object.hasOwn(prototype, 'constructor') ? Reflect.get(prototype, 'constructor') : undefined
+  return typeof maker !== 'function' || maker.prototype !== prototype
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/** Whether a value is an object literal, as parsers make them; dates, buffers and maps of a custom serializer are not. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
+  if (!isObject(value) || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

@@ -1,0 +1,134 @@
+import type { SessionData } from 'express-session'
+import { checkBoolean, checkFunction, checkInteger, checkKnown, checkNumber, checkObject, checkOneOf, optionError } from '../option.ts'
+import type { Secrets } from '../seal/secret.ts'
+import type { LifetimeOptions } from './session-lifetime.ts'
+import type { Concurrency } from './session-saver.ts'
+import { jsonSerializer, type SessionSerializer } from './session-serializer.ts'
+
+/** What tells the time; in ms since the epoch, like `Date`. */
+export interface Clock {
+  now(): number
+}
+
+/** Options of every store, wherever it keeps its records. */
+export interface SessionStoreOptions {
+  /**
+   * What seals the sessions: the first seals, all open. Each a string, Buffer or secret KeyObject of at least 32
+   * bytes; or an async function that returns them, called on first use.
+   */
+  readonly secrets?: Secrets | undefined
+  /** Whether the stored sessions are also encrypted (XAES-256-GCM). Signed they always are. @defaultValue false */
+  readonly encrypt?: boolean | undefined
+  /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`; sessions of one prefix mean nothing under another. @defaultValue 'sess' */
+  readonly prefix?: string | undefined
+  /** Idle lifetime in seconds, or a function of the session; `cookie.expires` wins over it. @defaultValue 86400 */
+  readonly ttl?: number | ((session: SessionData) => number) | undefined
+  /** Hard end in seconds from creation, whatever touches and saves follow. @defaultValue none */
+  readonly absoluteTtl?: number | undefined
+  /** Whether `regenerate` hands the old session's hard end on to the new one. @defaultValue false */
+  readonly absoluteTtlSurvivesRegenerate?: boolean | undefined
+  /** A touch that moves the expiry by less than this many seconds writes nothing. @defaultValue ttl / 20, at most 300 */
+  readonly touchAfter?: number | undefined
+  /** Largest serialized session in bytes, checked before anything is sent. @defaultValue 65536 */
+  readonly maxBytes?: number | undefined
+  /** Writes and reads session data. @defaultValue JSON */
+  readonly serializer?: SessionSerializer | undefined
+  /** Whose session it is. @defaultValue `session.userId ?? session.passport?.user` */
+  readonly userId?: ((session: SessionData) => string | number | undefined) | undefined
+  /** What a save does when another request saved first: merge top-level keys, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
+  readonly concurrency?: Concurrency | undefined
+  /** What a stored session that fails verification is: absent, or an error. @defaultValue 'discard' */
+  readonly onInvalid?: 'discard' | 'error' | undefined
+  /** What a stored session sealed with an unknown secret is: absent, or an error. @defaultValue 'discard' */
+  readonly onUnknownKey?: 'discard' | 'error' | undefined
+  /** How long the tombstone of a user's session stands, in seconds. @defaultValue 86400 */
+  readonly endedTtl?: number | undefined
+  /** Tells the time for lifetimes and, in process, for expiry. @defaultValue `Date` */
+  readonly clock?: Clock | undefined
+}
+
+export interface ResolvedOptions extends LifetimeOptions {
+  readonly encrypt: boolean
+  readonly prefix: string
+  readonly absoluteTtlSurvivesRegenerate: boolean
+  readonly maxBytes: number
+  readonly serializer: SessionSerializer
+  readonly userId: (session: SessionData) => string | number | undefined
+  readonly concurrency: Concurrency
+  readonly onInvalid: 'discard' | 'error'
+  readonly onUnknownKey: 'discard' | 'error'
+  readonly endedTtlMs: number
+  readonly clock: Clock
+}
+
+/** The names of {@link SessionStoreOptions}; a store with options of its own adds theirs. */
+export const STORE_OPTIONS = [
+  'secrets',
+  'encrypt',
+  'prefix',
+  'ttl',
+  'absoluteTtl',
+  'absoluteTtlSurvivesRegenerate',
+  'touchAfter',
+  'maxBytes',
+  'serializer',
+  'userId',
+  'concurrency',
+  'onInvalid',
+  'onUnknownKey',
+  'endedTtl',
+  'clock',
+] as const
+
+const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
+const MAX_TTL_S = 100 * 365 * 86_400
+const MIN_TTL_S = 0.001
+
+const seconds = (name: string, value: number): number => checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
+
+/** Applies defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
+export function resolveOptions(options: SessionStoreOptions, known: readonly string[] = STORE_OPTIONS): ResolvedOptions {
+  checkObject('options', options)
+  checkKnown(options, known, 'the store')
+  const clock = options.clock ?? { now: () => Date.now() }
+  checkFunction('clock.now', clock.now)
+  return { ...lifetimes(options), ...policies(options), ...contents(options), clock }
+}
+
+function lifetimes({ ttl = 86_400, absoluteTtl, touchAfter, endedTtl = 86_400, absoluteTtlSurvivesRegenerate = false }: SessionStoreOptions) {
+  if (typeof ttl !== 'function') seconds('ttl', ttl)
+  if (absoluteTtl !== undefined) seconds('absoluteTtl', absoluteTtl)
+  if (touchAfter !== undefined) checkNumber('touchAfter', touchAfter, { min: 0, max: MAX_TTL_S })
+  if (touchAfter !== undefined && typeof ttl === 'number' && touchAfter >= ttl) {
+    throw optionError('touchAfter', `less than "ttl" (${ttl}), or sessions in use would expire`, touchAfter)
+  }
+  checkBoolean('absoluteTtlSurvivesRegenerate', absoluteTtlSurvivesRegenerate)
+  return { ttl, absoluteTtl, touchAfter, endedTtlMs: seconds('endedTtl', endedTtl) * 1000, absoluteTtlSurvivesRegenerate }
+}
+
+function policies({ concurrency = 'merge', onInvalid = 'discard', onUnknownKey = 'discard' }: SessionStoreOptions) {
+  checkOneOf('concurrency', concurrency, ['merge', 'reject', 'overwrite'])
+  checkOneOf('onInvalid', onInvalid, ['discard', 'error'])
+  checkOneOf('onUnknownKey', onUnknownKey, ['discard', 'error'])
+  return { concurrency, onInvalid, onUnknownKey }
+}
+
+function contents(options: SessionStoreOptions) {
+  const { encrypt = false, prefix = 'sess', maxBytes = 65_536, serializer = jsonSerializer, userId = defaultUserId } = options
+  checkBoolean('encrypt', encrypt)
+  if (typeof prefix !== 'string' || !PREFIX.test(prefix)) {
+    throw optionError('prefix', '1 to 64 characters of A-Z a-z 0-9 : _ -', prefix)
+  }
+  checkInteger('maxBytes', maxBytes, { min: 256, max: 16 * 1024 * 1024 })
+  checkObject('serializer', serializer)
+  checkFunction('serializer.stringify', serializer.stringify)
+  checkFunction('serializer.parse', serializer.parse)
+  checkFunction('userId', userId)
+  return { encrypt, prefix, maxBytes, serializer, userId }
+}
+
+function defaultUserId(session: object): string | number | undefined {
+  const { userId, passport } = session as { userId?: unknown; passport?: { user?: unknown } | null }
+  const user = userId ?? passport?.user
+  return typeof user === 'string' || typeof user === 'number' ? user : undefined
+}

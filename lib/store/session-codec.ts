@@ -1,0 +1,61 @@
+import { SessionNotSerializableError, SessionStoreError, SessionTooLargeError } from '../errors.ts'
+import { isPlain, sanitize } from './hostile-content.ts'
+import type { Content } from './merge.ts'
+import type { SessionSerializer } from './session-serializer.ts'
+import { storedCookie } from './stored-cookie.ts'
+
+/** A session's data as the serializer wrote it. */
+export interface SessionBody {
+  readonly bytes: Buffer
+  /** Whether the serializer wrote a string, and so wants one back. */
+  readonly isText: boolean
+}
+
+export function sameBody(a: SessionBody, b: SessionBody): boolean {
+  return a.isText === b.isText && a.bytes.equals(b.bytes)
+}
+
+/** Turns sessions into bytes and bytes into content that is safe to hand on. */
+export class SessionCodec {
+  readonly #serializer: SessionSerializer
+  readonly #maxBytes: number
+
+  constructor(serializer: SessionSerializer, maxBytes: number) {
+    this.#serializer = serializer
+    this.#maxBytes = maxBytes
+  }
+
+  /** The body of a live session, or of a plain one. What it holds is captured before this returns its promise. */
+  encodeSession(session: object): Promise<SessionBody> {
+    return this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
+  }
+
+  async encode(content: Content): Promise<SessionBody> {
+    const written = await this.#stringify(content)
+    const isText = typeof written === 'string'
+    const bytes = isText ? Buffer.from(written) : Buffer.from(written)
+    if (bytes.length > this.#maxBytes) throw new SessionTooLargeError(bytes.length, this.#maxBytes)
+    return { bytes, isText }
+  }
+
+  async #stringify(content: Content): Promise<string | Uint8Array> {
+    try {
+      const written = await this.#serializer.stringify(content)
+      if (typeof written === 'string' || written instanceof Uint8Array) return written
+    } catch (error) {
+      if (error instanceof SessionStoreError) throw error
+      throw new SessionNotSerializableError('the serializer failed')
+    }
+    throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')
+  }
+
+  /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
+  async decode(body: SessionBody): Promise<Content | undefined> {
+    try {
+      const content = await this.#serializer.parse(body.isText ? body.bytes.toString() : Buffer.from(body.bytes))
+      return isPlain(content) && sanitize(content) ? content : undefined
+    } catch {
+      return undefined
+    }
+  }
+}

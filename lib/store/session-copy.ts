@@ -1,0 +1,79 @@
+import type { SessionBody } from './session-codec.ts'
+import type { SessionMeta } from './session-plaintext.ts'
+import type { SessionRecord } from './session-records.ts'
+
+/** A body that may still be being written by an async serializer. */
+export type PendingBody = Promise<SessionBody>
+
+/** What one save wants to store, captured when it was asked for. */
+export interface Draft {
+  /** What the live session was in step with before the changes this draft carries; none for a new session. */
+  readonly base: PendingBody | undefined
+  readonly ours: PendingBody
+  readonly live: object
+  readonly ttlMs: number
+  readonly owner: string | undefined
+}
+
+/** What the store remembers about one live Session object: the record it came from, and what of it is not stored yet. */
+export class SessionCopy {
+  readonly handle: string
+  /** The record as this copy last knew it; none until a new session is stored. */
+  record: SessionRecord | undefined
+  /** What a regenerated session takes over from the one it replaces. */
+  readonly inherited: SessionMeta | undefined
+  /** Why this copy must not be saved any more. */
+  refusal: Error | undefined
+  /** The versions that saves of this copy may have stored, though their replies were lost. */
+  #attempts: readonly Buffer[] = []
+  #view: PendingBody | undefined
+  #unsavedSince: { readonly base: PendingBody | undefined } | undefined
+
+  constructor(handle: string, origin: { record?: SessionRecord; inherited?: SessionMeta | undefined } = {}) {
+    this.handle = handle
+    this.record = origin.record
+    this.inherited = origin.inherited
+    this.#view = origin.record && Promise.resolve(origin.record.body)
+  }
+
+  /** Makes a draft of what the live session is now; the next draft will carry only what changes after it. */
+  draft(live: object, ours: PendingBody, terms: Pick<Draft, 'ttlMs' | 'owner'>): Draft {
+    const draft = { base: this.#view, ours, live, ...terms }
+    this.#view = ours
+    return draft
+  }
+
+  /** The base that tells all changes of a draft that are not stored, those of failed drafts before it included. */
+  baseOf(draft: Draft): PendingBody | undefined {
+    return this.#unsavedSince ? this.#unsavedSince.base : draft.base
+  }
+
+  hasUnsaved(): boolean {
+    return this.#unsavedSince !== undefined
+  }
+
+  attempting(etag: Buffer): void {
+    this.#attempts = [...this.#attempts, etag]
+  }
+
+  hasAttempted(etag: Buffer): boolean {
+    return this.#attempts.some((attempt) => attempt.equals(etag))
+  }
+
+  stored(record: SessionRecord): void {
+    this.record = record
+    this.#attempts = []
+    this.#unsavedSince = undefined
+  }
+
+  failed(draft: Draft): void {
+    this.#unsavedSince ??= { base: draft.base }
+    if (this.#view === draft.ours) this.#view = this.#unsavedSince.base
+  }
+
+  /** Replaces what the live session is in step with, after another request's changes were laid into it. */
+  rebase(change: (view: PendingBody) => PendingBody): void {
+    const view = this.#view
+    if (view !== undefined) this.#view = change(view).catch(() => view)
+  }
+}

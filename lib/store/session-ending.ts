@@ -1,0 +1,66 @@
+import { checkKnown, checkObject, optionError } from '../option.ts'
+
+/** Who ended a session. */
+export interface SessionActor {
+  /** A short code, such as `user`, `admin` or `system`: 1 to 32 characters of `a-z 0-9 -`, a letter first. */
+  readonly type: string
+  /** Which one, as the app names it; at most 128 printable characters. */
+  readonly id?: string | undefined
+}
+
+/** How a session came to its end. */
+export interface SessionEnding {
+  readonly at: Date
+  /**
+   * A short code, formed as {@link SessionActor.type}. `logout`, `evicted`, `expired-absolute` and `owner-mismatch`
+   * are the store's own; an app adds its own words.
+   */
+  readonly reason: string
+  readonly actor: SessionActor
+}
+
+/** Why and by whom a session is ended. */
+export interface EndingTerms {
+  /** @defaultValue 'ended' */
+  readonly reason?: string | undefined
+  /** @defaultValue `{ type: 'app' }` */
+  readonly actor?: SessionActor | undefined
+}
+
+const CODE = /^[a-z][a-z0-9-]{0,31}$/
+// No control characters, line separators or lone surrogates: an actor's id ends up in logs.
+const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
+
+/** Checks and completes the terms of an ending. Throws a `TypeError` that names the wrong one. */
+export function endingOf({ reason = 'ended', actor = { type: 'app' } }: EndingTerms, atMs: number): SessionEnding {
+  checkObject('actor', actor)
+  checkKnown(actor, ['type', 'id'], 'the actor')
+  if (!isCode(reason)) throw optionError('reason', '1 to 32 characters of a-z 0-9 -, a letter first')
+  if (!isCode(actor.type)) throw optionError('actor.type', '1 to 32 characters of a-z 0-9 -, a letter first')
+  if (actor.id !== undefined && !isActorId(actor.id)) throw optionError('actor.id', '1 to 128 printable characters')
+  const { type, id } = actor
+  return { at: new Date(atMs), reason, actor: id === undefined ? { type } : { type, id } }
+}
+
+function isCode(value: unknown): value is string {
+  return typeof value === 'string' && CODE.test(value)
+}
+
+function isActorId(value: unknown): value is string {
+  return typeof value === 'string' && ACTOR_ID.test(value)
+}
+
+export function encodeEnding({ at, reason, actor }: SessionEnding): Buffer {
+  return Buffer.from(JSON.stringify({ at: at.getTime(), reason, actor }))
+}
+
+/** Strict: anything but what {@link encodeEnding} writes is `undefined`. */
+export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
+  try {
+    const { at, reason, actor, ...unknown } = JSON.parse(bytes.toString()) as Record<string, unknown>
+    if (!Number.isSafeInteger(at) || Object.keys(unknown).length > 0) return undefined
+    return endingOf({ reason: reason as string, actor: actor as SessionActor }, at as number)
+  } catch {
+    return undefined
+  }
+}

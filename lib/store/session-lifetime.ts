@@ -1,0 +1,52 @@
+import type { SessionData } from 'express-session'
+import { SessionTtlError } from '../errors.ts'
+import { cookieExpiry } from './stored-cookie.ts'
+
+/** How long sessions live. The option values are in seconds, everything computed is in ms. */
+export interface LifetimeOptions {
+  readonly ttl: number | ((session: SessionData) => number)
+  readonly absoluteTtl: number | undefined
+  readonly touchAfter: number | undefined
+}
+
+export const MAX_TTL_MS = 100 * 365 * 86_400_000
+const MAX_DEFAULT_TOUCH_AFTER_MS = 300_000
+
+function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {
+  if (!(ms > 0 && ms <= MAX_TTL_MS)) throw new SessionTtlError(source)
+  return Math.ceil(ms)
+}
+
+/** The idle lifetime in ms: what `cookie.expires` leaves, else the `ttl` option. Throws `SessionTtlError`; a wrong lifetime never deletes and never becomes a default. */
+export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
+  const expires = cookieExpiry(session.cookie)
+  if (expires !== undefined) return checkedMs(expires - nowMs, 'cookie.expires')
+  const seconds = typeof options.ttl === 'function' ? options.ttl(session) : options.ttl
+  return checkedMs(typeof seconds === 'number' ? seconds * 1000 : Number.NaN, 'ttl')
+}
+
+/** The hard end in ms, or `undefined`: the sealed one or the one that today's option gives, whichever is earlier. */
+export function hardEndMs(createdAtMs: number, sealedEndMs: number | undefined, options: LifetimeOptions): number | undefined {
+  const byOption = options.absoluteTtl === undefined ? Number.POSITIVE_INFINITY : createdAtMs + options.absoluteTtl * 1000
+  const end = Math.min(sealedEndMs ?? Number.POSITIVE_INFINITY, byOption)
+  return Number.isFinite(end) ? end : undefined
+}
+
+export interface TouchMoment {
+  readonly ttlMs: number
+  readonly nowMs: number
+  readonly expiresAtMs: number
+  readonly hardEndMs: number | undefined
+}
+
+/** Whether a touch now would move the expiry by enough to be worth a write. */
+export function isTouchDue(moment: TouchMoment, options: LifetimeOptions): boolean {
+  const target = Math.min(moment.nowMs + moment.ttlMs, moment.hardEndMs ?? Number.POSITIVE_INFINITY)
+  return Math.abs(target - moment.expiresAtMs) >= touchAfterMs(moment.ttlMs, options) && target !== moment.expiresAtMs
+}
+
+// At most half the lifetime: a session that is used must never expire between two touches.
+function touchAfterMs(ttlMs: number, options: LifetimeOptions): number {
+  if (options.touchAfter === undefined) return Math.min(ttlMs / 20, MAX_DEFAULT_TOUCH_AFTER_MS)
+  return Math.min(options.touchAfter * 1000, ttlMs / 2)
+}
