@@ -4,6 +4,7 @@
 export type SessionStoreErrorCode =
   | 'ERR_SESSION_CONFLICT'
   | 'ERR_SESSION_ENDED'
+  | 'ERR_SESSION_LIMIT'
   | 'ERR_SESSION_INVALID'
   | 'ERR_SESSION_UNKNOWN_KEY'
   | 'ERR_SESSION_TOO_LARGE'
@@ -72,6 +73,22 @@ export class SessionEndedError extends SessionStoreError {
   }
 }
 
+/** The user has as many sessions as `maxSessionsPerUser` allows, and `onMaxSessions` is `'reject'`. Nothing was written. */
+export class SessionLimitError extends SessionStoreError {
+  readonly maxSessionsPerUser: number
+
+  constructor(maxSessionsPerUser: number) {
+    super(
+      `The user already has ${maxSessionsPerUser} sessions, as many as "maxSessionsPerUser" allows; end one of them first`,
+      {
+        code: 'ERR_SESSION_LIMIT',
+        status: 409,
+      },
+    )
+    this.maxSessionsPerUser = maxSessionsPerUser
+  }
+}
+
 /** The stored session fails verification or cannot be read; raised only with `onInvalid: 'error'`, or by a write over foreign data. */
 export class SessionInvalidError extends SessionStoreError {
   constructor() {
@@ -96,10 +113,13 @@ export class SessionTooLargeError extends SessionStoreError {
   readonly maxBytes: number
 
   constructor(bytes: number, maxBytes: number) {
-    super(`The session has ${bytes} bytes, more than "maxBytes" (${maxBytes}) allows; keep large data elsewhere`, {
-      code: 'ERR_SESSION_TOO_LARGE',
-      status: 500,
-    })
+    super(
+      `The session has ${bytes} bytes, more than "maxBytes" (${maxBytes}) allows; keep large data elsewhere`,
+      {
+        code: 'ERR_SESSION_TOO_LARGE',
+        status: 500,
+      },
+    )
     this.bytes = bytes
     this.maxBytes = maxBytes
   }
@@ -108,7 +128,10 @@ export class SessionTooLargeError extends SessionStoreError {
 /** The session holds something the serializer cannot write: a BigInt, a cycle, a value nested too deeply. Nothing was sent. */
 export class SessionNotSerializableError extends SessionStoreError {
   constructor(reason: string) {
-    super(`The session cannot be serialized: ${reason}`, { code: 'ERR_SESSION_NOT_SERIALIZABLE', status: 500 })
+    super(`The session cannot be serialized: ${reason}`, {
+      code: 'ERR_SESSION_NOT_SERIALIZABLE',
+      status: 500,
+    })
   }
 }
 
@@ -164,13 +187,21 @@ export class OutcomeUnknownError extends SessionStoreError {
 /** The store was closed with `close()`. */
 export class StoreClosedError extends SessionStoreError {
   constructor() {
-    super('The session store is closed', { code: 'ERR_STORE_CLOSED', status: 503, headers: { 'Retry-After': '5' } })
+    super('The session store is closed', {
+      code: 'ERR_STORE_CLOSED',
+      status: 503,
+      headers: { 'Retry-After': '5' },
+    })
   }
 }
 
 /** The function given as `secrets` failed or returned something that is not a list of secrets. */
 export class StoreSecretsError extends SessionStoreError {
   constructor(reason: string) {
-    super(`The "secrets" function ${reason}`, { code: 'ERR_STORE_SECRETS', status: 503, headers: { 'Retry-After': '1' } })
+    super(`The "secrets" function ${reason}`, {
+      code: 'ERR_STORE_SECRETS',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
   }
 }

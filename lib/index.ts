@@ -1,9 +1,11 @@
+export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection.ts'
 export {
   OutcomeUnknownError,
   SessionConflictError,
   SessionEndedError,
   SessionIdError,
   SessionInvalidError,
+  SessionLimitError,
   SessionNotSerializableError,
   SessionStoreError,
   type SessionStoreErrorCode,
@@ -14,12 +16,62 @@ export {
   StoreSecretsError,
   StoreUnavailableError,
 } from './errors.ts'
+export { type ClosableConnection, type CloseOnEndOptions, closeOnEnd } from './http/close-on-end.ts'
+export {
+  type AdminAction,
+  type AdminRequest,
+  type SessionAdminMiddleware,
+  type SessionAdminOptions,
+  sessionAdmin,
+} from './http/session-admin.ts'
+export {
+  type GuardedStore,
+  type SessionGuard,
+  type SessionGuardOptions,
+  sessionGuard,
+} from './http/session-guard.ts'
+export type { Taint } from './http/taint.ts'
+export { deniesTaint, taints } from './http/taint-gates.ts'
+export { type TaintLabelsOptions, taintLabels } from './http/taint-labels.ts'
+export {
+  createLabelStore,
+  type LabelStoreConfig,
+  type LabelStoreFactory,
+  type ValkeyLabelStoreOptions,
+} from './labels/create-label-store.ts'
+export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
+export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
+export {
+  LabelError,
+  type LabelErrorCode,
+  LabelLimitError,
+  LabelsUnreadableError,
+  TaintDeniedError,
+} from './labels/label-errors.ts'
+export type { LabelHolder } from './labels/label-holder.ts'
+export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
+export type { LabelStoreOptions } from './labels/label-store-options.ts'
 export type { Secret, Secrets } from './seal/secret.ts'
-export { createSessionStore, type SessionStoreConfig, type SessionStoreFactory } from './store/create-session-store.ts'
+export {
+  createSessionStore,
+  type SessionStoreConfig,
+  type SessionStoreFactory,
+} from './store/create-session-store.ts'
 export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
+export type { SessionDevice } from './store/session-device.ts'
+export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'
+export type {
+  EndAllTerms,
+  EndOutcome,
+  ListOptions,
+  RegisteredSession,
+  SessionRegistry,
+} from './store/session-registry.ts'
 export type { Concurrency } from './store/session-saver.ts'
+export type { ListedSession } from './store/session-scan.ts'
 export type { SessionSerializer } from './store/session-serializer.ts'
-export { type ListedSession, SessionStore, type StoreHealth } from './store/session-store.ts'
+export { type CommitOptions, SessionStore, type StoreHealth } from './store/session-store.ts'
+export type { SessionWatch, WatchedEnding, WatchOptions, WatchTarget } from './store/session-watch.ts'
 export type { StoreEvents } from './store/store-events.ts'
 export { ValkeyStore, type ValkeyStoreOptions } from './store/valkey-store.ts'

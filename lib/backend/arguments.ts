@@ -1,5 +1,5 @@
 import type { RecordEnding, RecordWrite } from './backend.ts'
-import { ETAG_BYTES } from './backend.ts'
+import { ETAG_BYTES, MAX_ENDING_BYTES } from './backend.ts'
 
 // 100 years, leap days included: now plus this still has 13 digits.
 const MAX_TTL_MS = 100 * 366 * 86_400_000
@@ -17,6 +17,18 @@ export function checkHandle(handle: unknown): void {
   if (!isDigest(handle)) throw new TypeError('A handle must be 43 characters of base64url')
 }
 
+/** Throws a `TypeError` for anything but an owner; what was given is not quoted. */
+export function checkOwner(owner: unknown): void {
+  if (!isDigest(owner)) throw new TypeError('An owner must be 43 characters of base64url')
+}
+
+/** Throws a `TypeError` for anything but a time in whole ms that a record or member could end at. */
+export function checkHardEnd(endsAtMs: number | undefined): void {
+  if (endsAtMs !== undefined && !(Number.isInteger(endsAtMs) && endsAtMs > 0 && endsAtMs <= MAX_TIME_MS)) {
+    throw new TypeError(`A hard end must be a time in whole ms, got ${endsAtMs}`)
+  }
+}
+
 /** A lifetime in whole ms, at least 1. */
 export function wholeTtl(ttlMs: number): number {
   if (!(ttlMs > 0 && ttlMs <= MAX_TTL_MS)) {
@@ -32,13 +44,18 @@ export function checkWrite(write: RecordWrite): void {
   if (expect.kind === 'version' && expect.etag.length !== ETAG_BYTES) {
     throw new TypeError(`An etag must have ${ETAG_BYTES} bytes, got ${expect.etag.length}`)
   }
-  if (owner !== undefined && !isDigest(owner)) throw new TypeError('An owner must be 43 characters of base64url')
-  if (endsAtMs !== undefined && !(Number.isInteger(endsAtMs) && endsAtMs > 0 && endsAtMs <= MAX_TIME_MS)) {
-    throw new TypeError(`A hard end must be a time in whole ms, got ${endsAtMs}`)
-  }
+  if (owner !== undefined) checkOwner(owner)
+  checkHardEnd(endsAtMs)
 }
 
 /** The ending with whole lifetimes. */
 export function wholeEnding(ending: RecordEnding): RecordEnding {
-  return { blob: ending.blob, ownedTtlMs: wholeTtl(ending.ownedTtlMs), fenceTtlMs: wholeTtl(ending.fenceTtlMs) }
+  if (ending.blob.length > MAX_ENDING_BYTES) {
+    throw new TypeError(`A tombstone keeps at most ${MAX_ENDING_BYTES} bytes, got ${ending.blob.length}`)
+  }
+  return {
+    blob: ending.blob,
+    ownedTtlMs: wholeTtl(ending.ownedTtlMs),
+    fenceTtlMs: wholeTtl(ending.fenceTtlMs),
+  }
 }

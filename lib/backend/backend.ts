@@ -1,5 +1,7 @@
 /** The contract between the store and whatever keeps its records. */
 
+import type { Registry } from './registry.ts'
+
 /** What a backend keeps under a handle. */
 export interface StoredRecord {
   readonly blob: Buffer
@@ -8,7 +10,10 @@ export interface StoredRecord {
 }
 
 /** Which state of the record a write asks for: none yet, exactly one version, or any that is not ended. */
-export type Expectation = { readonly kind: 'absent' } | { readonly kind: 'version'; readonly etag: Buffer } | { readonly kind: 'any' }
+export type Expectation =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'version'; readonly etag: Buffer }
+  | { readonly kind: 'any' }
 
 export interface RecordWrite {
   readonly expect: Expectation
@@ -37,7 +42,7 @@ export interface PutReply {
 }
 
 export interface RecordEnding {
-  /** What the tombstone keeps; opaque here, may be empty. */
+  /** What the tombstone keeps: opaque here, may be empty, at most {@link MAX_ENDING_BYTES}. */
   readonly blob: Buffer
   /** How long the tombstone of a record with an owner stands, in ms. */
   readonly ownedTtlMs: number
@@ -54,6 +59,20 @@ export interface EndReply {
   readonly owner?: string | undefined
 }
 
+/** Says that a handle was ended, or fenced where there was no record. */
+export interface EndNotice {
+  readonly handle: string
+  /** The owner of the record that was removed, if it had one. */
+  readonly owner: string | undefined
+}
+
+/** Must not throw. */
+export interface NoticeListener {
+  notice(notice: EndNotice): void
+  /** Notices may have been missed up to now: look again at whatever is waited for. */
+  gap(): void
+}
+
 /**
  * Keeps opaque records until they expire, and tombstones where they were ended. It never sees a plaintext, a
  * name or a key. Every verb is atomic for its handle. Missing and expired are one answer, never an error; a
@@ -62,6 +81,7 @@ export interface EndReply {
  * the handle is not a record.
  */
 export interface Backend {
+  readonly registry: Registry
   /** The record, `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes` (and then not fetched whole) or no record at all. */
   get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined>
   put(handle: string, write: RecordWrite): Promise<PutReply>
@@ -69,6 +89,14 @@ export interface Backend {
   touch(handle: string, ttlMs: number): Promise<number | undefined>
   /** Removes the record and leaves a tombstone. The first tombstone stands; ending twice changes nothing. Allowed when memory is full. */
   end(handle: string, ending: RecordEnding): Promise<EndReply>
+  /** What the tombstone keeps, empty for a mere fence; `undefined` if none stands. */
+  ending(handle: string): Promise<Buffer | undefined>
+  /**
+   * Calls the listener for every handle that `end` newly ended or fenced, on any node, once the tombstone stands, in no
+   * particular order; not for a repeat. Calls its `gap` once as soon as notices arrive, and again whenever they do
+   * after an interruption. Answers the function that ends the calls. Throws `StoreClosedError` after `close`.
+   */
+  subscribe(listener: NoticeListener): () => void
   /** The handles of all living records, in batches, each handle at least once. */
   handles(): AsyncIterable<readonly string[]>
   /** The backend's clock in ms, the only one that decides what has expired. */
@@ -78,6 +106,9 @@ export interface Backend {
   /** Lets calls in flight settle, then frees what the backend itself opened. Later calls reject with `StoreClosedError`. */
   close(): Promise<void>
 }
+
+/** How much a tombstone keeps at most. */
+export const MAX_ENDING_BYTES = 65_536
 
 /** Bytes at the end of a blob that name its version. */
 export const ETAG_BYTES = 16

@@ -3,13 +3,16 @@ import { checkHandle, checkWrite, wholeEnding, wholeTtl } from './arguments.ts'
 import {
   type Backend,
   type EndReply,
-  etagOf,
   type Expectation,
+  etagOf,
+  type NoticeListener,
   type PutReply,
   type RecordEnding,
   type RecordWrite,
   type StoredRecord,
 } from './backend.ts'
+import { InProcessRegistry } from './in-process-registry.ts'
+import { Notices } from './notices.ts'
 
 const SWEEP_INTERVAL_MS = 60_000
 const BATCH_SIZE = 500
@@ -39,14 +42,17 @@ export interface InProcessBackendOptions {
  * runs to its end before anything else does, so what it answers is what every other backend must answer.
  */
 export class InProcessBackend implements Backend {
+  readonly registry: InProcessRegistry
   readonly #clock: { now(): number }
   readonly #records = new Map<string, KeptRecord>()
   readonly #tombstones = new Map<string, Tombstone>()
+  readonly #notices = new Notices()
   readonly #sweeper: NodeJS.Timeout
   #isClosed = false
 
   constructor(options: InProcessBackendOptions) {
     this.#clock = options.clock
+    this.registry = new InProcessRegistry(options)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS)
     this.#sweeper.unref()
   }
@@ -94,7 +100,20 @@ export class InProcessBackend implements Backend {
     const expiresAtMs = nowMs + (owner === undefined ? fenceTtlMs : ownedTtlMs)
     this.#records.delete(handle)
     this.#tombstones.set(handle, { owner, blob: Buffer.from(blob), expiresAtMs })
+    this.#notices.tell({ handle, owner })
     return { answer: record ? 'ended' : 'missing', blob: record?.blob, owner }
+  }
+
+  async ending(handle: string): Promise<Buffer | undefined> {
+    const { tombstone } = this.#find(handle)
+    return tombstone && Buffer.from(tombstone.blob)
+  }
+
+  subscribe(listener: NoticeListener): () => void {
+    this.#checkOpen()
+    const subscriber = this.#notices.add(listener)
+    this.#notices.tellGap(subscriber)
+    return () => this.#notices.remove(subscriber)
   }
 
   async *handles(): AsyncIterable<readonly string[]> {
@@ -119,6 +138,8 @@ export class InProcessBackend implements Backend {
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#sweeper)
+    this.#notices.clear()
+    this.registry.close()
     this.#records.clear()
     this.#tombstones.clear()
   }
@@ -127,7 +148,11 @@ export class InProcessBackend implements Backend {
     this.#checkOpen()
     checkHandle(handle)
     const nowMs = this.#now()
-    return { record: living(this.#records, handle, nowMs), tombstone: living(this.#tombstones, handle, nowMs), nowMs }
+    return {
+      record: living(this.#records, handle, nowMs),
+      tombstone: living(this.#tombstones, handle, nowMs),
+      nowMs,
+    }
   }
 
   #checkOpen(): void {
@@ -142,11 +167,16 @@ export class InProcessBackend implements Backend {
     const nowMs = this.#now()
     for (const handle of this.#records.keys()) living(this.#records, handle, nowMs)
     for (const handle of this.#tombstones.keys()) living(this.#tombstones, handle, nowMs)
+    this.registry.sweep()
   }
 }
 
 // As a Valkey key does (keyIsExpired: now > when), an entry lives through the ms it expires in.
-function living<Entry extends Lapsing>(entries: Map<string, Entry>, handle: string, nowMs: number): Entry | undefined {
+function living<Entry extends Lapsing>(
+  entries: Map<string, Entry>,
+  handle: string,
+  nowMs: number,
+): Entry | undefined {
   const entry = entries.get(handle)
   if (entry === undefined || nowMs <= entry.expiresAtMs) return entry
   entries.delete(handle)

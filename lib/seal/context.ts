@@ -1,6 +1,6 @@
-/** What a blob is bound to. It opens in exactly the context it was sealed in; nothing of it is stored in the blob. */
+/** What a blob is bound to: it opens in the context it was sealed in and no other. The blob does not contain it. */
 export interface Context {
-  /** What the blob is for: one of a few fixed words, `[a-z][a-z0-9-]*`, at most 32 characters. Each has keys of its own. */
+  /** What the blob is for: one of a few fixed words, `[a-z][a-z0-9-]{0,31}`. Each has keys of its own. */
   readonly purpose: string
   /** Whose namespace it is kept in. */
   readonly prefix: string
@@ -12,7 +12,10 @@ const PURPOSE = /^[a-z][a-z0-9-]{0,31}$/
 const LONE_SURROGATE = /\p{Surrogate}/u
 const MAX_FIELD_BYTES = 0xffff
 
-/** The context as bytes: each field after its own length, so that no two contexts have the same bytes. Throws `TypeError` if a field has no such form. */
+/**
+ * The context as bytes: each field after its own length, so that no two contexts have the same bytes. Throws a
+ * `TypeError` if a field has no such form.
+ */
 export function encodeContext(context: Context): Buffer {
   if (!PURPOSE.test(context.purpose)) throw new TypeError('context.purpose must match [a-z][a-z0-9-]{0,31}')
   return Buffer.concat([

@@ -38,7 +38,7 @@ export function encodeEnvelope(header: Buffer, payload: Buffer, mac: Buffer): Bu
   return Buffer.concat([header, payload, mac])
 }
 
-/** The parts of a blob, or `undefined` if it is anything but a whole version 1 envelope. Says nothing about its truth. */
+/** The parts of a blob, or `undefined` if it is not a whole version 1 envelope. Says nothing about its truth. */
 export function decodeEnvelope(blob: Buffer): Envelope | undefined {
   const header = blob.subarray(0, HEADER_BYTES)
   const mode = readMode(header)

@@ -13,8 +13,8 @@ export interface KeySet {
 }
 
 /**
- * The keys made from `secrets`. Throws a `TypeError` for a wrong list at construction; with a function, `load`
- * rejects with {@link StoreSecretsError} if the function fails or its list is wrong.
+ * The keys made from `secrets`. A wrong list is a `TypeError` at construction; with a function, `load` rejects with
+ * {@link StoreSecretsError} if the function fails or its list is wrong.
  */
 export class Keyring {
   readonly #start: () => Promise<KeySet>

@@ -14,7 +14,7 @@ export interface SealerOptions {
 
 /**
  * - `open`: verified. `current` says whether it was sealed with the first secret.
- * - `unknown-key`: it looks like ours, but none of the secrets has its key id. Anyone who can write can make one.
+ * - `unknown-key`: it looks like ours, but no secret has its key id. Anyone who can write can make one.
  * - `invalid`: anything else; which check failed is not told.
  */
 export type Opened =
@@ -26,8 +26,8 @@ const INVALID: Opened = Object.freeze({ state: 'invalid' })
 const UNKNOWN_KEY: Opened = Object.freeze({ state: 'unknown-key' })
 
 /**
- * Turns plaintext into a blob and back. Both calls reject with `StoreSecretsError` if a `secrets` function fails,
- * and with a `TypeError` if the context has no encoding; no blob makes `open` reject.
+ * Turns plaintext into a blob and back. Both calls reject with `StoreSecretsError` if a `secrets` function fails, and
+ * with a `TypeError` if the context has no encoding; no blob makes `open` reject.
  */
 export class Sealer {
   readonly #keyring: Keyring

@@ -8,7 +8,7 @@ export type KeyUse = 'mac' | 'enc'
 const DOMAIN = 'express-session-valkey/v1'
 const DERIVED_KEY_BYTES = 32
 
-/** One secret: the id that blobs name it by, and the keys derived from it. The secret itself is never used as a key. */
+/** One secret: the id that blobs name it by, and the keys derived from it. The secret itself is never a key. */
 export class SealingKey {
   readonly id: Buffer
   readonly #secret: KeyObject

@@ -2,12 +2,26 @@ import { createSecretKey, type KeyObject } from 'node:crypto'
 import { types } from 'node:util'
 import { optionError } from '../option.ts'
 
-/** One secret to seal with: at least 32 random bytes, as a string (its UTF-8 bytes count), a Buffer or Uint8Array, or a secret `KeyObject`. */
+/**
+ * One secret to seal with: at least 32 random bytes, as a string (its UTF-8 bytes count), a Buffer or Uint8Array, or
+ * a secret `KeyObject`.
+ */
 export type Secret = string | Uint8Array | KeyObject
 
 /**
  * The secrets: the first one seals, all of them open. Either the list itself, or a function that fetches it. The
- * function is called on first use, once however many wait for it, and again on the next use if it failed.
+ * function is called on first use, once however many wait for it, and never again after it succeeded; if it
+ * failed, the next use calls it again.
+ *
+ * @example
+ * ```ts
+ * import { randomBytes } from 'node:crypto'
+ * import type { Secrets } from 'express-session-valkey'
+ *
+ * const [current, previous] = [randomBytes(32), randomBytes(32)]
+ * const list: Secrets = [current, previous]
+ * const fetched: Secrets = async () => [current, previous]
+ * ```
  */
 export type Secrets = readonly Secret[] | (() => readonly Secret[] | Promise<readonly Secret[]>)
 

@@ -24,7 +24,7 @@ export function xaesEncrypt(key: KeyObject, plaintext: Buffer, { nonce, aad }: X
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-/** Takes ciphertext and tag; answers the plaintext, or `undefined` if they are not what this key, nonce and aad gave. */
+/** Takes ciphertext and tag; answers the plaintext, or `undefined` if they are not of this key, nonce and aad. */
 export function xaesDecrypt(key: KeyObject, sealed: Buffer, { nonce, aad }: XaesInput): Buffer | undefined {
   const messageKey = deriveMessageKey(key, nonce)
   const decipher = createDecipheriv('aes-256-gcm', messageKey, nonce.subarray(HALF_NONCE_BYTES), GCM_OPTIONS)
@@ -37,7 +37,7 @@ export function xaesDecrypt(key: KeyObject, sealed: Buffer, { nonce, aad }: Xaes
   }
 }
 
-/** The AES-256-GCM key of one message: NIST SP 800-108r1 in counter mode over CMAC, from the first half of the nonce. */
+/** The AES-256-GCM key of one message: SP 800-108r1 in counter mode over CMAC, from the first half of the nonce. */
 export function deriveMessageKey(key: KeyObject, nonce: Buffer): KeyObject {
   if (nonce.length !== NONCE_BYTES) throw new RangeError(`A nonce has ${NONCE_BYTES} bytes`)
   const aes = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false)

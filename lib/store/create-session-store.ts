@@ -45,7 +45,14 @@ export function createSessionStore(
   return new InProcessStore(withoutValkeyOptions(options))
 }
 
-const VALKEY_ONLY = new Set(['client', 'connection', 'connectTimeoutMs', 'commandTimeoutMs', 'retries'])
+const VALKEY_ONLY = new Set([
+  'client',
+  'connection',
+  'connectTimeoutMs',
+  'commandTimeoutMs',
+  'retries',
+  'breaker',
+])
 
 function withoutValkeyOptions(options: object): SessionStoreOptions {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !VALKEY_ONLY.has(name)))
@@ -61,7 +68,10 @@ let hasWarned = false
 function warnInProduction(): void {
   if (process.env['NODE_ENV'] !== 'production' || hasWarned) return
   hasWarned = true
-  process.emitWarning('No session store is configured: sessions are kept in this process and end with it. Set "kind" to "valkey", or to "memory" if that is meant.', {
-    code: 'ESV_MEMORY_STORE',
-  })
+  process.emitWarning(
+    'No session store is configured: sessions are kept in this process and end with it. Set "kind" to "valkey", or to "memory" if that is meant.',
+    {
+      code: 'ESV_MEMORY_STORE',
+    },
+  )
 }

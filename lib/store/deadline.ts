@@ -1,5 +1,9 @@
 /** Settles as `work` does, or rejects with `late()` once `ms` have passed; the work itself is not cancelled. */
-export async function withDeadline<Value>(work: Promise<Value>, ms: number, late: () => Error): Promise<Value> {
+export async function withDeadline<Value>(
+  work: Promise<Value>,
+  ms: number,
+  late: () => Error,
+): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(late()), ms)

@@ -40,7 +40,9 @@ function childrenOf(value: object): readonly object[] {
 function hasForeignPrototype(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (!isObject(prototype)) return false
-  const maker: unknown = Object.hasOwn(prototype, 'constructor') ? Reflect.get(prototype, 'constructor') : undefined
+  const maker: unknown = Object.hasOwn(prototype, 'constructor')
+    ? Reflect.get(prototype, 'constructor')
+    : undefined
   return typeof maker !== 'function' || maker.prototype !== prototype
 }
 

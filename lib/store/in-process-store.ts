@@ -29,9 +29,10 @@ export interface InProcessStoreOptions extends SessionStoreOptions {}
 export class InProcessStore extends SessionStore {
   constructor(options: InProcessStoreOptions = {}) {
     const resolved = resolveOptions(options)
+    const { secrets = [randomBytes(32)] } = options
     super({
       backend: new InProcessBackend({ clock: resolved.clock }),
-      sealer: new Sealer({ secrets: options.secrets ?? [randomBytes(32)], encrypt: resolved.encrypt }),
+      sealer: new Sealer({ secrets, encrypt: resolved.encrypt }),
       options: resolved,
       deadlineMs: DEADLINE_MS,
     })

@@ -38,5 +38,7 @@ export function mergeContents({ base, ours, theirs }: MergeSides): Content {
 /** Whether both sides changed one key, to different values. */
 export function clashes({ base, ours, theirs }: MergeSides): boolean {
   const theirChanges = new Set(changedKeys(base, theirs))
-  return changedKeys(base, ours).some((key) => key !== 'cookie' && theirChanges.has(key) && !isSame(ours, theirs, key))
+  return changedKeys(base, ours).some(
+    (key) => key !== 'cookie' && theirChanges.has(key) && !isSame(ours, theirs, key),
+  )
 }

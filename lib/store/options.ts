@@ -1,6 +1,17 @@
+import type { Request } from 'express'
 import type { SessionData } from 'express-session'
-import { checkBoolean, checkFunction, checkInteger, checkKnown, checkNumber, checkObject, checkOneOf, optionError } from '../option.ts'
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  checkOneOf,
+  optionError,
+} from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
+import type { SessionDevice } from './session-device.ts'
 import type { LifetimeOptions } from './session-lifetime.ts'
 import type { Concurrency } from './session-saver.ts'
 import { jsonSerializer, type SessionSerializer } from './session-serializer.ts'
@@ -35,6 +46,20 @@ export interface SessionStoreOptions {
   readonly serializer?: SessionSerializer | undefined
   /** Whose session it is. @defaultValue `session.userId ?? session.passport?.user` */
   readonly userId?: ((session: SessionData) => string | number | undefined) | undefined
+  /**
+   * How many sessions a user may have; the limit is exact, however many sign in at once.
+   * @defaultValue none
+   */
+  readonly maxSessionsPerUser?: number | undefined
+  /** What a sign-in beyond `maxSessionsPerUser` does: end the user's oldest session, or fail with `SessionLimitError`. @defaultValue 'evict-oldest' */
+  readonly onMaxSessions?: 'evict-oldest' | 'reject' | undefined
+  /**
+   * When a user's session is checked against the registry, where `endAll` and lost registries show: on each touch
+   * that is due, or on every read, at one more round trip. @defaultValue 'touch'
+   */
+  readonly verifyOwner?: 'touch' | 'always' | undefined
+  /** What to keep of the device a session is opened on: a flat object, kept sealed, shown in device lists. @defaultValue nothing */
+  readonly device?: ((req: Request) => SessionDevice | undefined) | undefined
   /** What a save does when another request saved first: merge top-level keys, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
   readonly concurrency?: Concurrency | undefined
   /** What a stored session that fails verification is: absent, or an error. @defaultValue 'discard' */
@@ -54,6 +79,10 @@ export interface ResolvedOptions extends LifetimeOptions {
   readonly maxBytes: number
   readonly serializer: SessionSerializer
   readonly userId: (session: SessionData) => string | number | undefined
+  readonly maxSessionsPerUser: number | undefined
+  readonly onMaxSessions: 'evict-oldest' | 'reject'
+  readonly verifyOwner: 'touch' | 'always'
+  readonly device: ((req: Request) => SessionDevice | undefined) | undefined
   readonly concurrency: Concurrency
   readonly onInvalid: 'discard' | 'error'
   readonly onUnknownKey: 'discard' | 'error'
@@ -73,6 +102,10 @@ export const STORE_OPTIONS = [
   'maxBytes',
   'serializer',
   'userId',
+  'maxSessionsPerUser',
+  'onMaxSessions',
+  'verifyOwner',
+  'device',
   'concurrency',
   'onInvalid',
   'onUnknownKey',
@@ -84,18 +117,35 @@ const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
 const MAX_TTL_S = 100 * 365 * 86_400
 const MIN_TTL_S = 0.001
 
-const seconds = (name: string, value: number): number => checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
+const seconds = (name: string, value: number): number =>
+  checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
 
 /** Applies defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
-export function resolveOptions(options: SessionStoreOptions, known: readonly string[] = STORE_OPTIONS): ResolvedOptions {
+export function resolveOptions(
+  options: SessionStoreOptions,
+  known: readonly string[] = STORE_OPTIONS,
+): ResolvedOptions {
   checkObject('options', options)
   checkKnown(options, known, 'the store')
-  const clock = options.clock ?? { now: () => Date.now() }
+  const { clock = { now: () => Date.now() } } = options
+  checkObject('clock', clock)
   checkFunction('clock.now', clock.now)
-  return { ...lifetimes(options), ...policies(options), ...contents(options), clock }
+  return {
+    ...lifetimes(options),
+    ...policies(options),
+    ...registration(options),
+    ...contents(options),
+    clock,
+  }
 }
 
-function lifetimes({ ttl = 86_400, absoluteTtl, touchAfter, endedTtl = 86_400, absoluteTtlSurvivesRegenerate = false }: SessionStoreOptions) {
+function lifetimes({
+  ttl = 86_400,
+  absoluteTtl,
+  touchAfter,
+  endedTtl = 86_400,
+  absoluteTtlSurvivesRegenerate = false,
+}: SessionStoreOptions) {
   if (typeof ttl !== 'function') seconds('ttl', ttl)
   if (absoluteTtl !== undefined) seconds('absoluteTtl', absoluteTtl)
   if (touchAfter !== undefined) checkNumber('touchAfter', touchAfter, { min: 0, max: MAX_TTL_S })
@@ -103,18 +153,48 @@ function lifetimes({ ttl = 86_400, absoluteTtl, touchAfter, endedTtl = 86_400, a
     throw optionError('touchAfter', `less than "ttl" (${ttl}), or sessions in use would expire`, touchAfter)
   }
   checkBoolean('absoluteTtlSurvivesRegenerate', absoluteTtlSurvivesRegenerate)
-  return { ttl, absoluteTtl, touchAfter, endedTtlMs: seconds('endedTtl', endedTtl) * 1000, absoluteTtlSurvivesRegenerate }
+  return {
+    ttl,
+    absoluteTtl,
+    touchAfter,
+    endedTtlMs: seconds('endedTtl', endedTtl) * 1000,
+    absoluteTtlSurvivesRegenerate,
+  }
 }
 
-function policies({ concurrency = 'merge', onInvalid = 'discard', onUnknownKey = 'discard' }: SessionStoreOptions) {
+function policies({
+  concurrency = 'merge',
+  onInvalid = 'discard',
+  onUnknownKey = 'discard',
+}: SessionStoreOptions) {
   checkOneOf('concurrency', concurrency, ['merge', 'reject', 'overwrite'])
   checkOneOf('onInvalid', onInvalid, ['discard', 'error'])
   checkOneOf('onUnknownKey', onUnknownKey, ['discard', 'error'])
   return { concurrency, onInvalid, onUnknownKey }
 }
 
+function registration({
+  maxSessionsPerUser,
+  onMaxSessions = 'evict-oldest',
+  verifyOwner = 'touch',
+  device,
+}: SessionStoreOptions) {
+  if (maxSessionsPerUser !== undefined)
+    checkInteger('maxSessionsPerUser', maxSessionsPerUser, { min: 1, max: 10_000 })
+  checkOneOf('onMaxSessions', onMaxSessions, ['evict-oldest', 'reject'])
+  checkOneOf('verifyOwner', verifyOwner, ['touch', 'always'])
+  if (device !== undefined) checkFunction('device', device)
+  return { maxSessionsPerUser, onMaxSessions, verifyOwner, device }
+}
+
 function contents(options: SessionStoreOptions) {
-  const { encrypt = false, prefix = 'sess', maxBytes = 65_536, serializer = jsonSerializer, userId = defaultUserId } = options
+  const {
+    encrypt = false,
+    prefix = 'sess',
+    maxBytes = 65_536,
+    serializer = jsonSerializer,
+    userId = defaultUserId,
+  } = options
   checkBoolean('encrypt', encrypt)
   if (typeof prefix !== 'string' || !PREFIX.test(prefix)) {
     throw optionError('prefix', '1 to 64 characters of A-Z a-z 0-9 : _ -', prefix)

@@ -27,7 +27,10 @@ export class SessionCodec {
 
   /** The body of a live session, or of a plain one. What it holds is captured before this returns its promise. */
   encodeSession(session: object): Promise<SessionBody> {
-    return this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
+    const body = this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
+    // A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
+    body.catch(() => {})
+    return body
   }
 
   async encode(content: Content): Promise<SessionBody> {
@@ -52,7 +55,9 @@ export class SessionCodec {
   /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
   async decode(body: SessionBody): Promise<Content | undefined> {
     try {
-      const content = await this.#serializer.parse(body.isText ? body.bytes.toString() : Buffer.from(body.bytes))
+      const content = await this.#serializer.parse(
+        body.isText ? body.bytes.toString() : Buffer.from(body.bytes),
+      )
       return isPlain(content) && sanitize(content) ? content : undefined
     } catch {
       return undefined

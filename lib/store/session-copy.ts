@@ -1,4 +1,5 @@
 import type { SessionBody } from './session-codec.ts'
+import type { SessionDevice } from './session-device.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecord } from './session-records.ts'
 
@@ -13,6 +14,7 @@ export interface Draft {
   readonly live: object
   readonly ttlMs: number
   readonly owner: string | undefined
+  readonly device: SessionDevice | undefined
 }
 
 /** What the store remembers about one live Session object: the record it came from, and what of it is not stored yet. */
@@ -26,18 +28,37 @@ export class SessionCopy {
   refusal: Error | undefined
   /** The versions that saves of this copy may have stored, though their replies were lost. */
   #attempts: readonly Buffer[] = []
+  #labels: ReadonlySet<string>
   #view: PendingBody | undefined
   #unsavedSince: { readonly base: PendingBody | undefined } | undefined
 
-  constructor(handle: string, origin: { record?: SessionRecord; inherited?: SessionMeta | undefined } = {}) {
+  constructor(
+    handle: string,
+    origin: { record?: SessionRecord; inherited?: SessionMeta | undefined; labels?: readonly string[] } = {},
+  ) {
     this.handle = handle
+    this.#labels = new Set(origin.labels)
     this.record = origin.record
     this.inherited = origin.inherited
     this.#view = origin.record && Promise.resolve(origin.record.body)
   }
 
+  /** What the session is, or is to be, sealed with; it only grows. */
+  get labels(): readonly string[] {
+    return [...new Set([...(this.record?.meta.labels ?? []), ...this.#labels])].sort()
+  }
+
+  addLabels(labels: readonly string[]): void {
+    this.#labels = new Set([...this.#labels, ...labels])
+  }
+
+  hasUnsealedLabels(): boolean {
+    const sealed = this.record?.meta.labels ?? []
+    return [...this.#labels].some((label) => !sealed.includes(label))
+  }
+
   /** Makes a draft of what the live session is now; the next draft will carry only what changes after it. */
-  draft(live: object, ours: PendingBody, terms: Pick<Draft, 'ttlMs' | 'owner'>): Draft {
+  draft(live: object, ours: PendingBody, terms: Pick<Draft, 'ttlMs' | 'owner' | 'device'>): Draft {
     const draft = { base: this.#view, ours, live, ...terms }
     this.#view = ours
     return draft

@@ -13,14 +13,17 @@ const NAME = /^[A-Za-z][A-Za-z0-9]{0,31}$/
  */
 export function deviceOf(described: unknown): SessionDevice | undefined {
   if (described === undefined || described === null) return undefined
-  if (typeof described !== 'object') throw optionError('device', 'a function that returns a flat object or undefined')
+  if (typeof described !== 'object')
+    throw optionError('device', 'a function that returns a flat object or undefined')
   const entries = Object.entries(described).filter(([, value]) => value !== undefined)
-  if (entries.length > MAX_ENTRIES) throw optionError('device', `a function that returns at most ${MAX_ENTRIES} properties`)
+  if (entries.length > MAX_ENTRIES)
+    throw optionError('device', `a function that returns at most ${MAX_ENTRIES} properties`)
   return Object.fromEntries(entries.map(([name, value]) => [checkedName(name), checkedValue(value)]))
 }
 
 function checkedName(name: string): string {
-  if (!NAME.test(name)) throw optionError('device', 'a function that returns properties named with at most 32 letters and digits')
+  if (!NAME.test(name))
+    throw optionError('device', 'a function that returns properties named with at most 32 letters and digits')
   return name
 }
 
@@ -33,5 +36,7 @@ function checkedValue(value: unknown): string | number | boolean {
 /** Whether a parsed value is a device as {@link deviceOf} makes them. */
 export function isDevice(value: unknown): value is SessionDevice {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  return Object.entries(value).every(([name, entry]) => NAME.test(name) && ['string', 'number', 'boolean'].includes(typeof entry))
+  return Object.entries(value).every(
+    ([name, entry]) => NAME.test(name) && ['string', 'number', 'boolean'].includes(typeof entry),
+  )
 }

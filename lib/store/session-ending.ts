@@ -32,12 +32,16 @@ const CODE = /^[a-z][a-z0-9-]{0,31}$/
 const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
 
 /** Checks and completes the terms of an ending. Throws a `TypeError` that names the wrong one. */
-export function endingOf({ reason = 'ended', actor = { type: 'app' } }: EndingTerms, atMs: number): SessionEnding {
+export function endingOf(
+  { reason = 'ended', actor = { type: 'app' } }: EndingTerms,
+  atMs: number,
+): SessionEnding {
   checkObject('actor', actor)
   checkKnown(actor, ['type', 'id'], 'the actor')
   if (!isCode(reason)) throw optionError('reason', '1 to 32 characters of a-z 0-9 -, a letter first')
   if (!isCode(actor.type)) throw optionError('actor.type', '1 to 32 characters of a-z 0-9 -, a letter first')
-  if (actor.id !== undefined && !isActorId(actor.id)) throw optionError('actor.id', '1 to 128 printable characters')
+  if (actor.id !== undefined && !isActorId(actor.id))
+    throw optionError('actor.id', '1 to 128 printable characters')
   const { type, id } = actor
   return { at: new Date(atMs), reason, actor: id === undefined ? { type } : { type, id } }
 }

@@ -1,26 +1,30 @@
+import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
-import type { Sealer } from '../seal/sealer.ts'
+import type { Enrolment } from './enrolment.ts'
 import type { ResolvedOptions } from './options.ts'
 import { ownerName } from './owner.ts'
 import { SaveQueue } from './save-queue.ts'
-import { SessionCodec } from './session-codec.ts'
+import type { SessionCodec } from './session-codec.ts'
 import { SessionCopy } from './session-copy.ts'
+import { deviceOf, type SessionDevice } from './session-device.ts'
+import type { SessionEnder } from './session-ender.ts'
+import { endingOf } from './session-ending.ts'
 import { hardEndMs, idleTtlMs, isTouchDue } from './session-lifetime.ts'
 import type { SessionMeta } from './session-plaintext.ts'
-import { type SessionRecord, SessionRecords } from './session-records.ts'
+import type { SessionRecord, SessionRecords } from './session-records.ts'
 import { SessionSaver } from './session-saver.ts'
 import type { Announce } from './store-events.ts'
 import { loadedCookie } from './stored-cookie.ts'
 
-// How long a write that was given up may still arrive: about as long as TCP keeps retransmitting by Linux's default.
-const FENCE_TTL_MS = 15 * 60_000
-
 export interface SessionLifeParts {
   readonly backend: Backend
-  readonly sealer: Sealer
   readonly options: ResolvedOptions
   readonly announce: Announce
+  readonly records: SessionRecords
+  readonly codec: SessionCodec
+  readonly enrolment: Enrolment
+  readonly ender: SessionEnder
 }
 
 export interface LoadedSession {
@@ -35,21 +39,27 @@ export class SessionLife {
   readonly #codec: SessionCodec
   readonly #records: SessionRecords
   readonly #saver: SessionSaver
+  readonly #enrolment: Enrolment
+  readonly #ender: SessionEnder
   readonly #queue = new SaveQueue()
 
-  constructor({ backend, sealer, options, announce }: SessionLifeParts) {
-    const { prefix, maxBytes, onInvalid, onUnknownKey, concurrency } = options
+  constructor({ backend, options, announce, records, codec, enrolment, ender }: SessionLifeParts) {
     this.#backend = backend
     this.#options = options
-    this.#codec = new SessionCodec(options.serializer, maxBytes)
-    this.#records = new SessionRecords({ backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce })
+    this.#codec = codec
+    this.#records = records
+    this.#enrolment = enrolment
+    this.#ender = ender
     this.#saver = new SessionSaver({
-      records: this.#records,
-      codec: this.#codec,
-      concurrency,
+      records,
+      codec,
+      enrolment,
+      concurrency: options.concurrency,
+      lifetime: options,
       announce,
       ownerOf: (session) => this.#ownerOf(session),
       newMeta: () => this.#newMeta(),
+      now: () => backend.now(),
     })
   }
 
@@ -58,7 +68,9 @@ export class SessionLife {
     if (record === undefined) return undefined
     const nowMs = await this.#backend.now()
     const endsAtMs = this.#hardEndOf(record.meta)
-    if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return undefined
+    if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle, nowMs)
+    if (this.#options.verifyOwner === 'always' && !(await this.#enrolment.verify(handle, record.meta)))
+      return undefined
     const leftMs = Math.min(record.expiresAtMs, endsAtMs ?? record.expiresAtMs) - nowMs
     const content = await this.#codec.decode(record.body)
     const cookie = loadedCookie(content?.['cookie'], this.#options.clock.now() + leftMs)
@@ -68,9 +80,12 @@ export class SessionLife {
 
   /** Stores what the live session is now. What it holds is captured before this returns. */
   save(copy: SessionCopy, live: SessionData): Promise<void> {
+    const owner = this.#ownerOf(live)
+    const isSignIn = owner !== undefined && owner !== copy.record?.meta.owner
     const draft = copy.draft(live, this.#codec.encodeSession(live), {
       ttlMs: idleTtlMs(live, this.#options, this.#options.clock.now()),
-      owner: this.#ownerOf(live),
+      owner,
+      device: isSignIn ? this.#deviceOf(live) : undefined,
     })
     return this.#queue.run(copy.handle, async () => {
       if (copy.refusal) throw copy.refusal
@@ -84,7 +99,9 @@ export class SessionLife {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
     const content = this.#codec.encodeSession(session)
     const owner = this.#ownerOf(session)
-    return this.#queue.run(handle, async () => this.#saver.overwrite(handle, { body: await content, owner, ttlMs }))
+    return this.#queue.run(handle, async () =>
+      this.#saver.overwrite(handle, { body: await content, owner, ttlMs }),
+    )
   }
 
   /** Extends the session, if by enough to be worth a write. Nothing happens if it has ended meanwhile. */
@@ -93,19 +110,21 @@ export class SessionLife {
   }
 
   async touchUnloaded(handle: string, session: SessionData): Promise<void> {
-    await this.#backend.touch(handle, idleTtlMs(session, this.#options, this.#options.clock.now()))
-  }
-
-  async end(handle: string): Promise<void> {
-    const { endedTtlMs } = this.#options
-    await this.#backend.end(handle, { blob: Buffer.alloc(0), ownedTtlMs: Math.max(endedTtlMs, FENCE_TTL_MS), fenceTtlMs: FENCE_TTL_MS })
+    const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
+    const record = await this.#records.read(handle)
+    if (record) await this.#extend(new SessionCopy(handle, { record }), ttlMs)
   }
 
   /** What a session that replaces another takes over from it. */
   inheritanceOf(copy: SessionCopy | undefined): SessionMeta | undefined {
-    if (!this.#options.absoluteTtlSurvivesRegenerate || copy?.record === undefined) return undefined
-    const { createdAtMs, endsAtMs } = copy.record.meta
-    return { createdAtMs, endsAtMs }
+    const meta = copy?.record?.meta ?? copy?.inherited
+    if (!this.#options.absoluteTtlSurvivesRegenerate || meta === undefined) return undefined
+    return { createdAtMs: meta.createdAtMs, endsAtMs: meta.endsAtMs }
+  }
+
+  // Its time was shortened by option, or somebody kept the record beyond it.
+  async #expire(handle: string, nowMs: number): Promise<undefined> {
+    await this.#ender.end(handle, endingOf({ reason: 'expired-absolute', actor: { type: 'system' } }, nowMs))
   }
 
   async #extend(copy: SessionCopy, ttlMs: number): Promise<void> {
@@ -114,9 +133,18 @@ export class SessionLife {
     const nowMs = await this.#backend.now()
     const moment = { ttlMs, nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: record.meta.endsAtMs }
     if (!isTouchDue(moment, this.#options)) return
-    const isResealed = !record.isCurrent && (await this.#saver.reseal(copy, ttlMs))
-    const expiresAtMs = isResealed ? undefined : await this.#backend.touch(copy.handle, ttlMs)
-    if (expiresAtMs !== undefined) copy.record = { ...record, expiresAtMs }
+    if (!record.isCurrent) return this.#reseal(copy, record, ttlMs)
+    // Sent one behind the other: one round trip, and on one server the registry moves first.
+    const [, expiresAtMs] = await Promise.all([
+      this.#enrolment.extend(copy.handle, record.meta, ttlMs),
+      this.#backend.touch(copy.handle, ttlMs),
+    ])
+    if (expiresAtMs !== undefined && copy.record === record) copy.record = { ...record, expiresAtMs }
+  }
+
+  async #reseal(copy: SessionCopy, record: SessionRecord, ttlMs: number): Promise<void> {
+    if (!(await this.#enrolment.extend(copy.handle, record.meta, ttlMs))) return
+    if (!(await this.#saver.reseal(copy, ttlMs))) await this.#backend.touch(copy.handle, ttlMs)
   }
 
   #hardEndOf(meta: SessionMeta): number | undefined {
@@ -126,6 +154,11 @@ export class SessionLife {
   async #newMeta(): Promise<SessionMeta> {
     const createdAtMs = Math.floor(await this.#backend.now())
     return { createdAtMs, endsAtMs: hardEndMs(createdAtMs, undefined, this.#options) }
+  }
+
+  #deviceOf(live: object): SessionDevice | undefined {
+    const { req } = live as { readonly req?: Request }
+    return req && deviceOf(this.#options.device?.(req))
   }
 
   #ownerOf(session: object): string | undefined {

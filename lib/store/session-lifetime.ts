@@ -14,7 +14,8 @@ const MAX_DEFAULT_TOUCH_AFTER_MS = 300_000
 
 function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {
   if (!(ms > 0 && ms <= MAX_TTL_MS)) throw new SessionTtlError(source)
-  return Math.ceil(ms)
+  // Rounded, as 2.007 * 1000 is a little less than 2007.
+  return Math.max(1, Math.round(ms))
 }
 
 /** The idle lifetime in ms: what `cookie.expires` leaves, else the `ttl` option. Throws `SessionTtlError`; a wrong lifetime never deletes and never becomes a default. */
@@ -26,8 +27,15 @@ export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs:
 }
 
 /** The hard end in ms, or `undefined`: the sealed one or the one that today's option gives, whichever is earlier. */
-export function hardEndMs(createdAtMs: number, sealedEndMs: number | undefined, options: LifetimeOptions): number | undefined {
-  const byOption = options.absoluteTtl === undefined ? Number.POSITIVE_INFINITY : createdAtMs + options.absoluteTtl * 1000
+export function hardEndMs(
+  createdAtMs: number,
+  sealedEndMs: number | undefined,
+  options: LifetimeOptions,
+): number | undefined {
+  const byOption =
+    options.absoluteTtl === undefined
+      ? Number.POSITIVE_INFINITY
+      : createdAtMs + Math.round(options.absoluteTtl * 1000)
   const end = Math.min(sealedEndMs ?? Number.POSITIVE_INFINITY, byOption)
   return Number.isFinite(end) ? end : undefined
 }
@@ -42,7 +50,10 @@ export interface TouchMoment {
 /** Whether a touch now would move the expiry by enough to be worth a write. */
 export function isTouchDue(moment: TouchMoment, options: LifetimeOptions): boolean {
   const target = Math.min(moment.nowMs + moment.ttlMs, moment.hardEndMs ?? Number.POSITIVE_INFINITY)
-  return Math.abs(target - moment.expiresAtMs) >= touchAfterMs(moment.ttlMs, options) && target !== moment.expiresAtMs
+  return (
+    Math.abs(target - moment.expiresAtMs) >= touchAfterMs(moment.ttlMs, options) &&
+    target !== moment.expiresAtMs
+  )
 }
 
 // At most half the lifetime: a session that is used must never expire between two touches.

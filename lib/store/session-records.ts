@@ -1,10 +1,16 @@
 import { type Backend, type Expectation, etagOf, type PutAnswer } from '../backend/backend.ts'
 import { SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
-import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
 import type { Context } from '../seal/context.ts'
+import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import type { SessionBody } from './session-codec.ts'
-import { decodePlaintext, encodePlaintext, MAX_META_BYTES, type SessionMeta, type SessionPlaintext } from './session-plaintext.ts'
+import {
+  decodePlaintext,
+  encodePlaintext,
+  MAX_META_BYTES,
+  type SessionMeta,
+  type SessionPlaintext,
+} from './session-plaintext.ts'
 import type { Announce } from './store-events.ts'
 
 /** One opened version of a session's record. */
@@ -70,7 +76,13 @@ export class SessionRecords {
     if (opened.state === 'unknown-key') return this.#unknownKey(handle)
     const plaintext = opened.state === 'open' ? decodePlaintext(opened.plaintext) : undefined
     if (opened.state === 'invalid' || plaintext === undefined) return this.#invalid(handle)
-    return { handle, ...plaintext, etag: etagOf(found.blob), expiresAtMs: found.expiresAtMs, isCurrent: opened.current }
+    return {
+      handle,
+      ...plaintext,
+      etag: etagOf(found.blob),
+      expiresAtMs: found.expiresAtMs,
+      isCurrent: opened.current,
+    }
   }
 
   async seal(handle: string, plaintext: SessionPlaintext): Promise<SealedSession> {
@@ -82,7 +94,16 @@ export class SessionRecords {
     const { handle, blob, ...version } = sealed
     const { endsAtMs, owner } = version.meta
     const reply = await this.#parts.backend.put(handle, { ...terms, blob, endsAtMs, owner })
-    return { answer: reply.answer, record: { handle, ...version, expiresAtMs: reply.expiresAtMs ?? 0, isCurrent: true } }
+    return {
+      answer: reply.answer,
+      record: { handle, ...version, expiresAtMs: reply.expiresAtMs ?? 0, isCurrent: true },
+    }
+  }
+
+  /** What is sealed in a blob that was removed; `undefined` if it does not open. */
+  async metaOf(handle: string, blob: Buffer): Promise<SessionMeta | undefined> {
+    const opened = await this.#parts.sealer.open(blob, this.#context(handle))
+    return opened.state === 'open' ? decodePlaintext(opened.plaintext)?.meta : undefined
   }
 
   /** Reports content that verified but cannot be used, as {@link read} reports what did not verify. */

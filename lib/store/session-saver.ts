@@ -1,8 +1,17 @@
 import type { Expectation, PutAnswer } from '../backend/backend.ts'
-import { OutcomeUnknownError, SessionConflictError, SessionEndedError } from '../errors.ts'
-import { changedKeys, clashes, type Content, mergeContents, overlay } from './merge.ts'
+import {
+  OutcomeUnknownError,
+  SessionConflictError,
+  SessionEndedError,
+  SessionLimitError,
+  StoreUnavailableError,
+} from '../errors.ts'
+import type { Enrolment, Place } from './enrolment.ts'
+import { type Content, changedKeys, clashes, mergeContents, overlay } from './merge.ts'
 import { type SessionBody, type SessionCodec, sameBody } from './session-codec.ts'
 import type { Draft, SessionCopy } from './session-copy.ts'
+import type { SessionDevice } from './session-device.ts'
+import { isTouchDue, type LifetimeOptions } from './session-lifetime.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecord, SessionRecords, StoreReply } from './session-records.ts'
 import type { Announce } from './store-events.ts'
@@ -12,21 +21,49 @@ export type Concurrency = 'merge' | 'reject' | 'overwrite'
 export interface SessionSaverParts {
   readonly records: SessionRecords
   readonly codec: SessionCodec
+  readonly enrolment: Enrolment
   readonly concurrency: Concurrency
+  readonly lifetime: LifetimeOptions
   readonly announce: Announce
   /** The owner of a session with this content. */
   readonly ownerOf: (session: object) => string | undefined
   /** The meta part of a session that begins now. */
   readonly newMeta: () => Promise<SessionMeta>
+  readonly now: () => Promise<number>
 }
 
 // Saves of one process queue up, so a try is lost only to another process; this many in a row is contention to report.
 const MAX_TRIES = 32
 
 /** What a save stores: the draft, or the draft's changes over what another request stored. */
-interface Version {
+export interface Version {
   readonly body: SessionBody
   readonly owner: string | undefined
+  readonly device?: SessionDevice | undefined
+  readonly ttlMs: number
+}
+
+/** The state of the record that a version replaces. */
+interface Ground {
+  readonly handle: string
+  readonly record: SessionRecord | undefined
+  readonly meta: SessionMeta
+  readonly expect: Expectation
+  /** Called with the etag before it is sent. */
+  readonly onAttempt?: (etag: Buffer) => void
+}
+
+/** A try of a save that met another request's. */
+interface Conflict {
+  readonly answer: PutAnswer
+  readonly ground: Ground
+  readonly version: Version
+}
+
+interface Term {
+  readonly ttlMs: number
+  /** Whether the expiry moves, and so the registration must. */
+  readonly isExtension: boolean
 }
 
 /** Writes drafts: create, update of exactly the version that was read, or merge with what another request stored first. */
@@ -47,14 +84,12 @@ export class SessionSaver {
   }
 
   /** Stores over whatever stands, keeping what is sealed beside its data; refused by a tombstone only. */
-  async overwrite(handle: string, version: Version & { readonly ttlMs: number }): Promise<void> {
-    const { body, owner, ttlMs } = version
+  async overwrite(handle: string, version: Version): Promise<void> {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
-      const stands = await this.#parts.records.read(handle)
-      const meta = stands?.meta ?? (await this.#parts.newMeta())
-      const sealed = await this.#parts.records.seal(handle, { meta: { ...meta, owner }, body })
-      const expect: Expectation = stands ? { kind: 'version', etag: stands.etag } : { kind: 'any' }
-      const { answer } = await this.#parts.records.store(sealed, { expect, ttlMs })
+      const record = await this.#parts.records.read(handle)
+      const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'any' }
+      const meta = record?.meta ?? (await this.#parts.newMeta())
+      const { answer } = await this.#store({ handle, record, meta, expect }, version)
       if (answer === 'stored') return
       if (answer === 'ended') this.#refuse(handle, answer)
     }
@@ -66,68 +101,149 @@ export class SessionSaver {
     const { record } = copy
     if (record === undefined) return false
     const sealed = await this.#parts.records.seal(copy.handle, record)
-    const { answer, record: resealed } = await this.#parts.records.store(sealed, {
-      expect: { kind: 'version', etag: record.etag },
-      ttlMs,
-    })
-    if (answer === 'stored') copy.record = resealed
+    const expect: Expectation = { kind: 'version', etag: record.etag }
+    const { answer, record: resealed } = await this.#parts.records.store(sealed, { expect, ttlMs })
+    // A save of the same copy may have finished meanwhile and knows better.
+    if (answer === 'stored' && copy.record === record) copy.record = resealed
     return answer === 'stored'
   }
 
   /** Whether the draft is what the record holds already, so that extending the record is all there is to do. */
   async isUnchanged(copy: SessionCopy, draft: Draft): Promise<boolean> {
     const { record } = copy
-    if (record === undefined || copy.hasUnsaved() || !record.isCurrent || record.meta.owner !== draft.owner) return false
-    return sameBody(await draft.ours, record.body)
+    if (record === undefined || copy.hasUnsaved() || copy.hasUnsealedLabels()) return false
+    if (!record.isCurrent || record.meta.owner !== draft.owner) return false
+    // A draft that could not be encoded goes on to `save`, which takes note of its failure.
+    const ours = await draft.ours.catch(() => undefined)
+    return ours !== undefined && sameBody(ours, record.body)
   }
 
   async #save(copy: SessionCopy, draft: Draft): Promise<void> {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       const version = await this.#versionOf(copy, draft)
-      const { answer, record } = await this.#store(copy, draft, version)
+      const ground = await this.#groundOf(copy)
+      const { answer, record } = await this.#store(ground, version)
       if (answer === 'stored') {
         copy.stored(record)
         if (!sameBody(version.body, await draft.ours)) await this.#adopt(copy, draft, version.body)
-        if (tries > 1) this.#parts.announce('session-merged', { handle: copy.handle, attempts: tries })
+        if (tries > 1 && this.#parts.concurrency !== 'overwrite')
+          this.#parts.announce('session-merged', { handle: copy.handle, attempts: tries })
         return
       }
       if (answer === 'ended' || answer === 'gone') this.#refuse(copy.handle, answer)
-      await this.#catchUp(copy, draft, answer)
+      await this.#catchUp(copy, draft, { answer, ground, version })
     }
     throw new SessionConflictError()
   }
 
-  async #store(copy: SessionCopy, draft: Draft, { body, owner }: Version): Promise<StoreReply> {
-    const { records } = this.#parts
-    const meta = copy.record?.meta ?? copy.inherited ?? (await this.#parts.newMeta())
-    const sealed = await records.seal(copy.handle, { meta: { ...meta, owner }, body })
-    copy.attempting(sealed.etag)
-    const expect: Expectation = copy.record ? { kind: 'version', etag: copy.record.etag } : { kind: 'absent' }
-    return records.store(sealed, { expect, ttlMs: draft.ttlMs })
+  async #groundOf(copy: SessionCopy): Promise<Ground> {
+    const { handle, record } = copy
+    const { labels } = copy
+    const begun = record?.meta ?? copy.inherited ?? (await this.#parts.newMeta())
+    const meta = labels.length > 0 ? { ...begun, labels } : begun
+    const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'absent' }
+    return { handle, record, meta, expect, onAttempt: (etag) => copy.attempting(etag) }
+  }
+
+  /** Registers, stores, settles: in this order, so that what can be read is registered and nothing displaced can be read. */
+  async #store(ground: Ground, version: Version): Promise<StoreReply> {
+    const { expect } = ground
+    const term = await this.#termOf(ground, version)
+    const { place, sealed } = await this.#prepare(ground, version, term)
+    ground.onAttempt?.(sealed.etag)
+    const reply = await this.#parts.records.store(sealed, { expect, ttlMs: term.ttlMs }).catch(async (error: unknown) => {
+      if (error instanceof StoreUnavailableError) await this.#giveBack(ground, version)
+      throw error
+    })
+    const isRefused = reply.answer === 'ended' || reply.answer === 'gone'
+    if (isRefused) await this.#vacate(ground, version)
+    if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(unsettled)
+    return reply
+  }
+
+  async #prepare(ground: Ground, version: Version, term: Term) {
+    try {
+      const place = await this.#placeOf(ground, version, term)
+      return { place, sealed: await this.#parts.records.seal(ground.handle, { meta: place.meta, body: version.body }) }
+    } catch (error) {
+      const hasNoPlace = error instanceof SessionLimitError || error instanceof SessionEndedError
+      if (!hasNoPlace) await this.#giveBack(ground, version)
+      throw error
+    }
+  }
+
+  // It was definitely not stored, and a new session is nobody else's: its registration would count for nothing.
+  async #giveBack(ground: Ground, version: Version): Promise<void> {
+    if (ground.expect.kind === 'absent') await this.#vacate(ground, version).catch(() => {})
+  }
+
+  // Between touches a user's session keeps its expiry, so that record and registry always move together.
+  async #termOf({ record, meta }: Ground, { owner, ttlMs }: Version): Promise<Term> {
+    if (record === undefined || owner === undefined || owner !== meta.owner)
+      return { ttlMs, isExtension: false }
+    const nowMs = await this.#parts.now()
+    const moment = { ttlMs, nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: meta.endsAtMs }
+    const isExtension = isTouchDue(moment, this.#parts.lifetime)
+    return { ttlMs: isExtension ? ttlMs : Math.max(1, record.expiresAtMs - nowMs), isExtension }
+  }
+
+  async #placeOf({ handle, record, meta }: Ground, version: Version, term: Term): Promise<Place> {
+    const { enrolment } = this.#parts
+    const { owner, device } = version
+    if (owner === undefined) return this.#placeless(handle, meta)
+    const { ttlMs, isExtension } = term
+    if (record === undefined || owner !== meta.owner)
+      return enrolment.admit({ handle, owner, device, ttlMs, meta })
+    if (isExtension && !(await enrolment.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
+    return { meta, settle: async () => {} }
+  }
+
+  #placeless(handle: string, { owner, ...meta }: SessionMeta): Place {
+    const { enrolment } = this.#parts
+    const settle = async (isStored: boolean) => (isStored && owner !== undefined ? enrolment.leave(owner, handle) : undefined)
+    return { meta: { ...meta, epoch: undefined, device: undefined }, settle }
+  }
+
+  async #vacate({ handle, meta }: Ground, { owner }: Version): Promise<void> {
+    if (owner !== undefined && owner !== meta.owner) await this.#parts.enrolment.leave(owner, handle)
   }
 
   async #versionOf(copy: SessionCopy, draft: Draft): Promise<Version> {
+    const { device, ttlMs, owner } = draft
     const ours = await draft.ours
     const base = await copy.baseOf(draft)
     const stands = copy.record?.body
-    const asDrafted = { body: ours, owner: draft.owner }
-    if (this.#parts.concurrency === 'overwrite' || !base || !stands || sameBody(base, stands)) return asDrafted
+    const asDrafted = { body: ours, owner, device, ttlMs }
+    if (this.#parts.concurrency === 'overwrite' || !base || !stands || sameBody(base, stands))
+      return asDrafted
     const sides = await this.#sides(base, ours, stands)
     if (sides === undefined) return asDrafted
     const merged = mergeContents(sides)
-    return { body: await this.#parts.codec.encode(merged), owner: this.#parts.ownerOf(merged) }
+    return { body: await this.#parts.codec.encode(merged), owner: this.#parts.ownerOf(merged), device, ttlMs }
   }
 
   /** After a conflict: learns what stands now, and decides whether the policy lets this save go on. */
-  async #catchUp(copy: SessionCopy, draft: Draft, answer: PutAnswer): Promise<void> {
+  async #catchUp(copy: SessionCopy, draft: Draft, { answer, ground, version }: Conflict): Promise<void> {
     const stands = await this.#parts.records.read(copy.handle)
-    if (stands === undefined) return this.#refuse(copy.handle, 'gone')
-    if (!copy.hasAttempted(stands.etag)) await this.#judge(copy, draft, { answer, stands })
-    copy.record = stands
+    try {
+      if (stands === undefined) return this.#refuse(copy.handle, 'gone')
+      if (!copy.hasAttempted(stands.etag)) await this.#judge(copy, draft, { answer, stands })
+      copy.record = stands
+    } catch (error) {
+      // The place that was taken for the user it would have had must not count.
+      if (stands?.meta.owner !== version.owner) await this.#vacate(ground, version)
+      throw error
+    }
   }
 
-  async #judge(copy: SessionCopy, draft: Draft, met: { answer: PutAnswer; stands: SessionRecord }): Promise<void> {
+  async #judge(
+    copy: SessionCopy,
+    draft: Draft,
+    met: { answer: PutAnswer; stands: SessionRecord },
+  ): Promise<void> {
     const isUnsure = met.answer === 'unsure'
+    // Only what is sealed beside the data changed: a new epoch, a new secret.
+    if (!isUnsure && copy.record && sameBody(copy.record.body, met.stands.body)) return
     if (copy.record === undefined || this.#parts.concurrency === 'reject') {
       throw isUnsure ? new OutcomeUnknownError('conflict') : new SessionConflictError()
     }
@@ -147,8 +263,15 @@ export class SessionSaver {
   /** Lays what other requests changed into the live session, except where it has changed again since the draft. */
   async #adopt(copy: SessionCopy, draft: Draft, body: SessionBody): Promise<void> {
     const { codec } = this.#parts
-    const [ours, merged] = await Promise.all([draft.ours.then((own) => codec.decode(own)), codec.decode(body)])
-    const now = await codec.encodeSession(draft.live).then((current) => codec.decode(current))
+    const [ours, merged] = await Promise.all([
+      draft.ours.then((own) => codec.decode(own)),
+      codec.decode(body),
+    ])
+    const now = await codec.encodeSession(draft.live).then(
+      (current) => codec.decode(current),
+      () => undefined,
+    )
+    // What cannot be encoded now fails its own save; this one is stored.
     if (!ours || !merged || !now) return
     const changedSince = new Set(changedKeys(ours, now))
     const keys = changedKeys(ours, merged).filter((key) => key !== 'cookie' && !changedSince.has(key))
@@ -160,6 +283,11 @@ export class SessionSaver {
     this.#parts.announce('write-refused', { handle, ending })
     throw new SessionEndedError(ending)
   }
+}
+
+// The session is stored, which an error that says "nothing was applied" would deny.
+function unsettled(error: unknown): never {
+  throw error instanceof StoreUnavailableError ? new OutcomeUnknownError(error.reason) : error
 }
 
 function layInto(live: object, content: Content, keys: readonly string[]): void {

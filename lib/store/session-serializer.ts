@@ -23,7 +23,8 @@ export const jsonSerializer: SessionSerializer = {
   stringify(session: object): string {
     const text = jsonOf(session)
     if (text === undefined) throw new SessionNotSerializableError(reasonFor(session))
-    if (isTooDeep(text)) throw new SessionNotSerializableError(`it is nested more than ${MAX_DEPTH} levels deep`)
+    if (isTooDeep(text))
+      throw new SessionNotSerializableError(`it is nested more than ${MAX_DEPTH} levels deep`)
     return text
   },
   parse: (stored) => JSON.parse(stored.toString()) as unknown,

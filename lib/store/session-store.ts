@@ -1,26 +1,34 @@
+import type { IncomingMessage } from 'node:http'
 import type { Request } from 'express'
 import { type Session, type SessionData, Store } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import {
   OutcomeUnknownError,
   SessionIdError,
-  SessionInvalidError,
+  SessionNotSerializableError,
   SessionStoreError,
-  SessionUnknownKeyError,
   StoreUnavailableError,
 } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
+import { assemble } from './assembly.ts'
 import { type Callback, deliver } from './callback.ts'
 import { withDeadline } from './deadline.ts'
 import type { ResolvedOptions } from './options.ts'
+import { RequestWork } from './request-work.ts'
 import { SessionCopy } from './session-copy.ts'
+import type { SessionEnder } from './session-ender.ts'
+import { endingOf } from './session-ending.ts'
 import { handleOf } from './session-id.ts'
-import { SessionLife } from './session-life.ts'
+import type { SessionLife } from './session-life.ts'
 import type { SessionRecord } from './session-records.ts'
+import type { SessionRegistry } from './session-registry.ts'
+import { type ListedSession, SessionScan } from './session-scan.ts'
 import type { Announce } from './store-events.ts'
 
-/** A session as `all()` lists it: its data, and its handle as `id`. */
-export type ListedSession = SessionData & { readonly id: string }
+export interface CommitOptions {
+  /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
+  readonly saveUninitialized?: boolean | undefined
+}
 
 /** What `health()` answers. */
 export interface StoreHealth {
@@ -49,27 +57,45 @@ const late = {
  * callback or a promise. `ValkeyStore` and `InProcessStore` say where the sessions are kept.
  */
 export abstract class SessionStore extends Store {
+  /** Which sessions a user has, and how to end them. */
+  readonly registry: SessionRegistry
   readonly #backend: Backend
+  readonly #ender: SessionEnder
   readonly #life: SessionLife
+  readonly #scan: SessionScan
   readonly #deadlineMs: number
+  readonly #userId: (session: SessionData) => string | number | undefined
   // express-session hands loaded data back to createSession, and live sessions to set: what they came from is kept aside.
   readonly #records = new WeakMap<object, SessionRecord>()
   readonly #copies = new WeakMap<object, SessionCopy>()
+  readonly #work = new RequestWork()
+  readonly #inFlight = new Set<Promise<unknown>>()
+  #generate: (req: Request) => void = () => {
+    throw new TypeError('The store is not mounted: give it to session({ store })')
+  }
 
   protected constructor({ backend, sealer, options, deadlineMs }: SessionStoreParts) {
     super()
     this.#backend = backend
     this.#deadlineMs = deadlineMs
+    this.#userId = options.userId
     // Outside our promises: what a listener throws must not fail the session's request in our name.
     const announce: Announce = (name, facts) => process.nextTick(() => this.emit(name, facts))
-    this.#life = new SessionLife({ backend, sealer, options, announce })
+    const { life, ender, registry } = assemble({ backend, sealer, options, deadlineMs, announce })
+    this.#life = life
+    this.#scan = new SessionScan(backend, life)
+    this.#ender = ender
+    this.registry = registry
   }
 
   /** The session's data, or `null` if there is none: missing, expired, ended, or not ours. Rejects only if the backend fails. */
   override get(sid: string): Promise<SessionData | null>
   override get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void
-  override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | undefined {
-    return this.#answer(this.#get(sid), late.read, callback)
+  override get(
+    sid: string,
+    callback?: Callback<SessionData | null>,
+  ): Promise<SessionData | null> | undefined {
+    return answer(this.#within(this.#get(sid), late.read), callback)
   }
 
   /**
@@ -79,35 +105,35 @@ export abstract class SessionStore extends Store {
   override set(sid: string, session: SessionData): Promise<void>
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    return this.#answer(this.#set(sid, session), late.write, callback)
+    return answer(this.#setFor(sid, session), callback)
   }
 
   /** Ends a session for good: until its tombstone expires nothing can be stored under its id. */
   override destroy(sid: string): Promise<void>
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
-    return this.#answer(this.#destroy(sid), late.write, callback)
+    return answer(this.#within(this.#destroy(sid), late.write), callback)
   }
 
   /** Extends a session's idle lifetime, if by at least `touchAfter`. Never changes or revives one. */
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    return this.#answer(this.#touch(sid, session), late.write, callback)
+    return answer(this.#within(this.#touch(sid, session), late.write), callback)
   }
 
   /** All living sessions that open, each with its handle as `id`. Scans every primary: for administration, not for requests. */
   override all(): Promise<ListedSession[]>
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
-    return answer(this.#all(), callback)
+    return answer(this.#scan.all(), callback)
   }
 
   /** The handles of all living sessions. Scans every primary. */
   ids(): Promise<string[]>
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
-    return answer(this.#ids(), callback)
+    return answer(this.#scan.ids(), callback)
   }
 
   /** How many sessions live. Scans every primary. */
@@ -115,7 +141,7 @@ export abstract class SessionStore extends Store {
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      this.#ids().then((handles) => handles.length),
+      this.#scan.ids().then((handles) => handles.length),
       callback,
     )
   }
@@ -124,7 +150,15 @@ export abstract class SessionStore extends Store {
   override clear(): Promise<void>
   override clear(callback: ((error?: unknown) => void) | undefined): void
   override clear(callback?: Callback<void>): Promise<void> | undefined {
-    return answer(this.#clear(), callback)
+    return answer(
+      this.#scan.each((handle) => this.#end(handle, 'cleared', 'app')),
+      callback,
+    )
+  }
+
+  /** Whose session it is, as the `userId` option tells. */
+  userIdOf(session: SessionData): string | number | undefined {
+    return this.#userId(session)
   }
 
   /** The handle of a session id, its name everywhere but in the cookie. Throws `SessionIdError` if it cannot be one. */
@@ -147,7 +181,40 @@ export abstract class SessionStore extends Store {
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
   async close(): Promise<void> {
+    this.registry.close()
+    await Promise.allSettled(this.#inFlight)
     await this.#backend.close()
+  }
+
+  /**
+   * Makes what a request has done to its session last: waits for its saves and destroys that are under way, then
+   * stores `req.session` if it has changed, or extends it if that is due. Rejects with the first failure.
+   * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
+   */
+  commit(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): Promise<void> {
+    return this.#within(this.#commit(req, options.saveUninitialized ?? false), late.write)
+  }
+
+  /** The labels sealed, or about to be sealed, with a live session. */
+  sealedLabels(session: object): readonly string[] {
+    return this.#copyOf(session)?.labels ?? []
+  }
+
+  /** Adds labels to those sealed with a live session, from its next save on. None is ever removed. */
+  sealLabels(session: object, labels: readonly string[]): void {
+    this.#copyOf(session)?.addLabels(labels)
+  }
+
+  /** How new sessions are made; express-session sets it. */
+  get generate(): (req: Request) => void {
+    return this.#generate
+  }
+
+  set generate(make: (req: Request) => void) {
+    this.#generate = (req) => {
+      make(req)
+      this.#superviseDestroy(req, req.session)
+    }
   }
 
   /** As express-session's, and remembers which record the session came from. */
@@ -155,13 +222,14 @@ export abstract class SessionStore extends Store {
     const session = super.createSession(req, data)
     const record = this.#records.get(data)
     if (record) this.#copies.set(session, new SessionCopy(record.handle, { record }))
+    this.#superviseDestroy(req, session)
     return session
   }
 
   /** As express-session's; but if the old session could not be ended, no new one is made and the old one cannot be saved any more. */
   override regenerate(req: Request, callback: (error?: unknown) => void): void {
     const old: object | undefined = req.session
-    const ended = withDeadline(this.#destroy(req.sessionID), this.#deadlineMs, late.write)
+    const ended = this.#within(this.#destroy(req.sessionID), late.write)
     deliver(
       ended.then(
         () => this.#replace(req, old),
@@ -172,10 +240,57 @@ export abstract class SessionStore extends Store {
   }
 
   #replace(req: Request, old: object | undefined): void {
-    req.sessionStore.generate(req)
-    const inherited = this.#life.inheritanceOf(old && this.#copies.get(old))
+    this.generate(req)
+    const copy = old && this.#copies.get(old)
     const handle = handleOf(req.sessionID)
-    if (inherited && handle) this.#copies.set(req.session, new SessionCopy(handle, { inherited }))
+    if (copy === undefined || handle === undefined) return
+    const inherited = this.#life.inheritanceOf(copy)
+    this.#copies.set(req.session, new SessionCopy(handle, { inherited, labels: copy.labels }))
+  }
+
+  // The same as the session's own method, but the request's response can wait for it.
+  #superviseDestroy(req: Request, session: Session): void {
+    const destroy = (callback?: Callback<void>) => {
+      Reflect.deleteProperty(req, 'session')
+      const ended = this.destroy(session.id)
+      this.#work.addEnding(req, ended)
+      if (callback) deliver(ended, callback)
+      return session
+    }
+    Object.defineProperty(session, 'destroy', {
+      configurable: true,
+      enumerable: false,
+      value: destroy,
+      writable: true,
+    })
+  }
+
+  async #commit(req: IncomingMessage & { session?: unknown }, saveUninitialized: boolean): Promise<void> {
+    await this.#work.settle(req)
+    const { session } = req
+    const copy = isObject(session) ? this.#copyOf(session) : undefined
+    if (copy === undefined || !isObject(session)) return
+    const isNew = copy.record === undefined
+    if (isNew && !saveUninitialized && isBlank(session) && copy.labels.length === 0) return
+    await this.#saveLive(session as Session & SessionData)
+    await this.#work.settle(req)
+  }
+
+  // Through the session's own method: express-session then knows that it is saved, and does not save it again.
+  async #saveLive(session: Session & SessionData): Promise<void> {
+    session.touch()
+    await new Promise<void>((resolve, reject) => {
+      try {
+        session.save((error: unknown) => (error ? reject(error) : resolve()))
+      } catch {
+        // It hashes the session's JSON first.
+        reject(
+          new SessionNotSerializableError(
+            'it holds a BigInt, a cycle, or something else that JSON cannot write',
+          ),
+        )
+      }
+    })
   }
 
   // An app that overlooks the error would go on to sign its user in to the id an attacker may know.
@@ -200,23 +315,39 @@ export abstract class SessionStore extends Store {
     return copy?.handle === handle ? this.#life.save(copy, session) : this.#life.write(handle, session)
   }
 
+  #setFor(sid: string, session: SessionData): Promise<void> {
+    const stored = this.#within(this.#set(sid, session), late.write)
+    const { req } = session as { readonly req?: object }
+    if (req !== undefined) this.#work.addSave(req, stored)
+    return stored
+  }
+
   async #touch(sid: string, session: SessionData): Promise<void> {
     const handle = handleOf(sid)
     if (handle === undefined) return
     const copy = this.#copies.get(session)
-    return copy?.handle === handle ? this.#life.touch(copy, session) : this.#life.touchUnloaded(handle, session)
+    return copy?.handle === handle
+      ? this.#life.touch(copy, session)
+      : this.#life.touchUnloaded(handle, session)
   }
 
   async #destroy(sid: string): Promise<void> {
     const handle = handleOf(sid)
-    if (handle !== undefined) await this.#life.end(handle)
+    if (handle !== undefined) await this.#end(handle, 'logout', 'user')
+  }
+
+  async #end(handle: string, reason: string, actor: string): Promise<void> {
+    await this.#ender.end(handle, endingOf({ reason, actor: { type: actor } }, await this.#backend.now()))
   }
 
   // A Session that express-session generated for this store carries its request; a script's plain object does not.
   #copyOf(session: object): SessionCopy | undefined {
     const known = this.#copies.get(session)
     if (known) return known
-    const { req, id } = session as { readonly req?: { readonly sessionStore?: unknown }; readonly id?: unknown }
+    const { req, id } = session as {
+      readonly req?: { readonly sessionStore?: unknown }
+      readonly id?: unknown
+    }
     const handle = req?.sessionStore === this ? handleOf(id) : undefined
     if (handle === undefined) return undefined
     const copy = new SessionCopy(handle)
@@ -224,45 +355,18 @@ export abstract class SessionStore extends Store {
     return copy
   }
 
-  async #ids(): Promise<string[]> {
-    const found = new Set<string>()
-    for await (const handles of this.#backend.handles()) for (const handle of handles) found.add(handle)
-    return [...found]
-  }
-
-  async #all(): Promise<ListedSession[]> {
-    const found = new Map<string, ListedSession>()
-    for await (const handles of this.#backend.handles()) {
-      for (const session of await Promise.all(handles.map((handle) => this.#listed(handle)))) {
-        if (session) found.set(session.id, session)
-      }
-    }
-    return [...found.values()]
-  }
-
-  async #listed(handle: string): Promise<ListedSession | undefined> {
-    try {
-      const loaded = await this.#life.load(handle)
-      return loaded && { ...loaded.data, id: handle }
-    } catch (error) {
-      // With `onInvalid: 'error'` one bad record must not hide the good ones; its event has been emitted.
-      if (isAboutContent(error)) return undefined
-      throw error
-    }
-  }
-
-  async #clear(): Promise<void> {
-    for await (const handles of this.#backend.handles()) {
-      await Promise.all(handles.map((handle) => this.#life.end(handle)))
-    }
-  }
-
-  #answer<Value>(outcome: Promise<Value>, tooLate: () => Error, callback?: Callback<Value>): Promise<Value> | undefined {
-    return answer(withDeadline(outcome, this.#deadlineMs, tooLate), callback)
+  #within<Value>(work: Promise<Value>, tooLate: () => Error): Promise<Value> {
+    const outcome = withDeadline(work, this.#deadlineMs, tooLate)
+    const settled = () => this.#inFlight.delete(outcome)
+    this.#inFlight.add(outcome)
+    outcome.then(settled, settled)
+    return outcome
   }
 }
 
 function answer<Value>(outcome: Promise<Value>, callback?: Callback<Value>): Promise<Value> | undefined {
+  // express-session calls without a callback, and drops the promise: that must not end the process.
+  outcome.catch(() => {})
   if (callback === undefined) return outcome
   deliver(outcome, callback)
   return undefined
@@ -272,6 +376,11 @@ function codeOf(error: unknown): string {
   return error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
 }
 
-function isAboutContent(error: unknown): boolean {
-  return error instanceof SessionInvalidError || error instanceof SessionUnknownKeyError
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/** Whether nobody has put anything into a session yet. */
+function isBlank(session: object): boolean {
+  return Object.keys(session).every((key) => key === 'cookie')
 }

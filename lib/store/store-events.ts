@@ -17,6 +17,8 @@ export interface StoreEvents {
   'session-unknown-key': [{ readonly handle: string }]
   /** A save met another request's save; the two were merged. */
   'session-merged': [{ readonly handle: string; readonly attempts: number }]
+  /** A session was ended through this store: a sign-out, an eviction, an end by the app, or a lost place in its registry. */
+  'session-ended': [{ readonly handle: string; readonly reason: string }]
   /** A save was refused because the session had been ended, or was gone. */
   'write-refused': [{ readonly handle: string; readonly ending: 'ended' | 'gone' }]
 }

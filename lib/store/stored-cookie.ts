@@ -48,7 +48,10 @@ function attributesOf(cookie: object): Record<string, unknown> {
 export function storedCookie(cookie: unknown): StoredCookie {
   if (typeof cookie !== 'object' || cookie === null) return { originalMaxAge: null }
   const age: unknown = Reflect.get(cookie, 'originalMaxAge')
-  return { originalMaxAge: typeof age === 'number' && Number.isFinite(age) ? age : lifespanOf(cookie), ...attributesOf(cookie) }
+  return {
+    originalMaxAge: typeof age === 'number' && Number.isFinite(age) ? age : lifespanOf(cookie),
+    ...attributesOf(cookie),
+  }
 }
 
 // A plain cookie may say only when it expires; the age it had when it was saved is then its lifetime.
@@ -71,5 +74,9 @@ export function loadedCookie(stored: unknown, expiresAtMs: number): SessionData[
   if (typeof stored !== 'object' || stored === null || Array.isArray(stored)) return undefined
   const age: unknown = Object.hasOwn(stored, 'originalMaxAge') ? Reflect.get(stored, 'originalMaxAge') : null
   if (age !== null && (typeof age !== 'number' || !Number.isFinite(age))) return undefined
-  return { ...attributesOf(stored), originalMaxAge: age, expires: age === null ? null : new Date(expiresAtMs) }
+  return {
+    ...attributesOf(stored),
+    originalMaxAge: age,
+    expires: age === null ? null : new Date(expiresAtMs),
+  }
 }

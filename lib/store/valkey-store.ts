@@ -1,10 +1,11 @@
-import { createValkeyClient, type ValkeyConnection } from '../backend/valkey/connection.ts'
+import { type BreakerOptions, DEFAULT_BREAKER } from '../backend/valkey/breaker.ts'
 import type { ValkeyClient } from '../backend/valkey/client.ts'
+import { createValkeyClient, type ValkeyConnection } from '../backend/valkey/connection.ts'
 import { ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
-import { checkInteger, optionError } from '../option.ts'
+import { checkInteger, checkKnown, checkObject, optionError } from '../option.ts'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
-import { resolveOptions, STORE_OPTIONS, type SessionStoreOptions } from './options.ts'
+import { resolveOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
 import { maxBlobBytes } from './session-records.ts'
 import { SessionStore } from './session-store.ts'
 
@@ -22,9 +23,22 @@ export interface ValkeyStoreOptions extends SessionStoreOptions {
   readonly commandTimeoutMs?: number | undefined
   /** How often a call whose reply was lost is repeated; every write is safe to repeat. @defaultValue 1 */
   readonly retries?: number | undefined
+  /**
+   * After how many failures in a row calls are answered at once with `StoreUnavailableError`, and for how long before
+   * one of them may find out whether Valkey is back; `false` to always ask.
+   * @defaultValue `{ failures: 5, halfOpenAfterMs: 1000 }`
+   */
+  readonly breaker?: Partial<BreakerOptions> | false | undefined
 }
 
-const VALKEY_OPTIONS = ['client', 'connection', 'connectTimeoutMs', 'commandTimeoutMs', 'retries'] as const
+const VALKEY_OPTIONS = [
+  'client',
+  'connection',
+  'connectTimeoutMs',
+  'commandTimeoutMs',
+  'retries',
+  'breaker',
+] as const
 const MAX_TIMEOUT_MS = 60_000
 
 /**
@@ -67,20 +81,42 @@ interface Timing {
   readonly connectTimeoutMs: number
   readonly commandTimeoutMs: number
   readonly retries: number
+  readonly breaker: BreakerOptions | false
 }
 
-function resolveTiming({ connectTimeoutMs = 250, commandTimeoutMs = 500, retries = 1 }: ValkeyStoreOptions): Timing {
+function resolveTiming({
+  connectTimeoutMs = 250,
+  commandTimeoutMs = 500,
+  retries = 1,
+  breaker = {},
+}: ValkeyStoreOptions): Timing {
   checkInteger('connectTimeoutMs', connectTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS })
   checkInteger('commandTimeoutMs', commandTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS })
   checkInteger('retries', retries, { min: 0, max: 5 })
-  return { connectTimeoutMs, commandTimeoutMs, retries }
+  return { connectTimeoutMs, commandTimeoutMs, retries, breaker: breaker && resolveBreaker(breaker) }
 }
 
-function clientOf({ client, connection }: ValkeyStoreOptions, timing: Timing): { client: ValkeyClient; ownsClient: boolean } {
-  if (client !== undefined && connection !== undefined) throw optionError('connection', 'left out when "client" is given')
+function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
+  checkObject('breaker', breaker)
+  checkKnown(breaker, ['failures', 'halfOpenAfterMs'], '"breaker"')
+  const { failures, halfOpenAfterMs } = { ...DEFAULT_BREAKER, ...breaker }
+  checkInteger('breaker.failures', failures, { min: 1, max: 1000 })
+  checkInteger('breaker.halfOpenAfterMs', halfOpenAfterMs, { min: 1, max: MAX_TIMEOUT_MS })
+  return { failures, halfOpenAfterMs }
+}
+
+function clientOf(
+  { client, connection }: ValkeyStoreOptions,
+  timing: Timing,
+): { client: ValkeyClient; ownsClient: boolean } {
+  if (client !== undefined && connection !== undefined)
+    throw optionError('connection', 'left out when "client" is given')
   if (connection !== undefined) return { client: createValkeyClient(connection, timing), ownsClient: true }
   if (typeof client?.callBuffer !== 'function') {
-    throw optionError('client', 'an iovalkey or ioredis client, or left out in favour of "connection": { url }')
+    throw optionError(
+      'client',
+      'an iovalkey or ioredis client, or left out in favour of "connection": { url }',
+    )
   }
   return { client, ownsClient: false }
 }

@@ -7,6 +7,11 @@ export interface CommandRunner {
   callBuffer(command: string, ...args: CommandArgument[]): Promise<unknown>
 }
 
+/** A connection to one node of a cluster. */
+export interface ClusterNode extends CommandRunner {
+  readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
+}
+
 /** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 have it. */
 export interface ValkeyClient extends CommandRunner {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
@@ -15,8 +20,40 @@ export interface ValkeyClient extends CommandRunner {
   disconnect(): void
   on(event: string, listener: (error: Error) => void): unknown
   off(event: string, listener: (error: Error) => void): unknown
-  /** Cluster only: one runner per primary. */
-  nodes?(role: 'master'): readonly CommandRunner[]
+  /** Cluster only: the primaries it has connections to. */
+  nodes?(role: 'master'): readonly ClusterNode[]
+  /** Cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */
+  readonly slots?: readonly (readonly string[])[]
   /** Cluster only: learns anew which node serves which slot. */
-  refreshSlotsCache?(): void
+  refreshSlotsCache?(done?: () => void): void
+}
+
+/** What a further connection has of its own. Everything else is as in the connection it is a duplicate of. */
+export interface DuplicateOptions {
+  readonly lazyConnect: boolean
+  readonly connectTimeout: number
+  readonly autoResubscribe: boolean
+  readonly failoverDetector: boolean
+  retryStrategy(): null
+  sentinelRetryStrategy(): null
+}
+
+/** What can open another connection to where it is connected: a client, or one node of a cluster. */
+export interface DuplicableRunner extends CommandRunner {
+  duplicate(options: DuplicateOptions): SubscriberConnection
+}
+
+/** A connection that only listens. */
+export interface SubscriberConnection {
+  connect(): Promise<unknown>
+  disconnect(): void
+  subscribe(channel: string): Promise<unknown>
+  ping(): Promise<unknown>
+  on(event: 'message', listener: (channel: string, message: string) => void): unknown
+  on(event: 'end', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+export function isDuplicable(runner: CommandRunner): runner is DuplicableRunner {
+  return 'duplicate' in runner && typeof runner.duplicate === 'function'
 }

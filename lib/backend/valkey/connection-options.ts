@@ -29,7 +29,14 @@ export interface ValkeyConnection {
 }
 
 const PLACES = ['url', 'nodes', 'sentinels'] as const
-const TEXTS = ['sentinelName', 'sentinelUsername', 'sentinelPassword', 'username', 'password', 'connectionName'] as const
+const TEXTS = [
+  'sentinelName',
+  'sentinelUsername',
+  'sentinelPassword',
+  'username',
+  'password',
+  'connectionName',
+] as const
 
 /** Throws a `TypeError` that names the option if one is wrong. No value of a credential or URL is quoted. */
 export function checkConnection(connection: ValkeyConnection): void {
@@ -50,17 +57,20 @@ export function checkConnection(connection: ValkeyConnection): void {
 
 function checkAddresses(name: string, addresses: unknown): void {
   if (addresses === undefined) return
-  if (!Array.isArray(addresses) || addresses.length === 0) throw optionError(name, 'a list of at least one { host, port }')
+  if (!Array.isArray(addresses) || addresses.length === 0)
+    throw optionError(name, 'a list of at least one { host, port }')
   for (const [index, address] of addresses.entries()) {
     const options = fieldsOf(`${name}[${index}]`, address)
     const { host, port } = options
     checkKnown(options, ['host', 'port'], `"${name}[${index}]"`)
-    if (typeof host !== 'string' || host === '') throw optionError(`${name}[${index}].host`, 'a host name or an address')
+    if (typeof host !== 'string' || host === '')
+      throw optionError(`${name}[${index}].host`, 'a host name or an address')
     checkInteger(`${name}[${index}].port`, port, { min: 1, max: 65535 })
   }
 }
 
 function fieldsOf(name: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw optionError(name, 'an object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw optionError(name, 'an object')
   return value as Readonly<Record<string, unknown>>
 }

@@ -2,6 +2,7 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'iovalkey
 import { optionError } from '../../option.ts'
 import type { ValkeyClient } from './client.ts'
 import { checkConnection, type ValkeyConnection } from './connection-options.ts'
+import { readinessOf } from './readiness.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 
 export type { ServerAddress, ValkeyConnection } from './connection-options.ts'
@@ -21,8 +22,9 @@ const MAX_RETRY_DELAY_MS = 2000
  */
 export function createValkeyClient(connection: ValkeyConnection, timing: ConnectionTiming): ValkeyClient {
   checkConnection(connection)
-  const client = connection.nodes === undefined ? createSingle(connection, timing) : createCluster(connection, timing)
-  client.on('error', () => {})
+  const client =
+    connection.nodes === undefined ? createSingle(connection, timing) : createCluster(connection, timing)
+  readinessOf(client)
   return client
 }
 
@@ -79,14 +81,16 @@ function serverOptions(server: ServerUrl, { username, password, tls }: ValkeyCon
   if ((server.username ?? server.password) !== undefined && (username ?? password) !== undefined) {
     throw optionError('connection.url', 'without credentials when "username" or "password" is given')
   }
-  if (server.isTls && tls === false) throw optionError('connection.tls', 'left out, or true, with valkeys:// and rediss://')
+  if (server.isTls && tls === false)
+    throw optionError('connection.tls', 'left out, or true, with valkeys:// and rediss://')
   const { isTls, ...place } = server
   return { ...place, ...(isTls && tls === undefined && { tls: {} }) }
 }
 
 function sentinelOptions(connection: ValkeyConnection, timing: ConnectionTiming): RedisOptions {
   const { sentinels = [], sentinelName, sentinelUsername, sentinelPassword, tls } = connection
-  if (sentinelName === undefined) throw optionError('connection.sentinelName', 'given with "sentinels": the name of the primary')
+  if (sentinelName === undefined)
+    throw optionError('connection.sentinelName', 'given with "sentinels": the name of the primary')
   const tlsOptions = tls === true ? {} : tls
   return {
     sentinels: sentinels.map((sentinel) => ({ ...sentinel })),

@@ -13,7 +13,11 @@ export const UNREADABLE = 'unreadable'
 
 export const timedOut: Failure = { reason: 'timeout', mayBeApplied: true, isWorthRepeating: true }
 export const notConnected: Failure = { reason: 'connection', mayBeApplied: false, isWorthRepeating: false }
-export const unexpectedReply: Failure = { reason: 'unexpected-reply', mayBeApplied: true, isWorthRepeating: false }
+export const unexpectedReply: Failure = {
+  reason: 'unexpected-reply',
+  mayBeApplied: true,
+  isWorthRepeating: false,
+}
 
 const unrecognized: Failure = { reason: 'unknown', mayBeApplied: true, isWorthRepeating: false }
 const connectionLost: Failure = { reason: 'connection', mayBeApplied: true, isWorthRepeating: true }
@@ -46,6 +50,8 @@ const refusals: ReadonlyMap<string, Failure> = new Map([
 /** By the beginning of an error the client itself made. */
 const clientErrors: readonly (readonly [start: string, failure: Failure])[] = [
   ['ERR ACL failure in script', deniedInScript],
+  // Redis 7.0.
+  ["ERR The user executing the script can't", deniedInScript],
   ["Stream isn't writeable", notSent],
   ["Cluster isn't ready", notSent],
   ['None of startup nodes is available', notSent],
@@ -58,7 +64,13 @@ const clientErrors: readonly (readonly [start: string, failure: Failure])[] = [
   ['Socket timeout', connectionLost],
 ]
 
-const socketCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNREFUSED', 'ENOTFOUND'])
+const socketCodes: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ECONNREFUSED',
+  'ENOTFOUND',
+])
 
 // The client follows redirections itself and, when it gives up, wraps what it met last.
 const WRAPPED = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?/

@@ -1,15 +1,27 @@
 import { optionError } from '../../option.ts'
-import { checkHandle, isDigest } from '../arguments.ts'
+import { checkHandle, checkOwner, isDigest } from '../arguments.ts'
 
 const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
 
+/** The keys of one owner's registry, in the order its scripts declare them. */
+export type RegistryKeys = readonly [
+  orders: string,
+  expiries: string,
+  pending: string,
+  state: string,
+  departed: string,
+]
+
 /**
- * Every key name of the package. The braces hold the hash tag: all keys of one handle share a cluster slot, and
- * nothing but a digest decides which.
+ * Every key name of records and registries. The braces hold the hash tag: all keys of one handle, and all of one
+ * owner, share a cluster slot, and nothing but a digest decides which.
  */
 export interface Keys {
   record(handle: string): string
   tombstone(handle: string): string
+  registry(owner: string): RegistryKeys
+  /** The channel on which endings are told. */
+  readonly notices: string
   /** Matches the record keys of this prefix and, as neither prefix nor handle has a glob character, no others. */
   readonly recordPattern: string
   /** The handle in a record key of this prefix, `undefined` for any other key. */
@@ -31,6 +43,12 @@ export function createKeys(prefix: string): Keys {
   return {
     record: (handle) => `${start}${checked(handle)}}`,
     tombstone: (handle) => `${prefix}:e:{${checked(handle)}}`,
+    registry(owner) {
+      checkOwner(owner)
+      const key = (letter: string) => `${prefix}:${letter}:{${owner}}`
+      return [key('o'), key('x'), key('p'), key('s'), key('d')]
+    },
+    notices: `${prefix}:n`,
     recordPattern: `${start}*}`,
     handleOf(recordKey) {
       const handle = recordKey.slice(start.length, -1)

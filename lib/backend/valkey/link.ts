@@ -1,9 +1,15 @@
-import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
-import { OutcomeUnknownError, SessionInvalidError, type SessionStoreError, StoreClosedError, StoreUnavailableError } from '../../errors.ts'
+import {
+  OutcomeUnknownError,
+  SessionInvalidError,
+  type SessionStoreError,
+  StoreClosedError,
+  StoreUnavailableError,
+} from '../../errors.ts'
+import { Breaker, type BreakerOptions, type BreakerState, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
 import { classifyFailure, type Failure, timedOut, UNREADABLE, unexpectedReply } from './failures.ts'
-import { Readiness } from './readiness.ts'
+import { type Readiness, readinessOf } from './readiness.ts'
 
 /** Full jitter, so that callers which failed together do not come back together. */
 const RETRY_JITTER_MS = 50
@@ -16,6 +22,10 @@ export interface ValkeyLinkOptions {
   readonly connectTimeoutMs: number
   /** How often a failed attempt is repeated. */
   readonly retries: number
+  /** When to answer without asking a server that is away; `false` always asks. Default {@link DEFAULT_BREAKER}. */
+  readonly breaker?: BreakerOptions | false | undefined
+  /** Whether the client is nobody else's, and so connected again when it has given up. Default false. */
+  readonly ownsClient?: boolean | undefined
 }
 
 /** One call: how to send it, and how to read its reply. */
@@ -32,7 +42,7 @@ export interface Answer<Value> {
   readonly mayBeRepeated: boolean
 }
 
-type Attempt<Value> = { readonly value: Value } | { readonly failure: Failure }
+type Attempt<Value> = { readonly value: Value; readonly failure?: undefined } | { readonly failure: Failure }
 
 /**
  * The only way to the server. Every call settles within
@@ -45,11 +55,14 @@ export class ValkeyLink {
   readonly #options: ValkeyLinkOptions
   readonly #readiness: Readiness
   readonly #inFlight = new Set<Promise<unknown>>()
+  readonly #breaker: Breaker | undefined
   #isClosed = false
 
   constructor(options: ValkeyLinkOptions) {
     this.#options = options
-    this.#readiness = new Readiness(options.client)
+    const { breaker = DEFAULT_BREAKER } = options
+    this.#breaker = breaker ? new Breaker(breaker) : undefined
+    this.#readiness = readinessOf(options.client)
   }
 
   /** A read: as nothing is applied, every failure is a `StoreUnavailableError`. */
@@ -65,19 +78,26 @@ export class ValkeyLink {
     )
   }
 
+  /** `closed` while calls are sent as they come. */
+  get breakerState(): BreakerState {
+    return this.#breaker?.state ?? 'closed'
+  }
+
   /** Throws `StoreClosedError` once `close` was called. */
   checkOpen(): void {
     if (this.#isClosed) throw new StoreClosedError()
   }
 
-  /** Refuses new calls, lets those in flight settle and leaves the client. */
+  /** Refuses new calls and lets those in flight settle; the client stays as it is. */
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled(this.#inFlight)
-    this.#readiness.stop()
   }
 
-  async #track<Value>(exchange: Exchange<Value>, toError: (failure: Failure) => SessionStoreError): Promise<Answer<Value>> {
+  async #track<Value>(
+    exchange: Exchange<Value>,
+    toError: (failure: Failure) => SessionStoreError,
+  ): Promise<Answer<Value>> {
     this.checkOpen()
     const call = this.#call(exchange, toError)
     this.#inFlight.add(call)
@@ -88,14 +108,17 @@ export class ValkeyLink {
     }
   }
 
-  async #call<Value>(exchange: Exchange<Value>, toError: (failure: Failure) => SessionStoreError): Promise<Answer<Value>> {
+  async #call<Value>(
+    exchange: Exchange<Value>,
+    toError: (failure: Failure) => SessionStoreError,
+  ): Promise<Answer<Value>> {
     const { commandTimeoutMs, retries } = this.#options
     const deadline = performance.now() + (retries + 1) * commandTimeoutMs + retries * RETRY_JITTER_MS
     let mayBeRepeated = false
     for (let left = retries; ; left -= 1) {
-      const attempt = await this.#attempt(exchange, deadline)
-      if ('value' in attempt) return { value: attempt.value, mayBeRepeated }
+      const attempt = await this.#guardedAttempt(exchange, deadline)
       const { failure } = attempt
+      if (failure === undefined) return { value: attempt.value, mayBeRepeated }
       mayBeRepeated ||= failure.mayBeApplied
       if (failure.reason === UNREADABLE) throw new SessionInvalidError()
       if (left === 0 || !failure.isWorthRepeating || this.#isClosed) {
@@ -106,11 +129,16 @@ export class ValkeyLink {
     }
   }
 
+  #guardedAttempt<Value>(exchange: Exchange<Value>, deadline: number): Promise<Attempt<Value>> {
+    const attempt = () => this.#attempt(exchange, deadline)
+    return this.#breaker ? this.#breaker.run(attempt) : attempt()
+  }
+
   async #attempt<Value>(exchange: Exchange<Value>, deadline: number): Promise<Attempt<Value>> {
-    const { commandTimeoutMs, connectTimeoutMs } = this.#options
+    const { commandTimeoutMs, connectTimeoutMs, ownsClient: mayRevive } = this.#options
     const leftMs = () => deadline - performance.now()
     if (!this.#readiness.isReady) {
-      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, leftMs()))
+      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, leftMs()), { mayRevive })
       if (failure) return { failure }
     }
     return this.#exchange(exchange, Math.min(commandTimeoutMs, leftMs()))
@@ -133,7 +161,8 @@ export class ValkeyLink {
 
   // A cluster client told not to repeat by itself does not notice a failover by itself either.
   #relearnSlots(failure: Failure): void {
-    if (failure.reason === 'connection' || failure.reason === 'read-only') this.#options.client.refreshSlotsCache?.()
+    if (failure.reason === 'connection' || failure.reason === 'read-only')
+      this.#options.client.refreshSlotsCache?.()
   }
 }
 

@@ -1,6 +1,18 @@
 import type { ValkeyClient } from './client.ts'
 import { classifyFailure, type Failure, notConnected } from './failures.ts'
 
+const known = new WeakMap<ValkeyClient, Readiness>()
+
+/**
+ * The readiness of a client: one for all who share it, so that its listeners do not add up. The one for `error`
+ * also keeps the client from printing its errors, and the process from dying of them; its commands tell of them.
+ */
+export function readinessOf(client: ValkeyClient): Readiness {
+  const readiness = known.get(client) ?? new Readiness(client)
+  known.set(client, readiness)
+  return readiness
+}
+
 /** Waits for a client that is not connected yet. Its commands would fail at once, as it keeps no offline queue. */
 export class Readiness {
   readonly #client: ValkeyClient
@@ -9,19 +21,26 @@ export class Readiness {
 
   constructor(client: ValkeyClient) {
     this.#client = client
-    client.on('ready', this.#onReady)
-    client.on('end', this.#wake)
-    // Also keeps the client from printing the error, or the process from dying of it.
-    client.on('error', this.#onError)
+    client.on('ready', () => {
+      this.#lastRefusal = notConnected
+      this.#wake()
+    })
+    client.on('end', () => this.#wake())
+    client.on('error', (error) => this.#note(error))
   }
 
   get isReady(): boolean {
     return this.#client.status === 'ready'
   }
 
-  /** Resolves to `undefined` once commands can be sent, or to why they could not within `waitMs`. */
-  async wait(waitMs: number): Promise<Failure | undefined> {
-    if (this.#client.status === 'wait') this.#client.connect().catch(() => {})
+  /**
+   * Resolves to `undefined` once commands can be sent, or to why they could not within `waitMs`. With `mayRevive` a
+   * client that has given up is told to connect again: iovalkey's gives up for good when a failover is announced
+   * while it asks the sentinels for the primary.
+   */
+  async wait(waitMs: number, { mayRevive = false } = {}): Promise<Failure | undefined> {
+    const isIdle = this.#client.status === 'wait' || (mayRevive && this.#client.status === 'end')
+    if (isIdle) this.#client.connect().catch(() => {})
     if (this.#client.status !== 'end') await this.#nextChange(waitMs)
     return this.isReady ? undefined : this.#lastRefusal
   }
@@ -38,24 +57,13 @@ export class Readiness {
     })
   }
 
-  readonly #onReady = (): void => {
-    this.#lastRefusal = notConnected
-    this.#wake()
-  }
-
-  readonly #wake = (): void => {
+  #wake(): void {
     for (const done of this.#waiting) done()
   }
 
-  readonly #onError = (error: Error): void => {
+  // What the server said to the client's own first commands is a better reason than "connection".
+  #note(error: Error): void {
     const { reason, mayBeApplied } = classifyFailure(error)
     this.#lastRefusal = mayBeApplied ? notConnected : { ...notConnected, reason }
-  }
-
-  /** Leaves a client that lives on; the `error` listener stays, as the client may still fail. */
-  stop(): void {
-    this.#client.off('ready', this.#onReady)
-    this.#client.off('end', this.#wake)
-    this.#wake()
   }
 }

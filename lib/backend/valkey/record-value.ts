@@ -1,5 +1,5 @@
 import { isDigest } from '../arguments.ts'
-import { ETAG_BYTES, type StoredRecord } from '../backend.ts'
+import { ETAG_BYTES, MAX_ENDING_BYTES, type StoredRecord } from '../backend.ts'
 
 // format '1' | expiry, 13 digits | hard end, 13 digits | owner, 43 characters | blob. See docs/VALKEY.md.
 const HEADER = /^1(\d{13})(\d{13})([A-Za-z0-9_-]{43}|\.{43})$/
@@ -21,7 +21,23 @@ export function decodeRecordValue(value: Buffer, maxBytes: number): StoredRecord
   const blob = value.subarray(HEADER_BYTES)
   const expiresAt = HEADER.exec(value.toString('latin1', 0, HEADER_BYTES))?.[1]
   if (expiresAt === undefined || blob.length < ETAG_BYTES || blob.length > maxBytes) return 'unreadable'
-  return { blob, expiresAtMs: Number(expiresAt) }
+  // A copy: the reply is a slice of a much larger buffer of the client.
+  return { blob: Buffer.from(blob), expiresAtMs: Number(expiresAt) }
+}
+
+// format '1' | owner, 43 characters | what the tombstone keeps.
+const TOMBSTONE_HEADER = /^1([A-Za-z0-9_-]{43}|\.{43})$/
+const TOMBSTONE_HEADER_BYTES = 44
+
+/** The index of the last byte of a tombstone to ask for: one more than it may have. */
+export const LAST_TOMBSTONE_BYTE = TOMBSTONE_HEADER_BYTES + MAX_ENDING_BYTES
+
+/** Strictly decodes what `GETRANGE key 0 LAST_TOMBSTONE_BYTE` gave. */
+export function decodeTombstoneValue(value: Buffer): Buffer | 'unreadable' | undefined {
+  if (value.length === 0) return undefined
+  const kept = value.subarray(TOMBSTONE_HEADER_BYTES)
+  const isWhole = TOMBSTONE_HEADER.test(value.toString('latin1', 0, TOMBSTONE_HEADER_BYTES))
+  return isWhole && kept.length <= MAX_ENDING_BYTES ? Buffer.from(kept) : 'unreadable'
 }
 
 /** The owner in an owner field, `undefined` if there is none. */

@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks'
-
 const MAX_AGE_MS = 60_000
 
 interface Anchor {
@@ -21,7 +19,12 @@ export class ServerClock {
   observe(serverMs: number, sentAtMs: number): void {
     const receivedAtMs = performance.now()
     const reading = { serverMs, atMs: (sentAtMs + receivedAtMs) / 2, errorMs: (receivedAtMs - sentAtMs) / 2 }
-    if (!this.#anchor || this.#isStale() || reading.errorMs <= this.#anchor.errorMs || this.#contradicts(reading)) {
+    if (
+      !this.#anchor ||
+      this.#isStale() ||
+      reading.errorMs <= this.#anchor.errorMs ||
+      this.#contradicts(reading)
+    ) {
       this.#anchor = reading
     }
   }

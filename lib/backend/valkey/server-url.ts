@@ -13,7 +13,8 @@ export interface ServerUrl {
 }
 
 const PROTOCOLS = ['valkey:', 'redis:', 'valkeys:', 'rediss:', 'unix:']
-const EXPECTED = 'a URL such as valkey://user:password@host:6379/0, valkeys:// for TLS, or unix:///path/to/socket'
+const EXPECTED =
+  'a URL such as valkey://user:password@host:6379/0, valkeys:// for TLS, or unix:///path/to/socket'
 
 /**
  * The parts of a server's URL.
@@ -24,7 +25,8 @@ export function parseServerUrl(url: unknown): ServerUrl {
   if (typeof url !== 'string' || !URL.canParse(url)) throw optionError('connection.url', EXPECTED)
   const { protocol, hostname, port, pathname, username, password, search, hash } = new URL(url)
   if (!PROTOCOLS.includes(protocol)) throw optionError('connection.url', EXPECTED)
-  if (search !== '' || hash !== '') throw optionError('connection.url', 'without "?" and "#"; everything else is an option of "connection"')
+  if (search !== '' || hash !== '')
+    throw optionError('connection.url', 'without "?" and "#"; everything else is an option of "connection"')
 
   const credentials = {
     ...(username !== '' && { username: decoded(username) }),
@@ -43,7 +45,8 @@ export function parseServerUrl(url: unknown): ServerUrl {
 
 function parseDb(pathname: string): number {
   const digits = pathname.replace(/^\//, '')
-  if (!/^\d{0,5}$/.test(digits)) throw optionError('connection.url', 'with nothing but a database number after the host')
+  if (!/^\d{0,5}$/.test(digits))
+    throw optionError('connection.url', 'with nothing but a database number after the host')
   return Number(digits)
 }
 

@@ -1,14 +1,31 @@
 import { SessionInvalidError } from '../../errors.ts'
 import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
-import type { Backend, EndReply, PutReply, RecordEnding, RecordWrite, StoredRecord } from '../backend.ts'
-import type { CommandRunner, ValkeyClient } from './client.ts'
+import type {
+  Backend,
+  EndReply,
+  NoticeListener,
+  PutReply,
+  RecordEnding,
+  RecordWrite,
+  StoredRecord,
+} from '../backend.ts'
+import type { BreakerOptions } from './breaker.ts'
+import type { ValkeyClient } from './client.ts'
 import { createKeys, type Keys } from './keys.ts'
 import { ValkeyLink } from './link.ts'
-import { decodeRecordValue, lastByteToRead } from './record-value.ts'
+import { NoticeChannel } from './notice-channel.ts'
+import { type Primary, primariesOf } from './primaries.ts'
+import {
+  decodeRecordValue,
+  decodeTombstoneValue,
+  LAST_TOMBSTONE_BYTE,
+  lastByteToRead,
+} from './record-value.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { putRecord } from './scripts/put-record.ts'
 import { touchRecord } from './scripts/touch-record.ts'
 import { ServerClock } from './server-clock.ts'
+import { ValkeyRegistry } from './valkey-registry.ts'
 
 const SCAN_COUNT = 500
 
@@ -24,15 +41,19 @@ export interface ValkeyBackendOptions {
   readonly connectTimeoutMs?: number | undefined
   /** How often a failed attempt is repeated. Default 1. */
   readonly retries?: number | undefined
+  /** As in `ValkeyLinkOptions`. */
+  readonly breaker?: BreakerOptions | false | undefined
   /** Whether `close` disconnects the client. Default false. */
   readonly ownsClient?: boolean | undefined
 }
 
 /** Keeps records in Valkey; docs/VALKEY.md has the keys, values and scripts. */
 export class ValkeyBackend implements Backend {
+  readonly registry: ValkeyRegistry
   readonly #client: ValkeyClient
   readonly #keys: Keys
   readonly #link: ValkeyLink
+  readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
   readonly #ownsClient: boolean
   readonly #clock = new ServerClock()
@@ -45,7 +66,21 @@ export class ValkeyBackend implements Backend {
     this.#client = client
     this.#maxBlobBytes = options.maxBlobBytes
     this.#ownsClient = options.ownsClient ?? false
-    this.#link = new ValkeyLink({ client, commandTimeoutMs, connectTimeoutMs, retries })
+    this.#link = new ValkeyLink({
+      client,
+      commandTimeoutMs,
+      connectTimeoutMs,
+      retries,
+      breaker: options.breaker,
+      ownsClient: options.ownsClient,
+    })
+    this.#notices = new NoticeChannel({
+      client,
+      channel: this.#keys.notices,
+      connectTimeoutMs,
+      commandTimeoutMs,
+    })
+    this.registry = new ValkeyRegistry({ link: this.#link, keysOf: this.#keys.registry, clock: this.#clock })
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
@@ -81,14 +116,36 @@ export class ValkeyBackend implements Backend {
 
   async end(handle: string, ending: RecordEnding): Promise<EndReply> {
     const sentAtMs = this.#clock.stamp()
-    const end = { ...this.#keysOf(handle), ending: wholeEnding(ending), maxBlobBytes: this.#maxBlobBytes }
+    const end = {
+      ...this.#keysOf(handle),
+      handle,
+      channel: this.#keys.notices,
+      ending: wholeEnding(ending),
+      maxBlobBytes: this.#maxBlobBytes,
+    }
     const { nowMs, ...reply } = (await endRecord(this.#link, end)).value
     this.#clock.observe(nowMs, sentAtMs)
     return reply
   }
 
+  async ending(handle: string): Promise<Buffer | undefined> {
+    const key = this.#keys.tombstone(handle)
+    const value = await this.#link.read({
+      send: (client) => client.callBuffer('getrange', key, 0, LAST_TOMBSTONE_BYTE),
+      decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
+    })
+    const kept = decodeTombstoneValue(value)
+    if (kept === 'unreadable') throw new SessionInvalidError()
+    return kept
+  }
+
+  subscribe(listener: NoticeListener): () => void {
+    this.#link.checkOpen()
+    return this.#notices.subscribe(listener)
+  }
+
   async *handles(): AsyncIterable<readonly string[]> {
-    for (const node of this.#client.nodes?.('master') ?? [this.#client]) yield* this.#handlesOn(node)
+    for (const primary of await primariesOf(this.#link)) yield* this.#handlesOn(primary)
   }
 
   /**
@@ -106,7 +163,10 @@ export class ValkeyBackend implements Backend {
   }
 
   async ping(): Promise<void> {
-    await this.#link.read({ send: (client) => client.callBuffer('ping'), decode: (reply) => String(reply) === 'PONG' || undefined })
+    await this.#link.read({
+      send: (client) => client.callBuffer('ping'),
+      decode: (reply) => String(reply) === 'PONG' || undefined,
+    })
   }
 
   close(): Promise<void> {
@@ -115,6 +175,7 @@ export class ValkeyBackend implements Backend {
   }
 
   async #close(): Promise<void> {
+    this.#notices.close()
     await this.#link.close()
     if (this.#ownsClient) this.#client.disconnect()
   }
@@ -123,11 +184,14 @@ export class ValkeyBackend implements Backend {
     return { recordKey: this.#keys.record(handle), tombstoneKey: this.#keys.tombstone(handle) }
   }
 
-  async *#handlesOn(node: CommandRunner): AsyncIterable<readonly string[]> {
+  async *#handlesOn(primary: Primary): AsyncIterable<readonly string[]> {
     let cursor = '0'
     do {
       const scan = [cursor, 'match', this.#keys.recordPattern, 'count', SCAN_COUNT]
-      const page = await this.#link.read({ send: () => node.callBuffer('scan', ...scan), decode: decodeScan })
+      const page = await this.#link.read({
+        send: async (client) => (await primary(client)).callBuffer('scan', ...scan),
+        decode: decodeScan,
+      })
       yield page.keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
       cursor = page.cursor
     } while (cursor !== '0')
@@ -135,7 +199,10 @@ export class ValkeyBackend implements Backend {
 
   async #askTime(): Promise<number> {
     const sentAtMs = this.#clock.stamp()
-    const serverMs = await this.#link.read({ send: (client) => client.callBuffer('time'), decode: decodeTime })
+    const serverMs = await this.#link.read({
+      send: (client) => client.callBuffer('time'),
+      decode: decodeTime,
+    })
     this.#clock.observe(serverMs, sentAtMs)
     return this.#clock.read() ?? serverMs
   }

@@ -1,5 +1,5 @@
-import type { PutAnswer, RecordWrite } from '../../backend.ts'
 import { wholeTtl } from '../../arguments.ts'
+import type { PutAnswer, RecordWrite } from '../../backend.ts'
 import type { Answer, ValkeyLink } from '../link.ts'
 import { NO_OWNER } from '../record-value.ts'
 import { defineScript } from '../script.ts'

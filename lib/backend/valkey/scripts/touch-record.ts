@@ -2,7 +2,7 @@ import type { Answer, ValkeyLink } from '../link.ts'
 import { defineScript } from '../script.ts'
 
 // One script: the expiry in the value and the key's own move together, and only while the record lives.
-// allow-oom: rewriting 13 bytes in place needs no memory, and a full server should not sign anybody out.
+// allow-oom: rewriting 13 bytes in place needs no memory, and a full server should not let what lives expire.
 const script = defineScript(/* lua */ `
 #!lua flags=allow-oom
 -- KEYS[1] record

@@ -1,0 +1,191 @@
+import { StoreClosedError } from '../errors.ts'
+import { checkHandle, checkOwner } from './arguments.ts'
+import {
+  type Departed,
+  type Enrolment,
+  type EnrolReply,
+  type Extension,
+  MAX_DEPARTED,
+  type Raising,
+  type Registry,
+  type Roster,
+  type Standing,
+  type Withdrawal,
+} from './registry.ts'
+import { wholeEnrolment, wholeExtension, wholeRaising, wholeWithdrawal } from './registry-arguments.ts'
+
+interface Lapsing {
+  readonly expiresAtMs: number
+}
+
+interface Enrolled extends Lapsing {
+  readonly order: number
+  readonly seenAtMs: number
+}
+
+interface Remembered extends Departed, Lapsing {}
+
+/** What one owner has. The maps are in the order of enrolment and of departure. */
+interface OwnerState {
+  epoch: number
+  lastOrder: number
+  untilMs: number
+  members: Map<string, Enrolled>
+  pending: Map<string, Enrolled>
+  departed: Map<string, Remembered>
+}
+
+export interface InProcessRegistryOptions {
+  /** The clock, in ms, that decides what has expired. */
+  readonly clock: { now(): number }
+}
+
+/** Keeps registries in the memory of this process. It is the executable specification of {@link Registry}. */
+export class InProcessRegistry implements Registry {
+  readonly #clock: { now(): number }
+  readonly #owners = new Map<string, OwnerState>()
+  #isClosed = false
+
+  constructor(options: InProcessRegistryOptions) {
+    this.#clock = options.clock
+  }
+
+  async enroll(owner: string, enrolment: Enrolment): Promise<EnrolReply> {
+    const { handle, cap, beyondCap, ...lifetime } = wholeEnrolment(enrolment)
+    const { state, nowMs } = this.#open(owner)
+    const expiresAtMs = expiryOf(lifetime, nowMs)
+    if (expiresAtMs <= nowMs) return { answer: 'gone' }
+
+    const known = state.pending.get(handle) ?? state.members.get(handle)
+    if (
+      known === undefined &&
+      beyondCap === 'refuse' &&
+      state.members.size >= (cap ?? Number.POSITIVE_INFINITY)
+    ) {
+      return { answer: 'full' }
+    }
+    const order = known?.order ?? Math.max(this.#nowMicros(), state.lastOrder + 1)
+    if (!state.pending.has(handle)) {
+      if (state.epoch === 0) state.epoch = this.#nowMicros()
+      state.lastOrder = Math.max(state.lastOrder, order)
+      state.members.set(handle, { order, seenAtMs: nowMs, expiresAtMs })
+      this.#keep(owner, state, expiresAtMs)
+      if (beyondCap === 'evict' && cap !== undefined) evictBeyond(cap, state)
+    }
+    return { answer: 'enrolled', epoch: state.epoch, order, pending: [...state.pending.keys()] }
+  }
+
+  async extend(owner: string, extension: Extension): Promise<Standing> {
+    const { handle, ...lifetime } = wholeExtension(extension)
+    const { state, nowMs } = this.#open(owner)
+    const member = state.members.get(handle)
+    const expiresAtMs = expiryOf(lifetime, nowMs)
+    if (member === undefined || expiresAtMs <= nowMs) return { epoch: state.epoch, isMember: false }
+    state.members.set(handle, { ...member, seenAtMs: nowMs, expiresAtMs })
+    this.#keep(owner, state, expiresAtMs)
+    return { epoch: state.epoch, isMember: true }
+  }
+
+  async standing(owner: string, handle: string): Promise<Standing> {
+    checkHandle(handle)
+    const { state } = this.#open(owner)
+    return { epoch: state.epoch, isMember: state.members.has(handle) }
+  }
+
+  async withdraw(owner: string, withdrawal: Withdrawal): Promise<void> {
+    const { handles, departed = [], departedTtlMs } = wholeWithdrawal(withdrawal)
+    const { state, nowMs } = this.#open(owner)
+    for (const handle of handles) {
+      state.members.delete(handle)
+      state.pending.delete(handle)
+    }
+    const expiresAtMs = nowMs + departedTtlMs
+    for (const { handle, blob } of departed) {
+      if (!state.departed.has(handle))
+        state.departed.set(handle, { handle, blob: Buffer.from(blob), expiresAtMs })
+    }
+    const tooMany = [...state.departed.keys()].slice(0, -MAX_DEPARTED)
+    for (const handle of tooMany) state.departed.delete(handle)
+    if (departed.length > 0) this.#keep(owner, state, expiresAtMs)
+  }
+
+  async roster(owner: string): Promise<Roster> {
+    return rosterOf(this.#open(owner).state)
+  }
+
+  async raise(owner: string, raising: Raising): Promise<Roster> {
+    const { keepMs, epoch } = wholeRaising(raising)
+    const { state, nowMs } = this.#open(owner)
+    state.epoch = Math.max(state.epoch + (epoch === undefined ? 1 : 0), epoch ?? this.#nowMicros())
+    this.#keep(owner, state, nowMs + keepMs)
+    return rosterOf(state)
+  }
+
+  /** Frees what has expired. */
+  sweep(): void {
+    for (const owner of this.#owners.keys()) this.#open(owner)
+  }
+
+  /** Forgets everything. Later calls reject with `StoreClosedError`. */
+  close(): void {
+    this.#isClosed = true
+    this.#owners.clear()
+  }
+
+  /** What the owner has by now. A registry that does not exist is kept from the first {@link InProcessRegistry.#keep}. */
+  #open(owner: string): { state: OwnerState; nowMs: number } {
+    if (this.#isClosed) throw new StoreClosedError()
+    checkOwner(owner)
+    const nowMs = Math.floor(this.#clock.now())
+    const found = this.#owners.get(owner)
+    if (found === undefined || found.untilMs < nowMs) {
+      this.#owners.delete(owner)
+      return { state: emptyState(), nowMs }
+    }
+    for (const entries of [found.members, found.pending, found.departed]) dropExpired(entries, nowMs)
+    return { state: found, nowMs }
+  }
+
+  #keep(owner: string, state: OwnerState, untilMs: number): void {
+    state.untilMs = Math.max(state.untilMs, untilMs)
+    this.#owners.set(owner, state)
+  }
+
+  #nowMicros(): number {
+    return Math.floor(this.#clock.now() * 1000)
+  }
+}
+
+function emptyState(): OwnerState {
+  return { epoch: 0, lastOrder: 0, untilMs: 0, members: new Map(), pending: new Map(), departed: new Map() }
+}
+
+function expiryOf(
+  { ttlMs, endsAtMs }: { ttlMs: number; endsAtMs?: number | undefined },
+  nowMs: number,
+): number {
+  return Math.min(nowMs + ttlMs, endsAtMs ?? Number.POSITIVE_INFINITY)
+}
+
+// As a Valkey key does, an entry lives through the ms it expires in.
+function dropExpired(entries: Map<string, Lapsing>, nowMs: number): void {
+  for (const [key, { expiresAtMs }] of entries) if (expiresAtMs < nowMs) entries.delete(key)
+}
+
+function evictBeyond(cap: number, { members, pending }: OwnerState): void {
+  for (const [handle, member] of [...members].slice(0, Math.max(0, members.size - cap))) {
+    members.delete(handle)
+    pending.set(handle, member)
+  }
+}
+
+function rosterOf({ epoch, members, pending, departed }: OwnerState): Roster {
+  return {
+    epoch,
+    members: [...members].map(([handle, member]) => ({ handle, ...member })),
+    pending: [...pending.keys()],
+    departed: [...departed.values()]
+      .reverse()
+      .map(({ handle, blob }) => ({ handle, blob: Buffer.from(blob) })),
+  }
+}

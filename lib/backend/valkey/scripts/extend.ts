@@ -1,0 +1,36 @@
+import type { Extension } from '../../registry.ts'
+import type { RegistryKeys } from '../keys.ts'
+import type { Answer, ValkeyLink } from '../link.ts'
+import { defineRegistryScript } from './registry-script.ts'
+import { decodeStanding, type StandingReply } from './standing.ts'
+
+// One script: a member that expires or is evicted in between must not come back.
+// allow-oom: it replaces numbers by numbers, and a full server should not sign anybody out.
+const script = defineRegistryScript(
+  'allow-oom',
+  /* lua */ `
+-- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0
+-- returns { epoch, 1 for a member or else 0, server time, ms }
+local handle, ends, expires = ARGV[1], tonumber(ARGV[3]), now + tonumber(ARGV[2])
+if ends > 0 and ends < expires then expires = ends end
+local lives = tonumber(redis.call('ZSCORE', expiries, handle) or 0) >= now and expires > now
+if not lives or not redis.call('ZSCORE', orders, handle) then return { epoch, 0, now } end
+redis.call('ZADD', expiries, digits(expires), handle)
+redis.call('HSET', state, handle, digits(now))
+keepUntil(expires)
+return { epoch, 1, now }
+`,
+)
+
+export function extend(
+  link: ValkeyLink,
+  keys: RegistryKeys,
+  extension: Extension,
+): Promise<Answer<StandingReply>> {
+  const { handle, ttlMs, endsAtMs } = extension
+  const args = [handle, ttlMs, endsAtMs ?? 0]
+  return link.write({
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode: decodeStanding,
+  })
+}

@@ -1,0 +1,25 @@
+import type { Raising } from '../../registry.ts'
+import type { RegistryKeys } from '../keys.ts'
+import type { Answer, ValkeyLink } from '../link.ts'
+import { defineRegistryScript } from './registry-script.ts'
+import { decodeRoster, type RosterReply, returnRoster } from './roster.ts'
+
+// One script: who is enrolled before it is on the roster, who is enrolled after it has the new epoch.
+// allow-oom: a full server must not keep anybody signed in.
+const script = defineRegistryScript(
+  'allow-oom',
+  /* lua */ `
+-- ARGV[1] epoch to raise to, or 0   ARGV[2] how long it stands, ms
+if ARGV[1] == '0' then epoch = math.max(epoch + 1, micros) else epoch = math.max(epoch, tonumber(ARGV[1])) end
+redis.call('HSET', state, 'epoch', digits(epoch))
+keepUntil(now + tonumber(ARGV[2]))
+${returnRoster}`,
+)
+
+export function raise(link: ValkeyLink, keys: RegistryKeys, raising: Raising): Promise<Answer<RosterReply>> {
+  const args = [raising.epoch ?? 0, raising.keepMs]
+  return link.write({
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode: decodeRoster,
+  })
+}

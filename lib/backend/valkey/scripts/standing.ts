@@ -1,0 +1,36 @@
+import type { Standing } from '../../registry.ts'
+import type { RegistryKeys } from '../keys.ts'
+import type { ValkeyLink } from '../link.ts'
+import { defineRegistryScript } from './registry-script.ts'
+
+// One script: epoch and membership are of one instant. Without no-writes, so that no replica, which may lag behind,
+// answers it; therefore with allow-oom, without which a full server would refuse it.
+const script = defineRegistryScript(
+  'allow-oom',
+  /* lua */ `
+-- ARGV[1] handle
+-- returns { epoch, 1 for a member or else 0, server time, ms }
+local lives = tonumber(redis.call('ZSCORE', expiries, ARGV[1]) or 0) >= now
+return { epoch, lives and redis.call('ZSCORE', orders, ARGV[1]) and 1 or 0, now }
+`,
+)
+
+export interface StandingReply {
+  readonly nowMs: number
+  readonly standing: Standing
+}
+
+export function readStanding(link: ValkeyLink, keys: RegistryKeys, handle: string): Promise<StandingReply> {
+  const args = [handle]
+  return link.read({
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode: decodeStanding,
+  })
+}
+
+export function decodeStanding(reply: unknown): StandingReply | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const [epoch, isMember, nowMs] = reply as readonly unknown[]
+  if (typeof epoch !== 'number' || typeof nowMs !== 'number') return undefined
+  return { nowMs, standing: { epoch, isMember: isMember === 1 } }
+}

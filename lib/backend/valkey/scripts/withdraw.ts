@@ -1,0 +1,54 @@
+import { MAX_DEPARTED, type Withdrawal } from '../../registry.ts'
+import type { RegistryKeys } from '../keys.ts'
+import type { Answer, ValkeyLink } from '../link.ts'
+import { defineRegistryScript } from './registry-script.ts'
+
+// One script: a handle is at no instant neither a member nor departed.
+// allow-oom: without it the server refuses even a script that only frees memory.
+const script = defineRegistryScript(
+  'allow-oom',
+  /* lua */ `
+-- ARGV[1] ttl of departed, ms   ARGV[2] number of departed   ARGV[3...] handle and blob of each   ARGV[...] handles to remove
+-- returns server time, ms
+local last = 2 + 2 * tonumber(ARGV[2])
+for index = last + 1, #ARGV do forget(ARGV[index]) end
+if last == 2 then return now end
+
+local isKnown, order, kept = {}, 0, redis.call('ZRANGE', departed, 0, -1, 'WITHSCORES')
+for index = 1, #kept, 2 do
+  order = tonumber(kept[index + 1])
+  if (tonumber(kept[index]:sub(44, 56)) or 0) >= now then isKnown[kept[index]:sub(1, 43)] = true
+  else redis.call('ZREM', departed, kept[index]) end
+end
+local expires = now + tonumber(ARGV[1])
+for index = 3, last, 2 do
+  if not isKnown[ARGV[index]] then
+    isKnown[ARGV[index]], order = true, math.max(micros, order + 1)
+    redis.call('ZADD', departed, digits(order), ARGV[index] .. string.format('%013.0f', expires) .. ARGV[index + 1])
+  end
+end
+redis.call('ZREMRANGEBYRANK', departed, 0, -${MAX_DEPARTED + 1})
+keepUntil(expires)
+return now
+`,
+)
+
+/** Answers the server's time in ms. */
+export function withdraw(
+  link: ValkeyLink,
+  keys: RegistryKeys,
+  withdrawal: Withdrawal,
+): Promise<Answer<number>> {
+  const { handles, departed = [], departedTtlMs } = withdrawal
+  const args = [
+    departedTtlMs,
+    departed.length,
+    ...departed.flatMap(({ handle, blob }) => [handle, blob]),
+    ...handles,
+  ]
+  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+}
+
+function decode(reply: unknown): number | undefined {
+  return typeof reply === 'number' ? reply : undefined
+}

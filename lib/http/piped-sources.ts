@@ -1,0 +1,44 @@
+import type { Readable } from 'node:stream'
+import { type AnyResponse, isHttp2 } from './response-methods.ts'
+
+/** The streams that are piped into a response, so that none flows on, or stays open, once the response is refused. */
+export class PipedSources {
+  readonly #res: AnyResponse
+  readonly #sources = new Set<Readable>()
+  #isAbandoned = false
+
+  constructor(res: AnyResponse) {
+    this.#res = res
+    res.on('pipe', (source: Readable) =>
+      this.#isAbandoned ? this.#detach(source) : this.#sources.add(source),
+    )
+    res.on('unpipe', (source: Readable) => this.#sources.delete(source))
+  }
+
+  /** Unpipes all sources, those to come included, and destroys them when the response is through. */
+  abandon(): void {
+    this.#isAbandoned = true
+    for (const source of [...this.#sources]) this.#detach(source)
+  }
+
+  #detach(source: Readable): void {
+    source.unpipe(this.#res)
+    // Destroying an unfinished request would take the connection, and the answer, with it.
+    if (Object.is(source, this.#res.req)) source.resume()
+    else this.#whenThrough(() => source.destroy?.())
+  }
+
+  // Not before: `pipeline` destroys the response with its source.
+  #whenThrough(action: () => void): void {
+    if (isThrough(this.#res)) {
+      action()
+      return
+    }
+    this.#res.once('finish', action)
+    this.#res.once('close', action)
+  }
+}
+
+function isThrough(res: AnyResponse): boolean {
+  return res.writableFinished || (isHttp2(res) ? res.stream.closed : res.closed)
+}

@@ -1,0 +1,194 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { SessionData } from 'express-session'
+import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
+import type { EndingTerms, SessionActor } from '../store/session-ending.ts'
+import { SessionStore } from '../store/session-store.ts'
+import { type AdminRoute, routeOf } from './admin-route.ts'
+import { failureReply, type JsonReply, sendJson } from './json-reply.ts'
+import { isSameOrigin } from './same-origin.ts'
+
+/** A request as the session administration sees it: behind `session()`, perhaps behind a body parser. */
+export type AdminRequest = IncomingMessage & {
+  readonly sessionID?: string
+  readonly session?: SessionData
+  readonly body?: unknown
+}
+
+/** What an administrator asks to do; `authorize` decides whether. */
+export interface AdminAction {
+  readonly kind: 'list' | 'count' | 'end' | 'end-all'
+  readonly userId?: string | undefined
+  readonly handle?: string | undefined
+}
+
+export interface SessionAdminOptions {
+  readonly store: SessionStore
+  /** Required: whether the request may do this to other people's sessions. A throw means no. */
+  readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
+  /** Who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
+  readonly actor?: ((req: AdminRequest) => SessionActor) | undefined
+  /**
+   * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
+   * the site's own pages. A throw means no.
+   * @defaultValue `Sec-Fetch-Site: same-origin`, or an `Origin` with the request's own host
+   */
+  readonly verifyCsrf?: ((req: AdminRequest) => boolean | Promise<boolean>) | undefined
+}
+
+export type SessionAdminMiddleware = (
+  req: AdminRequest,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void
+
+const forbidden: JsonReply = { status: 403, body: { error: 'forbidden' } }
+const notFound: JsonReply = { status: 404, body: { error: 'not-found' } }
+const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
+
+/**
+ * Lists and ends sessions over HTTP, in JSON, where the app mounts it. Sessions go by their handles; no session id is
+ * ever shown. Mount it after `session()`.
+ *
+ * | request | does |
+ * |---|---|
+ * | `GET /me` | the signed-in user's sessions, `isCurrent` marks this one; `?ended=1` also ended ones |
+ * | `GET /me/count` | how many |
+ * | `DELETE /me/:handle` | ends one of them |
+ * | `DELETE /me` | ends the others; `?all=1` this one too |
+ * | `GET /users/:userId/sessions`, `.../count` | the same of any user, if `authorize` agrees |
+ * | `DELETE /users/:userId/sessions` | ends all of a user's |
+ * | `DELETE /sessions/:handle` | ends any one |
+ *
+ * An unsafe request must come from the site's own pages, or pass `verifyCsrf`. A `reason` in a parsed JSON body, a
+ * short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import session from 'express-session'
+ * import { InProcessStore, sessionAdmin } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * const app = express()
+ * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+ * app.use('/devices', sessionAdmin({ store, authorize: () => false }))
+ * ```
+ */
+export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddleware {
+  const admin = new SessionAdmin(checked(options))
+  return function sessionAdminMiddleware(req, res, next) {
+    admin.answer(req).then(
+      (reply) => (reply ? sendJson(res, reply) : next()),
+      (error: unknown) => {
+        const reply = failureReply(error)
+        if (reply) sendJson(res, reply)
+        else next(error)
+      },
+    )
+  }
+}
+
+function checked(options: SessionAdminOptions): SessionAdminOptions {
+  checkObject('options', options)
+  checkKnown(options, ['store', 'authorize', 'actor', 'verifyCsrf'], 'sessionAdmin')
+  if (!(options.store instanceof SessionStore)) throw optionError('store', 'the store given to session()')
+  checkFunction('authorize', options.authorize)
+  if (options.actor !== undefined) checkFunction('actor', options.actor)
+  if (options.verifyCsrf !== undefined) checkFunction('verifyCsrf', options.verifyCsrf)
+  return options
+}
+
+class SessionAdmin {
+  readonly #options: SessionAdminOptions
+
+  constructor(options: SessionAdminOptions) {
+    this.#options = options
+  }
+
+  /** The reply; none for a path that is not ours. */
+  async answer(req: AdminRequest): Promise<JsonReply | undefined> {
+    const { pathname, searchParams } = new URL(req.url ?? '/', 'http://admin.invalid')
+    const { route, allow } = routeOf(req.method ?? 'GET', pathname)
+    if (allow === undefined) return undefined
+    if (route === undefined)
+      return { status: 405, body: { error: 'method-not-allowed' }, headers: { Allow: allow } }
+    if (isUnsafe(route) && !(await this.#isMeant(req))) return forbidden
+    return isOwn(route) ? this.#own(req, route, searchParams) : this.#others(req, route, searchParams)
+  }
+
+  async #others(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
+    if (!(await holds(() => this.#options.authorize(req, actionOf(route))))) return forbidden
+    const { registry } = this.#options.store
+    if (route.kind === 'end') {
+      const outcome = await registry.end(route.handle, this.#terms(req, 'admin'))
+      return outcome === 'not-found' ? notFound : { status: 200, body: { outcome } }
+    }
+    return this.#ofUser(req, { kind: route.kind, userId: route.userId ?? '' }, { query, actor: 'admin' })
+  }
+
+  async #own(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
+    const userId = req.session && this.#options.store.userIdOf(req.session)
+    if (userId === undefined) return signedOut
+    if (route.kind !== 'end') return this.#ofUser(req, { kind: route.kind, userId }, { query, actor: 'user' })
+    const { registry } = this.#options.store
+    const mine = await registry.list(userId)
+    if (!mine.some(({ handle }) => handle === route.handle)) return notFound
+    const outcome = await registry.end(route.handle, this.#terms(req, 'user'))
+    return { status: 200, body: { outcome } }
+  }
+
+  async #ofUser(
+    req: AdminRequest,
+    asked: { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: string | number },
+    how: { readonly query: URLSearchParams; readonly actor: 'admin' | 'user' },
+  ): Promise<JsonReply> {
+    const { registry } = this.#options.store
+    const { kind, userId } = asked
+    const current = how.actor === 'user' ? req.sessionID : undefined
+    if (kind === 'count') return { status: 200, body: { count: await registry.count(userId) } }
+    if (kind === 'list') {
+      const sessions = await registry.list(userId, { includeEnded: how.query.get('ended') === '1', current })
+      return { status: 200, body: { sessions } }
+    }
+    const except = how.query.get('all') === '1' ? undefined : current
+    const ended = await registry.endAll(userId, { ...this.#terms(req, how.actor), except })
+    return { status: 200, body: { ended } }
+  }
+
+  #terms(req: AdminRequest, type: 'admin' | 'user'): EndingTerms {
+    const { body } = req
+    const reason: unknown =
+      typeof body === 'object' && body !== null ? Reflect.get(body, 'reason') : undefined
+    const actor = this.#options.actor?.(req) ?? { type }
+    return {
+      actor,
+      reason: typeof reason === 'string' && /^[a-z][a-z0-9-]{0,31}$/.test(reason) ? reason : 'ended',
+    }
+  }
+
+  #isMeant(req: AdminRequest): Promise<boolean> {
+    const { verifyCsrf } = this.#options
+    return holds(() => (verifyCsrf ? verifyCsrf(req) : isSameOrigin(req)))
+  }
+}
+
+async function holds(decide: () => boolean | Promise<boolean>): Promise<boolean> {
+  try {
+    return (await decide()) === true
+  } catch {
+    return false
+  }
+}
+
+function isUnsafe({ kind }: AdminRoute): boolean {
+  return kind === 'end' || kind === 'end-all'
+}
+
+function isOwn(route: AdminRoute): boolean {
+  return route.kind === 'end' ? route.isOwn : route.userId === undefined
+}
+
+function actionOf(route: AdminRoute): AdminAction {
+  if (route.kind === 'end') return { kind: route.kind, handle: route.handle }
+  return { kind: route.kind, userId: route.userId }
+}

@@ -1,0 +1,136 @@
+import type { Request, RequestHandler } from 'express'
+import type { LabelStore } from '../labels/label-store.ts'
+import { checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
+import { RequestTaint } from './request-taint.ts'
+import { holdResponse } from './response-hold.ts'
+import type { SealingStore, Taint } from './taint.ts'
+
+/** Options of {@link taintLabels}. */
+export interface TaintLabelsOptions {
+  /** Where the labels are, as `createLabelStore` makes it. */
+  readonly store: LabelStore
+  /** The store that `session()` was given; sessions remember their labels in it. @defaultValue `req.sessionStore` */
+  readonly sessions?: SealingStore | undefined
+  /**
+   * The user's id, or `undefined` for nobody: makes labels belong to the user, so that they are the same in all of the
+   * user's sessions and survive signing out and in. @defaultValue labels belong to the session
+   */
+  readonly subject?: ((req: Request) => string | undefined) | undefined
+  /**
+   * What happens to a request whose labels cannot be loaded: `'refuse'` passes the error on, which answers 503;
+   * `'continue'` lets it go on with labels unknown: gates deny it, and asking for labels throws.
+   *
+   * @defaultValue 'refuse', always
+   */
+  readonly onStoreError?: ((error: unknown, req: Request) => 'refuse' | 'continue') | undefined
+  /**
+   * How long a session without `cookie.maxAge` lives unused, in seconds: the `ttl` of the session store. Labels of
+   * sessions are kept a little longer. @defaultValue 86400
+   */
+  readonly sessionTtl?: number | undefined
+}
+
+/**
+ * Gives each request `req.taint`: the labels that say what its session, or user, has been exposed to. Mount it right
+ * after `session()` and `sessionGuard()`. Only requests that carry a session, or have a subject, ask the store.
+ *
+ * Labels stand in the store before the first byte of the response that follows them. `taints` and `deniesTaint` are
+ * for routes. Throws a `TypeError` that names the option if one is wrong.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import session from 'express-session'
+ * import { createLabelStore, deniesTaint, InProcessStore, sessionGuard, taintLabels, taints } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * const app = express()
+ * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+ * app.use(sessionGuard({ store }))
+ * app.use(taintLabels({ store: createLabelStore({ kind: 'memory' }), sessions: store }))
+ *
+ * app.get('/customers', taints('pii'), (_req, res) => void res.json([{ name: 'Ada' }]))
+ * app.post('/export', deniesTaint('pii'), (_req, res) => void res.send('exported'))
+ * ```
+ */
+export function taintLabels(options: TaintLabelsOptions): RequestHandler {
+  const { sessions, onStoreError, ...parts } = resolveOptions(options)
+  return function taintLabelsMiddleware(req, res, next) {
+    if (taintsByRequest.has(req)) return next()
+    const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
+    taintsByRequest.set(req, taint)
+    req.taint = publicTaint(taint)
+    holdResponse(res, taint)
+    const loading = taint.begin()
+    if (loading === undefined) return next()
+    loading
+      .catch((error: unknown) => {
+        if (onStoreError(error, req) !== 'continue') throw error
+        taint.goOnWithout(error)
+      })
+      .then(
+        () => process.nextTick(next),
+        (error: unknown) => process.nextTick(next, error),
+      )
+  }
+}
+
+const taintsByRequest = new WeakMap<Request, RequestTaint>()
+
+/** What `taintLabels` keeps about a request. Throws a `TypeError` if it was not mounted before. */
+export function requestTaintOf(req: Request): RequestTaint {
+  const taint = taintsByRequest.get(req)
+  if (taint) return taint
+  throw new TypeError('Labels are not known here: mount taintLabels({ store }) before taints and deniesTaint')
+}
+
+// Without the methods that belong to the middlewares.
+function publicTaint(taint: RequestTaint): Taint {
+  return {
+    get labels() {
+      return taint.labels
+    },
+    has: (label) => taint.has(label),
+    add: (...labels) => taint.add(...labels),
+    check: () => taint.check(),
+  }
+}
+
+const OPTIONS = ['store', 'sessions', 'subject', 'onStoreError', 'sessionTtl'] as const
+const MAX_TTL_S = 100 * 365 * 86_400
+
+function resolveOptions(options: TaintLabelsOptions) {
+  checkObject('options', options)
+  checkKnown(options, OPTIONS, 'taintLabels')
+  const {
+    store,
+    sessions,
+    subject = () => undefined,
+    onStoreError = () => 'refuse' as const,
+    sessionTtl = 86_400,
+  } = options
+  if (typeof store?.load !== 'function' || typeof store.add !== 'function')
+    throw optionError('store', 'a label store, as createLabelStore makes it')
+  if (sessions !== undefined && !isSealingStore(sessions))
+    throw optionError('sessions', 'a session store of this package')
+  checkFunction('subject', subject)
+  checkFunction('onStoreError', onStoreError)
+  const sessionTtlMs = checkNumber('sessionTtl', sessionTtl, { min: 0.001, max: MAX_TTL_S }) * 1000
+  return { store, sessions, subject, onStoreError, sessionTtlMs }
+}
+
+function sealingStoreOf({ sessionStore }: Request): SealingStore {
+  const store: unknown = sessionStore
+  if (isSealingStore(store)) return store
+  throw new TypeError(
+    'taintLabels needs a session store of this package: mount it after session({ store }), or give it the option "sessions"',
+  )
+}
+
+function isSealingStore(store: unknown): store is SealingStore {
+  const { sealedLabels, sealLabels } = Object(store) as {
+    readonly sealedLabels?: unknown
+    readonly sealLabels?: unknown
+  }
+  return typeof sealedLabels === 'function' && typeof sealLabels === 'function'
+}

@@ -1,0 +1,69 @@
+import { checkKnown, checkObject, optionError } from '../option.ts'
+import { distinctLabels } from './label.ts'
+import type { LabelHolder } from './label-holder.ts'
+
+/** Who decides that labels no longer hold. */
+export interface LabelActor {
+  /** A short code, such as `admin` or `dpo`: 1 to 32 characters of `a-z 0-9 -`, a letter first. */
+  readonly type: string
+  /** Which one, as the app names it; at most 128 printable characters. */
+  readonly id?: string | undefined
+}
+
+/** Labels to take away from a session or a subject, by whom and why. */
+export type Declassification = LabelHolder & {
+  readonly labels: readonly string[]
+  readonly actor: LabelActor
+  /** 1 to 500 printable characters, for the audit. */
+  readonly reason: string
+}
+
+/** One entry for the audit log. A declassification makes two: `intended`, then how it went. */
+export interface LabelAudit {
+  readonly at: Date
+  /** `unknown`: the answer was lost, so it may have happened. */
+  readonly outcome: 'intended' | 'done' | 'failed' | 'unknown'
+  /** SHA-256 of the holder's id, hex. */
+  readonly holder: string
+  readonly holderKind: 'session' | 'subject'
+  readonly labels: readonly string[]
+  readonly actor: LabelActor
+  readonly reason: string
+}
+
+/** Hears of each declassification. The labels stay unless the promise for `intended` resolves. */
+export type OnLabelAudit = (entry: LabelAudit) => void | Promise<void>
+
+const CODE = /^[a-z][a-z0-9-]{0,31}$/
+// No control characters, line separators or lone surrogates: these end up in logs.
+const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
+const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,500}$/u
+
+/** Throws a `TypeError` that names what is wrong. */
+export function checkDeclassification(
+  declassification: Declassification,
+): Pick<Declassification, 'labels' | 'actor' | 'reason'> {
+  checkObject('declassification', declassification)
+  checkKnown(declassification, ['sid', 'subject', 'labels', 'actor', 'reason'], 'declassify')
+  const { actor, reason } = declassification
+  const labels = distinctLabels(declassification.labels)
+  if (labels.length === 0) throw optionError('labels', 'at least one label')
+  if ('sid' in declassification === 'subject' in declassification)
+    throw optionError('sid', 'given, or "subject" instead')
+  checkObject('actor', actor)
+  checkKnown(actor, ['type', 'id'], 'the actor')
+  if (!matches(actor.type, CODE))
+    throw optionError('actor.type', '1 to 32 characters of a-z 0-9 -, a letter first')
+  if (actor.id !== undefined && !matches(actor.id, ACTOR_ID))
+    throw optionError('actor.id', '1 to 128 printable characters')
+  if (!matches(reason, REASON)) throw optionError('reason', '1 to 500 printable characters')
+  return {
+    labels,
+    actor: actor.id === undefined ? { type: actor.type } : { type: actor.type, id: actor.id },
+    reason,
+  }
+}
+
+function matches(value: unknown, pattern: RegExp): boolean {
+  return typeof value === 'string' && pattern.test(value)
+}

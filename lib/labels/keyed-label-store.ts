@@ -1,0 +1,260 @@
+import { OutcomeUnknownError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
+import { checkNumber } from '../option.ts'
+import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
+import { distinctLabels, isLabel, MAX_LABELS } from './label.ts'
+import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
+import { LabelLimitError, LabelsUnreadableError } from './label-errors.ts'
+import { type LabelHolder, type LabelPlace, placeOf } from './label-holder.ts'
+import { labelOfMark, markOf } from './label-mark.ts'
+import type { Keeping, LabelSets } from './label-sets.ts'
+import type { AddTerms, KeepTerms, LabelStore, LoadedLabels, LoadTerms } from './label-store.ts'
+import type { ResolvedLabelOptions } from './label-store-options.ts'
+
+export interface KeyedLabelStoreParts {
+  readonly sets: LabelSets
+  readonly options: ResolvedLabelOptions
+  /** How late a declassification may be applied, in ms. */
+  readonly releaseWindowMs: number
+}
+
+interface Contents {
+  readonly labels: ReadonlySet<string>
+  readonly declassified: ReadonlySet<string>
+}
+
+const MAX_TTL_MS = 100 * 366 * 86_400_000
+const TTL_TOO_SHORT =
+  'Labels can vanish before their session: "ttl" is shorter than "longestSessionTtl"; raise it'
+const NO_KEEPING: Keeping = { leastMs: 0, targetMs: 0 }
+
+/** What labels mean over sets of strings: which are in force, which are missing, what to alarm about. */
+export class KeyedLabelStore implements LabelStore {
+  readonly #sets: LabelSets
+  readonly #options: ResolvedLabelOptions
+  readonly #releaseWindowMs: number
+
+  constructor({ sets, options, releaseWindowMs }: KeyedLabelStoreParts) {
+    this.#sets = sets
+    this.#options = options
+    this.#releaseWindowMs = releaseWindowMs
+    this.#warnOfTtl()
+    sets.onConnection(() => void this.#checkServer().catch(() => {}))
+  }
+
+  async load(holder: string | LabelHolder, terms: LoadTerms = {}): Promise<LoadedLabels> {
+    const place = placeOf(this.#options.prefix, holder)
+    const remembered = distinctLabels(terms.remembered ?? [])
+    const keep = this.#keeping(place, terms, this.#options.slidingTtl ? this.#options.ttlMs : 0)
+    const { members, isKept, labels, declassified } = await this.#read(place, keep)
+    if (!isKept)
+      this.#alarm(
+        'refresh-failed',
+        'Labels were read but could not be kept longer; look at the rights of the server user',
+        place,
+      )
+    const missing = remembered.filter((label) => !labels.has(label) && !declassified.has(label))
+    if (missing.length === 0)
+      return { state: members.length === 0 ? 'empty' : 'stored', labels, declassified }
+    if (members.length > 0)
+      return { state: 'stored', labels: await this.#heal(place, missing, terms), declassified }
+    this.#alarm(
+      'labels-lost',
+      'A session remembers labels, and none are stored; look for evictions, flushes and a ttl that is too short',
+      place,
+      {
+        labels: missing,
+      },
+    )
+    return { state: 'lost', labels: new Set(missing) }
+  }
+
+  async add(
+    holder: string | LabelHolder,
+    labels: readonly string[],
+    terms: AddTerms = {},
+  ): Promise<ReadonlySet<string> | undefined> {
+    const place = placeOf(this.#options.prefix, holder)
+    const distinct = distinctLabels(labels)
+    const declassified = distinctLabels(terms.declassified ?? []).filter((label) => !distinct.includes(label))
+    const keep = this.#keeping(place, terms, this.#options.ttlMs)
+    if (distinct.length + declassified.length === 0) return undefined
+    return this.#unite(place, {
+      labels: distinct,
+      marks: this.#marksOf(declassified, place),
+      keep,
+      sparesMarked: false,
+    })
+  }
+
+  async declassify(declassification: Declassification): Promise<ReadonlySet<string>> {
+    const { labels, actor, reason } = checkDeclassification(declassification)
+    const place = placeOf(this.#options.prefix, declassification)
+    const audit = async (outcome: LabelAudit['outcome']) => {
+      const { onAudit, clock } = this.#options
+      if (onAudit === undefined)
+        throw new TypeError(
+          'Nothing is declassified without an audit; give createLabelStore the option "onAudit"',
+        )
+      await onAudit({
+        at: new Date(clock.now()),
+        outcome,
+        holder: place.digest,
+        holderKind: place.kind,
+        labels,
+        actor,
+        reason,
+      })
+    }
+    await audit('intended')
+    const outcome = this.#release(place, labels)
+    const word = await outcome.then(
+      () => 'done' as const,
+      (error: unknown) => (error instanceof OutcomeUnknownError ? 'unknown' : 'failed'),
+    )
+    await audit(word).catch(() =>
+      this.#alarm(
+        'audit-failed',
+        'A declassification was carried out, but its outcome could not be audited',
+        place,
+      ),
+    )
+    return outcome
+  }
+
+  async check(): Promise<readonly LabelAlarm[]> {
+    const server = await this.#checkServer()
+    return this.#isTtlTooShort() ? [this.#alarm('ttl-too-short', TTL_TOO_SHORT), ...server] : server
+  }
+
+  close(): Promise<void> {
+    return this.#sets.close()
+  }
+
+  async #read(place: LabelPlace, keep: Keeping) {
+    return this.#watched('load-failed', place, async () => {
+      const reading = await this.#sets.read(place.key, keep)
+      return { ...reading, ...this.#contents(reading.members, place) }
+    })
+  }
+
+  #unite(place: LabelPlace, union: Parameters<LabelSets['unite']>[1]): Promise<ReadonlySet<string>> {
+    return this.#watched('append-failed', place, async () =>
+      this.#answer(await this.#sets.unite(place.key, union), place),
+    )
+  }
+
+  async #heal(place: LabelPlace, missing: readonly string[], terms: KeepTerms): Promise<ReadonlySet<string>> {
+    this.#alarm(
+      'labels-shrunk',
+      'A session remembers labels that are not stored any more; they are put back',
+      place,
+      { labels: missing },
+    )
+    const keep = this.#keeping(place, terms, this.#options.ttlMs)
+    return this.#unite(place, { labels: missing, marks: [], keep, sparesMarked: true })
+  }
+
+  async #release(place: LabelPlace, labels: readonly string[]): Promise<ReadonlySet<string>> {
+    const { nowMs } = await this.#read(place, NO_KEEPING)
+    const marks = this.#marksOf(labels, place)
+    const keep = this.#keeping(place, {}, this.#options.ttlMs)
+    const members = await this.#sets.release(place.key, {
+      marks,
+      keep,
+      deadlineMs: nowMs + this.#releaseWindowMs,
+    })
+    if (members === 'late') throw new StoreUnavailableError('timeout')
+    return this.#answer(members, place)
+  }
+
+  #marksOf(labels: readonly string[], place: LabelPlace): readonly string[] {
+    return labels.map((label) => markOf(label, place, this.#options.declassifySecret))
+  }
+
+  #answer(members: readonly string[] | 'full', place: LabelPlace): ReadonlySet<string> {
+    if (members === 'full') throw new LabelLimitError(MAX_LABELS)
+    return this.#contents(members, place).labels
+  }
+
+  /** Strict: a member that is neither a label nor a rightful mark makes the whole set unreadable. */
+  #contents(members: readonly string[], place: LabelPlace): Contents {
+    const labels = new Set(members.filter(isLabel))
+    const marks = members.filter((member) => !labels.has(member))
+    const declassified = new Set(
+      marks.map((mark) => labelOfMark(mark, place, this.#options.declassifySecret)),
+    )
+    if (declassified.has(undefined)) throw new LabelsUnreadableError()
+    return { labels, declassified: new Set([...declassified].filter((label) => label !== undefined)) }
+  }
+
+  // A little more than asked, so that not every load of a session in use is a write.
+  #keeping(place: LabelPlace, { atLeastMs }: KeepTerms, ttlMs: number): Keeping {
+    if (atLeastMs !== undefined) checkNumber('atLeastMs', atLeastMs, { min: 0, max: MAX_TTL_MS })
+    if (place.kind === 'subject') return NO_KEEPING
+    const wantedMs = Math.ceil(atLeastMs ?? 0)
+    return { leastMs: Math.max(wantedMs, ttlMs), targetMs: Math.max(Math.ceil(wantedMs * 1.05), ttlMs) }
+  }
+
+  async #watched<Value>(code: LabelAlarmCode, place: LabelPlace, work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      const verb = code === 'load-failed' ? 'read' : 'added'
+      if (!(error instanceof StoreClosedError))
+        this.#alarm(code, `Labels could not be ${verb}; the request is refused`, place, causeOf(error))
+      throw error
+    }
+  }
+
+  #alarm(
+    code: LabelAlarmCode,
+    message: string,
+    place?: LabelPlace,
+    facts: Partial<LabelAlarm> = {},
+  ): LabelAlarm {
+    const alarm = { code, message, ...(place && { holder: place.digest }), ...facts }
+    try {
+      const { onAlarm = warnOnce } = this.#options
+      onAlarm(alarm)
+    } catch (error) {
+      // Its own uncaught exception: it must not fail the call in our name.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+    return alarm
+  }
+
+  #warnOfTtl(): void {
+    if (!this.#isTtlTooShort()) return
+    emitAlarmWarning({ code: 'ttl-too-short', message: TTL_TOO_SHORT })
+    if (this.#options.onAlarm) this.#alarm('ttl-too-short', TTL_TOO_SHORT)
+  }
+
+  #isTtlTooShort(): boolean {
+    const { ttlMs, longestSessionTtlMs } = this.#options
+    return ttlMs > 0 && ttlMs < longestSessionTtlMs
+  }
+
+  async #checkServer(): Promise<readonly LabelAlarm[]> {
+    try {
+      const unsafe = new Set(
+        (await this.#sets.evictionPolicies()).filter((policy) => policy !== 'noeviction'),
+      )
+      return [...unsafe].map((policy) =>
+        this.#alarm(
+          'eviction-policy',
+          `The server evicts (${policy}) and so may lose labels; set maxmemory-policy to noeviction`,
+        ),
+      )
+    } catch (error) {
+      if (causeOf(error).reason !== 'no-permission') throw error
+      return [
+        this.#alarm(
+          'check-failed',
+          'The server does not let us see its eviction policy; grant INFO, or make sure it is noeviction',
+        ),
+      ]
+    }
+  }
+}

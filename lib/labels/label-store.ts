@@ -1,0 +1,61 @@
+import type { Declassification } from './declassification.ts'
+import type { LabelAlarm } from './label-alarm.ts'
+import type { LabelHolder } from './label-holder.ts'
+
+/** What a load answers. */
+export interface LoadedLabels {
+  /**
+   * `stored`: there is a set. `empty`: there confirmedly is none, and none is remembered. `lost`: there is none,
+   * though labels are remembered; what else was in it nobody knows, so refuse what any label would refuse.
+   */
+  readonly state: 'stored' | 'empty' | 'lost'
+  /** The stored labels and the remembered ones that were not declassified. */
+  readonly labels: ReadonlySet<string>
+  /** Labels that were declassified and have not been added since. */
+  readonly declassified?: ReadonlySet<string> | undefined
+}
+
+/** How long a set is to be kept. */
+export interface KeepTerms {
+  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. */
+  readonly atLeastMs?: number | undefined
+}
+
+export interface LoadTerms extends KeepTerms {
+  /** Labels the holder is known to have had. Those that are missing from a stored set are put back into it. */
+  readonly remembered?: readonly string[] | undefined
+}
+
+export interface AddTerms extends KeepTerms {
+  /** Labels that stay declassified: for a holder that takes the place of another, in which they were. */
+  readonly declassified?: readonly string[] | undefined
+}
+
+/**
+ * Keeps one growing set of labels for each session or subject. Made by `createLabelStore`; a host's own kinds
+ * keep the same promises:
+ *
+ * - A load answers what every add acknowledged before it has added, on whatever node; it is never served by a cache
+ *   or a replica.
+ * - Failure is never absence: unreachable, late, undecodable and partial answers reject.
+ * - Only `declassify` takes a label away.
+ */
+export interface LabelStore {
+  /** The labels of a session, by its id, or of a subject. */
+  load(holder: string | LabelHolder, terms?: LoadTerms): Promise<LoadedLabels>
+  /**
+   * Adds labels and answers the whole set after it; `undefined`, without asking anybody, if there are none to add.
+   * Repeating it is harmless. Rejects with `OutcomeUnknownError` if they may have been added.
+   */
+  add(
+    holder: string | LabelHolder,
+    labels: readonly string[],
+    terms?: AddTerms,
+  ): Promise<ReadonlySet<string> | undefined>
+  /** Takes labels away, and remembers that, so that no session puts them back. Answers the labels that are left. */
+  declassify(declassification: Declassification): Promise<ReadonlySet<string>>
+  /** Looks whether labels could vanish: how the server evicts, and `ttl`. Raises and answers the alarms. */
+  check(): Promise<readonly LabelAlarm[]>
+  /** Lets calls in flight settle and refuses later ones. A client that was handed in stays open. */
+  close(): Promise<void>
+}

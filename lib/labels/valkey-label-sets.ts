@@ -1,0 +1,92 @@
+import type { CommandRunner, ValkeyClient } from '../backend/valkey/client.ts'
+import { ValkeyLink, type ValkeyLinkOptions } from '../backend/valkey/link.ts'
+import { addLabels } from '../backend/valkey/scripts/add-labels.ts'
+import { loadLabels } from '../backend/valkey/scripts/load-labels.ts'
+import { releaseLabels } from '../backend/valkey/scripts/release-labels.ts'
+import { SessionInvalidError } from '../errors.ts'
+import { MAX_LABELS } from './label.ts'
+import { LabelsUnreadableError } from './label-errors.ts'
+import type { Keeping, LabelSets, SetReading, SetRelease, SetUnion } from './label-sets.ts'
+
+export interface ValkeyLabelSetsOptions extends ValkeyLinkOptions {
+  /** Whether the client is nobody else's, and so disconnected by `close`. */
+  readonly ownsClient: boolean
+}
+
+/** Label sets in Valkey; docs/VALKEY.md has the keys and scripts. */
+export class ValkeyLabelSets implements LabelSets {
+  readonly #client: ValkeyClient
+  readonly #ownsClient: boolean
+  readonly #link: ValkeyLink
+  // What must not be sent twice.
+  readonly #once: ValkeyLink
+  readonly #listeners = new Set<() => void>()
+  #closing: Promise<void> | undefined
+
+  constructor(options: ValkeyLabelSetsOptions) {
+    this.#client = options.client
+    this.#ownsClient = options.ownsClient
+    this.#link = new ValkeyLink(options)
+    this.#once = new ValkeyLink({ ...options, retries: 0, breaker: false })
+  }
+
+  read(key: string, keep: Keeping): Promise<SetReading> {
+    return readable(loadLabels(this.#link, { key, ...keep, maxMembers: MAX_LABELS }))
+  }
+
+  async unite(key: string, union: SetUnion): Promise<readonly string[] | 'full'> {
+    const { keep, ...members } = union
+    const { value } = await readable(
+      addLabels(this.#link, { key, ...members, ...keep, maxLabels: MAX_LABELS }),
+    )
+    return value
+  }
+
+  async release(
+    key: string,
+    { marks, keep, deadlineMs }: SetRelease,
+  ): Promise<readonly string[] | 'full' | 'late'> {
+    const { value } = await readable(
+      releaseLabels(this.#once, { key, marks, ...keep, deadlineMs, maxLabels: MAX_LABELS }),
+    )
+    return value
+  }
+
+  async evictionPolicies(): Promise<readonly string[]> {
+    const nodes = this.#client.nodes?.('master') ?? [this.#client]
+    return Promise.all(nodes.map((node) => this.#policyOf(node)))
+  }
+
+  onConnection(listener: () => void): void {
+    this.#listeners.add(listener)
+    this.#client.on('ready', listener)
+    if (this.#client.status === 'ready') listener()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const listener of this.#listeners) this.#client.off('ready', listener)
+    await Promise.all([this.#link.close(), this.#once.close()])
+    if (this.#ownsClient) this.#client.disconnect()
+  }
+
+  #policyOf(node: CommandRunner): Promise<string> {
+    return this.#link.read({
+      send: () => node.callBuffer('info', 'memory'),
+      decode: (reply) => /^maxmemory_policy:([a-z-]+)/m.exec(String(reply))?.[1],
+    })
+  }
+}
+
+async function readable<Value>(outcome: Promise<Value>): Promise<Value> {
+  try {
+    return await outcome
+  } catch (error) {
+    // The link's word for a key that holds something else.
+    throw error instanceof SessionInvalidError ? new LabelsUnreadableError() : error
+  }
+}

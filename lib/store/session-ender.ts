@@ -1,0 +1,99 @@
+import type { Backend, EndReply } from '../backend/backend.ts'
+import type { Departed } from '../backend/registry.ts'
+import type { Sealer } from '../seal/sealer.ts'
+import { encodeDeparted } from './departed-session.ts'
+import { encodeEnding, type SessionEnding } from './session-ending.ts'
+import type { SessionMeta } from './session-plaintext.ts'
+import type { SessionRecords } from './session-records.ts'
+import type { Announce } from './store-events.ts'
+
+// How long a write that was given up may still arrive: about as long as TCP keeps retransmitting by Linux's default.
+const FENCE_TTL_MS = 15 * 60_000
+
+export interface SessionEnderParts {
+  readonly backend: Backend
+  readonly sealer: Sealer
+  readonly records: SessionRecords
+  readonly prefix: string
+  readonly endedTtlMs: number
+  readonly announce: Announce
+}
+
+/** One session after it was struck: ended, but still in its owner's registry. */
+export interface Struck {
+  readonly handle: string
+  readonly answer: EndReply['answer']
+  readonly owner: string | undefined
+  readonly departed: Departed | undefined
+}
+
+export interface StrikeReply {
+  readonly struck: readonly Struck[]
+  readonly failure: Error | undefined
+}
+
+/** Ends sessions: first the record, which no read finds from then on, then its place in its owner's registry. */
+export class SessionEnder {
+  readonly #parts: SessionEnderParts
+
+  constructor(parts: SessionEnderParts) {
+    this.#parts = parts
+  }
+
+  async end(handle: string, ending: SessionEnding): Promise<EndReply['answer']> {
+    const struck = await this.#strike(handle, ending)
+    if (struck.owner !== undefined) await this.withdraw(struck.owner, [struck])
+    return struck.answer
+  }
+
+  /** Ends several at once, in one round trip where the backend has one. Every one is tried; the first failure is told beside what was struck. */
+  async strikeAll(handles: readonly string[], ending: SessionEnding): Promise<StrikeReply> {
+    const outcomes = await Promise.allSettled(handles.map((handle) => this.#strike(handle, ending)))
+    const struck = outcomes
+      .filter((outcome) => outcome.status === 'fulfilled')
+      .map((outcome) => outcome.value)
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+    return { struck, failure: failed?.reason as Error | undefined }
+  }
+
+  /** Takes what was ended out of the owner's registry, which remembers how it ended. */
+  async withdraw(owner: string, struck: readonly Struck[]): Promise<void> {
+    if (struck.length === 0) return
+    // One may have become another user's a moment ago: it is on both registers, and that user's remembers it.
+    const strays = struck.filter((one) => one.owner !== undefined && one.owner !== owner)
+    const own = struck.map((one) => (strays.includes(one) ? { ...one, departed: undefined } : one))
+    await Promise.all([this.#withdraw(owner, own), ...strays.map((one) => this.#withdraw(one.owner ?? owner, [one]))])
+  }
+
+  #withdraw(owner: string, struck: readonly Struck[]): Promise<void> {
+    return this.#parts.backend.registry.withdraw(owner, {
+      handles: struck.map(({ handle }) => handle),
+      departed: struck.map(({ departed }) => departed).filter((departed) => departed !== undefined),
+      departedTtlMs: this.#parts.endedTtlMs,
+    })
+  }
+
+  async #strike(handle: string, ending: SessionEnding): Promise<Struck> {
+    const { backend, records, endedTtlMs, announce } = this.#parts
+    const blob = await this.#seal('ending', handle, encodeEnding(ending))
+    const ownedTtlMs = Math.max(endedTtlMs, FENCE_TTL_MS)
+    const reply = await backend.end(handle, { blob, ownedTtlMs, fenceTtlMs: FENCE_TTL_MS })
+    const meta = reply.blob && (await records.metaOf(handle, reply.blob))
+    const isNews = reply.answer === 'ended' || (reply.answer === 'missing' && ending.reason === 'evicted')
+    if (isNews) announce('session-ended', { handle, reason: ending.reason })
+    const departed = meta && (await this.#departed(handle, meta, ending))
+    return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, departed }
+  }
+
+  async #departed(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {
+    const { createdAtMs, device } = meta
+    return {
+      handle,
+      blob: await this.#seal('departed', handle, encodeDeparted({ createdAtMs, device, ending })),
+    }
+  }
+
+  #seal(purpose: string, handle: string, plaintext: Buffer): Promise<Buffer> {
+    return this.#parts.sealer.seal(plaintext, { purpose, prefix: this.#parts.prefix, name: handle })
+  }
+}

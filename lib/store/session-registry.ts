@@ -1,0 +1,279 @@
+import type { Backend } from '../backend/backend.ts'
+import type { Departed, Member, Roster } from '../backend/registry.ts'
+import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
+import { checkKnown, checkObject, optionError } from '../option.ts'
+import type { Sealer } from '../seal/sealer.ts'
+import { withDeadline } from './deadline.ts'
+import { decodeDeparted } from './departed-session.ts'
+import { ownerName } from './owner.ts'
+import type { SessionDevice } from './session-device.ts'
+import type { SessionEnder } from './session-ender.ts'
+import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from './session-ending.ts'
+import { handleOf, isHandle } from './session-id.ts'
+import type { SessionRecords } from './session-records.ts'
+import type { SessionSparer } from './session-sparer.ts'
+import type { SessionWatch, WatchOptions, WatchTarget } from './session-watch.ts'
+import { type Finding, SessionWatchers } from './session-watchers.ts'
+
+/** A session as its user's device list shows it. */
+export interface RegisteredSession {
+  /** Its name for `end`, `watch` and admin routes. Nobody can sign in with it. */
+  readonly handle: string
+  readonly status: 'active' | 'ended'
+  readonly createdAt: Date
+  /** As fresh as `touchAfter`; of an active session only. */
+  readonly lastSeenAt?: Date
+  /** Of an active session only. */
+  readonly expiresAt?: Date
+  /** What the `device` option noted at sign-in. */
+  readonly device?: SessionDevice
+  /** How it ended; of an ended session only. */
+  readonly ending?: SessionEnding
+  /** Whether it is the one that `list` was told is the current one. */
+  readonly isCurrent: boolean
+}
+
+export interface ListOptions {
+  /** Also those that were ended within `endedTtl`, at most 100. @defaultValue false */
+  readonly includeEnded?: boolean | undefined
+  /** The session id or handle to mark as `isCurrent`. */
+  readonly current?: string | undefined
+}
+
+export interface EndAllTerms extends EndingTerms {
+  /** The session id or handle of the one session to keep. */
+  readonly except?: string | undefined
+}
+
+/** `not-found`: nothing lives or has ended under that name; it is barred for the next 15 minutes all the same. */
+export type EndOutcome = 'ended' | 'already-ended' | 'not-found'
+
+export interface SessionRegistryParts {
+  readonly backend: Backend
+  readonly sealer: Sealer
+  readonly records: SessionRecords
+  readonly ender: SessionEnder
+  readonly sparer: SessionSparer
+  readonly prefix: string
+  readonly endedTtlMs: number
+  readonly deadlineMs: number
+}
+
+// A sign-in registers before it stores: a member without a record is dead only when no sign-in can still be under way.
+const SETTLED_AFTER_MS = 60_000
+
+/**
+ * A store's registry: which sessions a user has, and how to end them. User ids are those that the `userId` option
+ * returns. Calls reject with `StoreUnavailableError` or `OutcomeUnknownError` when the backend fails, and all of
+ * them are safe to repeat.
+ *
+ * @example
+ * ```ts
+ * import { InProcessStore } from 'express-session-valkey'
+ *
+ * const { registry } = new InProcessStore({ maxSessionsPerUser: 5 })
+ * const devices = await registry.list('alice')
+ * const ended = await registry.endAll('alice', { reason: 'password-changed', actor: { type: 'user' } })
+ * console.log(devices.length, ended.length)
+ * ```
+ */
+export class SessionRegistry {
+  readonly #parts: SessionRegistryParts
+  readonly #watchers: SessionWatchers
+
+  /** Made by the store. */
+  constructor(parts: SessionRegistryParts) {
+    this.#parts = parts
+    this.#watchers = new SessionWatchers({ backend: parts.backend, look: (handle) => this.#look(handle) })
+  }
+
+  /** The user's sessions, newest first: the living ones, and with `includeEnded` those that ended lately. */
+  list(userId: string | number, options: ListOptions = {}): Promise<RegisteredSession[]> {
+    checkKnown(options, ['includeEnded', 'current'], 'list')
+    const current = options.current === undefined ? undefined : named(options.current)
+    return this.#within(this.#list(ownerOf(userId), current, options.includeEnded ?? false), unavailable)
+  }
+
+  /** How many sessions of the user live. */
+  async count(userId: string | number): Promise<number> {
+    return (await this.list(userId)).length
+  }
+
+  /** Ends one session, by its id or handle. */
+  end(sidOrHandle: string, terms: EndingTerms = {}): Promise<EndOutcome> {
+    checkKnown(terms, ['reason', 'actor'], 'end')
+    return this.#within(this.#end(named(sidOrHandle), terms), unknownOutcome)
+  }
+
+  /**
+   * Ends all sessions of a user, but for the one `except` names, and answers the handles of those it ended. Once
+   * it resolves, no session of the user that began before the call can be used. If it rejects, repeat it.
+   */
+  endAll(userId: string | number, terms: EndAllTerms = {}): Promise<string[]> {
+    checkKnown(terms, ['reason', 'actor', 'except'], 'endAll')
+    const except = terms.except === undefined ? undefined : named(terms.except)
+    return this.#within(this.#endAll(ownerOf(userId), except, terms), unknownOutcome)
+  }
+
+  /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
+  ending(sidOrHandle: string): Promise<SessionEnding | undefined> {
+    return this.#within(this.#ending(named(sidOrHandle)), unavailable)
+  }
+
+  /**
+   * Tells when a session ends, or each time one of a user's does, on whatever node: await its `ended`, or iterate it.
+   */
+  watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
+    checkKnown(options, ['signal'], 'watch')
+    if (typeof target === 'string') return this.#watchers.watch({ handle: named(target) }, options)
+    checkObject('target', target)
+    checkKnown(target, ['userId'], 'watch')
+    return this.#watchers.watch({ owner: ownerOf(target.userId) }, options)
+  }
+
+  /** Ends all watches. Called by the store's `close`. */
+  close(): void {
+    this.#watchers.close()
+  }
+
+  async #list(
+    owner: string,
+    current: string | undefined,
+    includeEnded: boolean,
+  ): Promise<RegisteredSession[]> {
+    const { backend } = this.#parts
+    const [roster, nowMs] = await Promise.all([backend.registry.roster(owner), backend.now()])
+    await this.#endPending(owner, roster)
+    const members = await Promise.all(
+      roster.members.map((member) => this.#registered(member, owner, current)),
+    )
+    const isStale = (member: Member, index: number) =>
+      members[index] === undefined && member.order / 1000 < nowMs - SETTLED_AFTER_MS
+    const dead = roster.members.filter(isStale).map(({ handle }) => handle)
+    if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
+    const ended = includeEnded
+      ? await Promise.all(roster.departed.map((departed) => this.#departed(departed)))
+      : []
+    return [...members.reverse(), ...ended].filter((session) => session !== undefined)
+  }
+
+  // What an interrupted sign-in displaced and left standing.
+  async #endPending(owner: string, { pending }: Roster): Promise<void> {
+    if (pending.length === 0) return
+    const { ender, backend } = this.#parts
+    const ending = endingOf({ reason: 'evicted', actor: { type: 'system' } }, await backend.now())
+    const { struck, failure } = await ender.strikeAll(pending, ending)
+    await ender.withdraw(owner, struck)
+    if (failure) throw failure
+  }
+
+  async #registered(
+    { handle, seenAtMs }: Member,
+    owner: string,
+    current?: string,
+  ): Promise<RegisteredSession | undefined> {
+    const record = await this.#parts.records.read(handle)
+    if (record === undefined || record.meta.owner !== owner) return undefined
+    const { createdAtMs, device } = record.meta
+    return {
+      handle,
+      status: 'active',
+      createdAt: new Date(createdAtMs),
+      lastSeenAt: new Date(seenAtMs),
+      expiresAt: new Date(record.expiresAtMs),
+      ...(device && { device }),
+      isCurrent: handle === current,
+    }
+  }
+
+  async #departed({ handle, blob }: Departed): Promise<RegisteredSession | undefined> {
+    const plaintext = await this.#open('departed', handle, blob)
+    const departed = plaintext && decodeDeparted(plaintext)
+    if (departed === undefined) return undefined
+    const { createdAtMs, device, ending } = departed
+    return {
+      handle,
+      status: 'ended',
+      createdAt: new Date(createdAtMs),
+      ...(device && { device }),
+      ending,
+      isCurrent: false,
+    }
+  }
+
+  async #end(handle: string, terms: EndingTerms): Promise<EndOutcome> {
+    const { ender, backend } = this.#parts
+    const answer = await ender.end(handle, endingOf(terms, await backend.now()))
+    return answer === 'missing' ? 'not-found' : answer
+  }
+
+  async #endAll(
+    owner: string,
+    except: string | undefined,
+    { reason, actor }: EndAllTerms,
+  ): Promise<string[]> {
+    const { backend, ender } = this.#parts
+    const ending = endingOf({ reason, actor }, await backend.now())
+    const { members, pending } = await this.#raise(owner, except)
+    const handles = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
+    const { struck, failure } = await ender.strikeAll(handles, ending)
+    await ender.withdraw(owner, struck)
+    if (failure) throw failure
+    return struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
+  }
+
+  // The spared session is sealed with the new epoch before that comes into force: at no instant does it look ended.
+  async #raise(owner: string, except: string | undefined): Promise<Roster> {
+    const { backend, sparer, endedTtlMs: keepMs } = this.#parts
+    if (except === undefined) return backend.registry.raise(owner, { keepMs })
+    const { epoch } = await backend.registry.roster(owner)
+    const next = Math.max(epoch + 1, Math.floor((await backend.now()) * 1000))
+    await sparer.spare(except, owner, next)
+    return backend.registry.raise(owner, { keepMs, epoch: next })
+  }
+
+  async #look(handle: string): Promise<Finding> {
+    const { backend, records } = this.#parts
+    const record = await records.read(handle)
+    const nowMs = await backend.now()
+    if (record) return { state: 'living', leftMs: Math.max(0, record.expiresAtMs - nowMs) }
+    const blob = await backend.ending(handle)
+    const ending = blob && (await this.#opened(handle, blob))
+    const reason = blob === undefined ? 'expired' : 'unknown'
+    return { state: 'ended', ending: ending ?? endingOf({ reason, actor: { type: 'system' } }, nowMs) }
+  }
+
+  async #ending(handle: string): Promise<SessionEnding | undefined> {
+    const blob = await this.#parts.backend.ending(handle)
+    return blob && this.#opened(handle, blob)
+  }
+
+  async #opened(handle: string, blob: Buffer): Promise<SessionEnding | undefined> {
+    const plaintext = await this.#open('ending', handle, blob)
+    return plaintext && decodeEnding(plaintext)
+  }
+
+  async #open(purpose: string, handle: string, blob: Buffer): Promise<Buffer | undefined> {
+    const opened = await this.#parts.sealer.open(blob, { purpose, prefix: this.#parts.prefix, name: handle })
+    return opened.state === 'open' ? opened.plaintext : undefined
+  }
+
+  #within<Value>(work: Promise<Value>, tooLate: () => Error): Promise<Value> {
+    return withDeadline(work, this.#parts.deadlineMs, tooLate)
+  }
+}
+
+function named(sidOrHandle: string): string {
+  const handle = isHandle(sidOrHandle) ? sidOrHandle : handleOf(sidOrHandle)
+  if (handle === undefined) throw new SessionIdError()
+  return handle
+}
+
+function ownerOf(userId: unknown): string {
+  const owner = ownerName(userId)
+  if (owner === undefined) throw optionError('userId', 'a string or a number')
+  return owner
+}
+
+const unavailable = () => new StoreUnavailableError('timeout')
+const unknownOutcome = () => new OutcomeUnknownError('timeout')

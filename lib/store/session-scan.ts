@@ -1,0 +1,49 @@
+import type { SessionData } from 'express-session'
+import type { Backend } from '../backend/backend.ts'
+import { SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
+import type { SessionLife } from './session-life.ts'
+
+/** A session as `all()` lists it: its data, and its handle as `id`. */
+export type ListedSession = SessionData & { readonly id: string }
+
+/** Walks through all sessions of a store. */
+export class SessionScan {
+  readonly #backend: Backend
+  readonly #life: SessionLife
+
+  constructor(backend: Backend, life: SessionLife) {
+    this.#backend = backend
+    this.#life = life
+  }
+
+  async ids(): Promise<string[]> {
+    const found = new Set<string>()
+    await this.each(async (handle) => found.add(handle))
+    return [...found]
+  }
+
+  async all(): Promise<ListedSession[]> {
+    const found = new Map<string, ListedSession>()
+    await this.each(async (handle) => {
+      const session = await this.#listed(handle)
+      if (session) found.set(handle, session)
+    })
+    return [...found.values()]
+  }
+
+  /** Visits every handle, those of one batch side by side. */
+  async each(visit: (handle: string) => Promise<unknown>): Promise<void> {
+    for await (const handles of this.#backend.handles()) await Promise.all(handles.map(visit))
+  }
+
+  async #listed(handle: string): Promise<ListedSession | undefined> {
+    try {
+      const loaded = await this.#life.load(handle)
+      return loaded && { ...loaded.data, id: handle }
+    } catch (error) {
+      // With `onInvalid: 'error'` one bad record must not hide the good ones; its event has been emitted.
+      if (error instanceof SessionInvalidError || error instanceof SessionUnknownKeyError) return undefined
+      throw error
+    }
+  }
+}

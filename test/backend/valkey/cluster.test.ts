@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import { until } from '../../support/until.ts'
+import { startCluster, type ValkeyCluster } from '../../support/valkey.ts'
+import { absent, allHandles, ending, newBlob, newHandle, write } from '../contract/subject.ts'
+import { backendContract } from '../contract.ts'
+import {
+  documentedRights,
+  newPrefix,
+  openBackend,
+  openClient,
+  openReadyClient,
+  subjectOn,
+} from './subjects.ts'
+
+let cluster: ValkeyCluster
+let client: ValkeyClient
+
+beforeAll(async () => {
+  cluster = await startCluster()
+  client = await openReadyClient({ nodes: addresses() })
+})
+
+function addresses(): { host: string; port: number }[] {
+  return cluster.nodes.map(({ host, port }) => ({ host, port }))
+}
+
+afterAll(async () => {
+  client.disconnect()
+  await cluster.stop()
+})
+
+backendContract('on a cluster of three primaries', async () => subjectOn(client))
+
+describe('ValkeyBackend on a cluster', () => {
+  it('spreads records over all primaries and lists them all', async () => {
+    const backend = openBackend(client)
+    const handles = Array.from({ length: 300 }, newHandle)
+    for (const handle of handles) await backend.put(handle, write(absent, newBlob(16)))
+    const perNode = await Promise.all(
+      (client.nodes?.('master') ?? []).map((node) => node.callBuffer('dbsize')),
+    )
+
+    expect(perNode).toHaveLength(3)
+    for (const count of perNode) expect(count).toBeGreaterThan(50)
+    expect(new Set(await allHandles(backend))).toEqual(new Set(handles))
+    await backend.close()
+  })
+})
+
+describe('ValkeyBackend on a cluster with the least rights', () => {
+  it('works with two more, to learn the slots', async () => {
+    const rights = [...documentedRights(), 'cluster|slots', 'cluster|info'].map((right) => `+${right}`)
+    const setUser = [
+      'acl',
+      'setuser',
+      'app',
+      'reset',
+      'on',
+      '>only-for-this-test',
+      '&t*:n',
+      '~t*',
+      '-@all',
+      ...rights,
+    ]
+    for (const primary of cluster.primaries)
+      await primary.client().call(...(setUser as [string, ...string[]]))
+    const connection = { nodes: addresses(), username: 'app', password: 'only-for-this-test' }
+    const backend = openBackend(openClient(connection), { ownsClient: true })
+    onTestFinished(() => backend.close())
+    const handles = Array.from({ length: 30 }, newHandle)
+
+    for (const handle of handles) await backend.put(handle, write(absent, newBlob()))
+    expect(new Set(await allHandles(backend))).toEqual(new Set(handles))
+    for (const handle of handles) expect(await backend.end(handle, ending)).toMatchObject({ answer: 'ended' })
+  })
+})
+
+describe('ValkeyBackend on a cluster with connections that come and go', () => {
+  it('lists all records for a caller who comes before the client has connected', async () => {
+    const prefix = newPrefix()
+    const handles = Array.from({ length: 100 }, newHandle)
+    await Promise.all(
+      handles.map((handle) => openBackend(client, { prefix }).put(handle, write(absent, newBlob(16)))),
+    )
+    const early = openBackend(openClient({ nodes: addresses() }), { prefix, ownsClient: true })
+    onTestFinished(() => early.close())
+
+    expect(new Set(await allHandles(early))).toEqual(new Set(handles))
+  })
+
+  it('lists all records or rejects, but never passes a primary over, 20 times', async () => {
+    const prefix = newPrefix()
+    const backend = openBackend(client, { prefix })
+    const handles = Array.from({ length: 100 }, newHandle)
+    await Promise.all(handles.map((handle) => backend.put(handle, write(absent, newBlob(16)))))
+    const admins = cluster.primaries.map((primary) => primary.client())
+    let complete = 0
+    for (let round = 0; round < 20; round += 1) {
+      await admins[round % 3]?.call('client', 'kill', 'type', 'normal', 'skipme', 'yes')
+      const listed = await allHandles(backend).catch((error: unknown) => error)
+      if (!Array.isArray(listed)) expect(listed).toMatchObject({ code: 'ERR_STORE_UNAVAILABLE' })
+      else expect(new Set(listed).size).toBe(handles.length)
+      complete += Array.isArray(listed) ? 1 : 0
+    }
+
+    expect(complete).toBeGreaterThan(5)
+  })
+})
+
+describe('ValkeyBackend on a cluster that loses a primary', () => {
+  it('serves all records again once a replica has taken over', async () => {
+    const replicated = await startCluster({ replicas: 1 })
+    onTestFinished(() => replicated.stop())
+    const nodes = replicated.nodes.map(({ host, port }) => ({ host, port }))
+    const backend = openBackend(openClient({ nodes }), { commandTimeoutMs: 500, ownsClient: true })
+    onTestFinished(() => backend.close())
+    const handles = Array.from({ length: 60 }, newHandle)
+    const [primary] = replicated.primaries
+    await expect.poll(() => backend.ping().then(() => 'up')).toBe('up')
+    for (const handle of handles) await backend.put(handle, write(absent, newBlob(50)))
+    const copies = replicated.replicas.map((replica) => replica.client())
+    await until(async () => sum(await Promise.all(copies.map((copy) => copy.dbsize()))) === handles.length)
+    await primary?.kill()
+
+    const isServed = (handle: string) => backend.get(handle, 1000).then((found) => typeof found === 'object')
+    for (const handle of handles) {
+      await until(() => isServed(handle).catch(() => false), {
+        withinMs: 20_000,
+        what: 'a replica serves the record',
+      })
+    }
+    expect(await backend.end(handles[0] ?? '', ending)).toMatchObject({ answer: 'ended' })
+  })
+})
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

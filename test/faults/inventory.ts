@@ -1,0 +1,62 @@
+import type { SessionData } from 'express-session'
+import { until } from '../support/until.ts'
+import type { Inventory } from './checks/evidence.ts'
+import type { Scene } from './scene.ts'
+import type { StoreUnderTest } from './store-under-test.ts'
+import type { Subject, User } from './subject.ts'
+
+const SIDE_BY_SIDE = 32
+const HEALS_WITHIN_MS = 20_000
+
+/** Waits until every store answers again. */
+export async function untilHealed(scene: Scene): Promise<void> {
+  const [subject] = scene.subjects
+  if (subject === undefined) return
+  await until(
+    async () => {
+      const reads = await Promise.all(scene.stores.map(({ store }) => scene.read(store, subject)))
+      return reads.every(({ call }) => call.verdict === 'acked')
+    },
+    { withinMs: HEALS_WITHIN_MS, everyMs: 100, what: 'every store answers again' },
+  )
+}
+
+/** Takes stock, through all stores in turn. Lists come first: they finish what interrupted sign-ins left undone. */
+export async function takeInventory(scene: Scene): Promise<Inventory> {
+  const lists = new Map<User, readonly string[]>()
+  await eachOf(scene.users, async (user, index) => {
+    lists.set(user, await listOf(scene, storeAt(scene, index), user))
+  })
+  const contents = new Map<Subject, SessionData>()
+  await eachOf(scene.subjects, async (subject, index) => {
+    const content = await contentOf(scene, storeAt(scene, index), subject)
+    if (content !== null) contents.set(subject, content)
+  })
+  return { lists, contents }
+}
+
+async function listOf(scene: Scene, store: StoreUnderTest, user: User): Promise<string[]> {
+  const { value, call } = await scene.journal.call('list', () => store.registry.list(user.name))
+  if (value === undefined) throw new Error(`Nothing is wrong any more, but a list failed: ${call.failure}`)
+  return value.map(({ handle }) => handle)
+}
+
+async function contentOf(scene: Scene, store: StoreUnderTest, subject: Subject): Promise<SessionData | null> {
+  const { value, call } = await scene.read(store, subject)
+  if (value === undefined) throw new Error(`Nothing is wrong any more, but a read failed: ${call.failure}`)
+  return value
+}
+
+function storeAt({ stores }: Scene, index: number): StoreUnderTest {
+  const named = stores[index % stores.length]
+  if (named === undefined) throw new Error('A scene needs a store')
+  return named.store
+}
+
+async function eachOf<Item>(items: readonly Item[], visit: (item: Item, index: number) => Promise<void>): Promise<void> {
+  const queue = items.entries()
+  const work = async () => {
+    for (const [index, item] of queue) await visit(item, index)
+  }
+  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, work))
+}

@@ -1,0 +1,22 @@
+import type { Violation } from './checks/evidence.ts'
+
+/** Sees what no promise's owner caught, and what Node warns of. */
+export class ProcessWatch {
+  readonly violations: Violation[] = []
+  readonly #onRejection = (reason: unknown) => this.#note('unhandled rejection', reason)
+  readonly #onWarning = (warning: Error) => this.#note('process warning', warning)
+
+  constructor() {
+    process.on('unhandledRejection', this.#onRejection)
+    process.on('warning', this.#onWarning)
+  }
+
+  stop(): void {
+    process.off('unhandledRejection', this.#onRejection)
+    process.off('warning', this.#onWarning)
+  }
+
+  #note(check: 'unhandled rejection' | 'process warning', what: unknown): void {
+    this.violations.push({ check, detail: what instanceof Error ? `${what.name}: ${what.message}` : typeof what })
+  }
+}

@@ -1,0 +1,119 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'iovalkey'
+import { until } from '../support/until.ts'
+import type { ValkeySentinels, ValkeyServer } from '../support/valkey.ts'
+import type { Progress } from './chaos.ts'
+import type { LossWindow } from './checks/evidence.ts'
+import type { FaultLog } from './fault-log.ts'
+import { serviceGapMs, untilSavesReturn } from './service-gap.ts'
+
+export interface FailoverTerms {
+  readonly sentinels: ValkeySentinels
+  readonly log: FaultLog
+  readonly progress: Progress
+}
+
+export interface Failover {
+  readonly windows: readonly LossWindow[]
+  /** For how long no save was acknowledged. */
+  readonly gapMs: number
+}
+
+// What a primary acknowledged this shortly before it stopped may not have reached its replica.
+const IN_FLIGHT_MS = 100
+// Replies that were on their way when it stopped.
+const LAST_REPLIES_MS = 50
+const FAILS_OVER_WITHIN_MS = 30_000
+
+/** Kills the primary; the sentinels promote the replica; the dead one comes back as replica of the new primary. */
+export async function killPrimary(terms: FailoverTerms): Promise<Failover> {
+  const { old, next } = await roles(terms)
+  const entry = terms.log.begin('primary killed, failover', 'sentinel')
+  await old.kill('SIGKILL')
+  const killedMs = performance.now()
+  const gapMs = await takenOver(terms, next, killedMs)
+  await old.restart()
+  await follow(old, next)
+  entry.toMs = performance.now()
+  return { windows: [aroundStop(killedMs)], gapMs }
+}
+
+/** Freezes the primary until the replica has taken over; then it wakes, and for a while takes itself for the primary. */
+export async function freezePrimary(terms: FailoverTerms): Promise<Failover> {
+  const { old, next } = await roles(terms)
+  const entry = terms.log.begin('primary frozen, failover, two primaries', 'sentinel')
+  await old.freeze()
+  const frozenMs = performance.now()
+  const gapMs = await takenOver(terms, next, frozenMs)
+  const thawedMs = performance.now()
+  await old.thaw()
+  const servedMs = await lastServedAt(old)
+  await untilInStep(old)
+  entry.toMs = performance.now()
+  return { windows: [aroundStop(frozenMs), { fromMs: thawedMs, toMs: servedMs + LAST_REPLIES_MS }], gapMs }
+}
+
+/** When a server that is no longer the primary last ran a script for somebody who takes it for the primary. */
+async function lastServedAt(server: ValkeyServer): Promise<number> {
+  return withAdmin(server, async (admin) => {
+    let [calls, changedMs] = ['', performance.now()]
+    await until(
+      async () => {
+        const now = /^cmdstat_evalsha:calls=(\d+)/m.exec(await admin.info('commandstats'))?.[1] ?? ''
+        if (now !== calls) [calls, changedMs] = [now, performance.now()]
+        return (await admin.info('replication')).includes('role:slave')
+      },
+      { withinMs: FAILS_OVER_WITHIN_MS, what: 'the sentinels have demoted the old primary' },
+    )
+    return changedMs
+  })
+}
+
+function aroundStop(stoppedMs: number): LossWindow {
+  return { fromMs: stoppedMs - IN_FLIGHT_MS, toMs: stoppedMs + LAST_REPLIES_MS }
+}
+
+async function roles({ sentinels }: FailoverTerms): Promise<{ old: ValkeyServer; next: ValkeyServer }> {
+  const { primary, replica } = sentinels
+  const port = await until(() => sentinels.primaryPort(), { what: 'the sentinels agree on a primary' })
+  const pair = port === primary.port ? { old: primary, next: replica } : { old: replica, next: primary }
+  await untilInStep(pair.next)
+  return pair
+}
+
+/** Resolves to the gap once the other server is primary and acknowledges saves. */
+async function takenOver({ sentinels, progress }: FailoverTerms, next: ValkeyServer, sinceMs: number): Promise<number> {
+  await until(async () => (await sentinels.primaryPort()) === next.port, {
+    withinMs: FAILS_OVER_WITHIN_MS,
+    everyMs: 50,
+    what: 'the sentinels have promoted the replica',
+  })
+  await untilSavesReturn(progress.journal, sinceMs)
+  // All stores are to come back, not only the first.
+  await delay(1000)
+  return serviceGapMs(progress.journal, sinceMs, performance.now())
+}
+
+async function follow(server: ValkeyServer, primary: ValkeyServer): Promise<void> {
+  await withAdmin(server, async (admin) => admin.replicaof(primary.host, primary.port))
+  await untilInStep(server)
+}
+
+async function untilInStep(server: ValkeyServer): Promise<void> {
+  await withAdmin(server, async (admin) =>
+    until(async () => /role:slave[\s\S]*master_link_status:up/.test(await admin.info('replication')), {
+      withinMs: FAILS_OVER_WITHIN_MS,
+      everyMs: 50,
+      what: 'the replica is in step',
+    }),
+  )
+}
+
+async function withAdmin<Value>(server: ValkeyServer, work: (admin: Redis) => Promise<Value>): Promise<Value> {
+  const admin = server.client({ maxRetriesPerRequest: null })
+  try {
+    return await work(admin)
+  } finally {
+    admin.disconnect()
+  }
+}

@@ -1,0 +1,47 @@
+import type { ChaosReport } from './chaos.ts'
+import type { FaultLog } from './fault-log.ts'
+
+export interface SummaryTerms {
+  readonly name: string
+  readonly seed: number
+  readonly log: FaultLog
+  readonly deadlineMs: number
+  /** What only this suite has to tell. */
+  readonly more?: readonly string[]
+}
+
+const number = (value: number): string => Math.round(value).toLocaleString('en-US')
+
+/** The one line that a suite prints. */
+export function summaryOf(report: ChaosReport, { name, seed, log, deadlineMs, more = [] }: SummaryTerms): string {
+  const { journal, writes, violations } = report
+  const facts = [
+    `seed ${seed}`,
+    `${number(report.operations)} operations (${number(journal.count('acked'))} calls acknowledged, ${number(journal.count('refused'))} refused, ${number(journal.count('unknown'))} unknown)`,
+    `${number(log.entries.length)} faults of ${log.kinds.size} kinds`,
+    `${number(writes.checked)} acknowledged writes checked one by one`,
+    `${number(report.deadChecks)} checks of dead sessions`,
+    `longest call ${number(report.longestCallMs)} ms (deadline ${number(deadlineMs)} ms)`,
+    `longest stall of this process ${number(report.longestStallMs)} ms`,
+    ...more,
+    `${violations.length} violations`,
+    `${number(report.tookMs / 1000)} s`,
+  ]
+  return `${name}: ${facts.join('; ')}`
+}
+
+/** What went wrong, how often, and under which faults; for the message of a failed test. */
+export function describeViolations({ violations, failures, events }: ChaosReport, log: FaultLog, seed: number): string {
+  const checks = new Set(violations.map(({ check }) => check))
+  const lines = [...checks].map((check) => {
+    const found = violations.filter((violation) => violation.check === check)
+    const examples = found.slice(0, 8).map(({ detail }) => detail)
+    return `${check} × ${found.length}: ${examples.join(' | ')}`
+  })
+  const facts = [`seed ${seed}`, ...lines, `failures ${entries(failures)}`, `events ${entries(events)}`]
+  return [...facts, 'faults, in ms since the start:', log.print()].join('\n')
+}
+
+function entries(counts: ReadonlyMap<string, number>): string {
+  return [...counts].map(([name, count]) => `${name} × ${count}`).join(', ')
+}

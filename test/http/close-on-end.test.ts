@@ -1,0 +1,157 @@
+import { once } from 'node:events'
+import { createServer, get, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { closeOnEnd, InProcessStore } from '../../lib/index.ts'
+import { TestClock } from '../support/clock.ts'
+import { until } from '../support/until.ts'
+
+const SID = 'a-session-id-of-some-length'
+const COOKIE = { originalMaxAge: null }
+const servers: Server[] = []
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+async function storeWithSession(clock = new TestClock()): Promise<InProcessStore> {
+  const store = new InProcessStore({ clock, ttl: 60 })
+  await store.set(SID, Object.assign({ cookie: COOKIE }, { userId: 'alice' }))
+  return store
+}
+
+async function openSocket(store: InProcessStore): Promise<WebSocket> {
+  const server = createServer()
+  const sockets = new WebSocketServer({ server })
+  sockets.on('connection', (connection) => closeOnEnd({ store, target: SID, connection }))
+  const socket = new WebSocket(`ws://127.0.0.1:${await listen(server)}`)
+  await once(socket, 'open')
+  return socket
+}
+
+async function openStream(store: InProcessStore): Promise<IncomingMessage> {
+  const server = createServer((_req, res) => {
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    res.write('data: hello\n\n')
+    closeOnEnd({ store, target: { userId: 'alice' }, connection: res })
+  })
+  const [response] = (await once(get({ port: await listen(server), host: '127.0.0.1' }), 'response')) as [
+    IncomingMessage,
+  ]
+  response.resume()
+  return response
+}
+
+describe('closeOnEnd', () => {
+  test('closes a WebSocket with code 4401 and the reason when its session ends', async () => {
+    const store = await storeWithSession()
+    const socket = await openSocket(store)
+
+    const closed = once(socket, 'close')
+    await store.registry.end(SID, { reason: 'banned' })
+
+    const [code, reason] = await closed
+    expect([code, String(reason)]).toEqual([4401, 'banned'])
+  })
+
+  test('closes at once what opens after the session has ended', async () => {
+    const store = await storeWithSession()
+    await store.destroy(SID)
+
+    const server = createServer()
+    new WebSocketServer({ server }).on('connection', (connection) =>
+      closeOnEnd({ store, target: SID, connection }),
+    )
+    const socket = new WebSocket(`ws://127.0.0.1:${await listen(server)}`)
+
+    const [code, reason] = await once(socket, 'close')
+    expect([code, String(reason)]).toEqual([4401, 'logout'])
+  })
+
+  test('ends a stream of server-sent events when any session of its user ends', async () => {
+    const store = await storeWithSession()
+    const response = await openStream(store)
+
+    const ended = once(response, 'end')
+    await store.registry.endAll('alice')
+
+    await ended
+    expect(response.complete).toBe(true)
+  })
+
+  test('closes when the session expires', async () => {
+    const clock = new TestClock()
+    const store = new InProcessStore({ clock, ttl: 0.05 })
+    await store.set(SID, Object.assign({ cookie: COOKIE }, { userId: 'alice' }))
+    const socket = await openSocket(store)
+
+    const closed = once(socket, 'close')
+    clock.advance(1000)
+
+    const [code, reason] = await closed
+    expect([code, String(reason)]).toEqual([4401, 'expired'])
+  })
+
+  test('leaves the connection alone once it is told to stop', async () => {
+    const store = await storeWithSession()
+    const closes: unknown[] = []
+    const connection = { close: (code: number) => closes.push(code), once: () => {} }
+    const witness = closeOnEnd({
+      store,
+      target: SID,
+      connection: { ...connection, close: () => closes.push('witness') },
+    })
+
+    const stop = closeOnEnd({ store, target: SID, connection })
+    stop()
+    await store.destroy(SID)
+
+    await until(() => closes.length > 0)
+    expect(closes).toEqual(['witness'])
+    witness()
+  })
+
+  test('stops watching when the connection closes first', async () => {
+    const store = await storeWithSession()
+    let onClose = () => {}
+    const closes: unknown[] = []
+    closeOnEnd({
+      store,
+      target: SID,
+      connection: { close: (code) => closes.push(code), once: (_event, listener) => (onClose = listener) },
+    })
+
+    onClose()
+    await store.destroy(SID)
+
+    await store.registry.watch(SID).ended
+    expect(closes).toEqual([])
+  })
+
+  test.each([
+    ['a store that is none', { store: {}, target: SID, connection: { close() {}, once() {} } }, /"store"/],
+    [
+      'a connection that cannot be closed',
+      { store: new InProcessStore(), target: SID, connection: { once() {} } },
+      /"connection"/,
+    ],
+    [
+      'a connection without events',
+      { store: new InProcessStore(), target: SID, connection: { close() {} } },
+      /"connection.once"/,
+    ],
+  ])('fails at once with %s', (_, options, message) => {
+    expect(() => closeOnEnd(options as unknown as Parameters<typeof closeOnEnd>[0])).toThrow(message)
+  })
+})

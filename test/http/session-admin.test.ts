@@ -1,0 +1,284 @@
+import express from 'express'
+import session from 'express-session'
+import express4 from 'express4'
+import request from 'supertest'
+import { describe, expect, test } from 'vitest'
+import {
+  InProcessStore,
+  type InProcessStoreOptions,
+  type SessionAdminOptions,
+  sessionAdmin,
+} from '../../lib/index.ts'
+
+const SAME_ORIGIN = { 'Sec-Fetch-Site': 'same-origin' }
+const UNKNOWN = 'A'.repeat(43)
+
+interface Site {
+  readonly app: express.Express
+  readonly store: InProcessStore
+  signIn(user: string): Promise<ReturnType<typeof request.agent>>
+}
+
+type Terms = Partial<SessionAdminOptions> & { readonly store?: never; readonly make?: typeof express }
+
+function siteWith(terms: Terms = {}, storeOptions: InProcessStoreOptions = {}): Site {
+  const { make = express, ...options } = terms
+  const store = new InProcessStore(storeOptions)
+  const app = make()
+  app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+  app.get('/in/:user', (req, res) => {
+    Object.assign(req.session, { userId: req.params.user })
+    res.send('in')
+  })
+  app.use(make.json())
+  app.use(
+    '/sessions',
+    sessionAdmin({ store, authorize: (req) => req.headers['x-admin'] === 'yes', ...options }),
+  )
+  app.use((_req: express.Request, res: express.Response) => void res.status(418).send('not ours'))
+  const signIn = async (user: string) => {
+    const agent = request.agent(app)
+    await agent.get(`/in/${user}`).expect(200)
+    return agent
+  }
+  return { app, store, signIn }
+}
+
+async function handleOfNewest(store: InProcessStore, user: string): Promise<string> {
+  return (await store.registry.list(user))[0]?.handle ?? ''
+}
+
+describe('sessionAdmin', () => {
+  test.each([
+    ['no authorize', { store: new InProcessStore() }, /"authorize"/],
+    ['a store that is none', { store: {}, authorize: () => true }, /"store"/],
+    [
+      'an actor that is no function',
+      { store: new InProcessStore(), authorize: () => true, actor: {} },
+      /"actor"/,
+    ],
+    [
+      'a csrf check that is none',
+      { store: new InProcessStore(), authorize: () => true, verifyCsrf: 1 },
+      /"verifyCsrf"/,
+    ],
+    ['an unknown option', { store: new InProcessStore(), authorize: () => true, csrf: 1 }, /"csrf"/],
+  ])('fails at construction with %s', (_, options, message) => {
+    expect(() => sessionAdmin(options as unknown as SessionAdminOptions)).toThrow(message)
+  })
+
+  test.each([
+    ['Express 5', express],
+    ['Express 4', express4 as unknown as typeof express],
+  ])('shows the signed-in user their own sessions, this one marked, under %s', async (_, make) => {
+    const { signIn } = siteWith({ make })
+    await signIn('alice')
+    await signIn('bob')
+    const agent = await signIn('alice')
+
+    const { body, headers } = await agent.get('/sessions/me').expect(200)
+
+    expect(body.sessions).toHaveLength(2)
+    expect(body.sessions.map(({ isCurrent }: { isCurrent: boolean }) => isCurrent)).toEqual([true, false])
+    expect(headers['cache-control']).toBe('no-store')
+    expect((await agent.get('/sessions/me/count')).body).toEqual({ count: 2 })
+  })
+
+  test('never shows a session id', async () => {
+    const { signIn, store } = siteWith()
+    const agent = await signIn('alice')
+    const cookie = String((await request(siteWith().app).get('/in/alice')).headers['set-cookie'])
+    expect(cookie).toContain('connect.sid')
+
+    const { text } = await agent.get('/sessions/me').expect(200)
+
+    expect(text).toContain(await handleOfNewest(store, 'alice'))
+    expect(text).not.toMatch(/s%3A|"id"|cookie/)
+  })
+
+  test('ends one of the user’s own sessions, and says why to its record', async () => {
+    const { signIn, store } = siteWith()
+    const victim = await signIn('alice')
+    const handle = await handleOfNewest(store, 'alice')
+    const agent = await signIn('alice')
+
+    const { body } = await agent
+      .delete(`/sessions/me/${handle}`)
+      .set(SAME_ORIGIN)
+      .send({ reason: 'lost-phone' })
+
+    expect(body).toEqual({ outcome: 'ended' })
+    await victim.get('/sessions/me').expect(401)
+    expect(await store.registry.ending(handle)).toMatchObject({
+      reason: 'lost-phone',
+      actor: { type: 'user' },
+    })
+  })
+
+  test('ends the others, and with all=1 every session of the user', async () => {
+    const { signIn, store } = siteWith()
+    const other = await signIn('alice')
+    const agent = await signIn('alice')
+
+    expect((await agent.delete('/sessions/me').set(SAME_ORIGIN).expect(200)).body.ended).toHaveLength(1)
+    await other.get('/sessions/me').expect(401)
+    expect(await store.registry.count('alice')).toBe(1)
+
+    expect((await agent.delete('/sessions/me?all=1').set(SAME_ORIGIN).expect(200)).body.ended).toHaveLength(1)
+    await agent.get('/sessions/me').expect(401)
+  })
+
+  test('answers alike for a handle that is another user’s and for one that is nobody’s', async () => {
+    const { signIn, store } = siteWith()
+    await signIn('bob')
+    const foreign = await handleOfNewest(store, 'bob')
+    const agent = await signIn('alice')
+
+    const [theirs, nobodys] = await Promise.all(
+      [foreign, UNKNOWN].map((handle) => agent.delete(`/sessions/me/${handle}`).set(SAME_ORIGIN)),
+    )
+
+    expect([theirs?.status, theirs?.body]).toEqual([404, { error: 'not-found' }])
+    expect([nobodys?.status, nobodys?.body]).toEqual([404, { error: 'not-found' }])
+    expect(await store.registry.count('bob')).toBe(1)
+  })
+
+  test('lets an administrator list, count and end, as far as authorize agrees', async () => {
+    const { app, signIn, store } = siteWith()
+    await signIn('bob')
+    await signIn('bob')
+    const admin = { 'x-admin': 'yes', ...SAME_ORIGIN }
+    const handle = await handleOfNewest(store, 'bob')
+
+    expect((await request(app).get('/sessions/users/bob/sessions').set(admin)).body.sessions).toHaveLength(2)
+    expect((await request(app).get('/sessions/users/bob/sessions/count').set(admin)).body).toEqual({
+      count: 2,
+    })
+    expect((await request(app).delete(`/sessions/sessions/${handle}`).set(admin)).body).toEqual({
+      outcome: 'ended',
+    })
+    expect((await request(app).delete(`/sessions/sessions/${handle}`).set(admin)).body).toEqual({
+      outcome: 'already-ended',
+    })
+    expect((await request(app).delete('/sessions/users/bob/sessions').set(admin)).body.ended).toHaveLength(1)
+    expect(
+      (await request(app).get('/sessions/users/bob/sessions?ended=1').set(admin)).body.sessions,
+    ).toHaveLength(2)
+    expect(await store.registry.ending(handle)).toMatchObject({ actor: { type: 'admin' } })
+  })
+
+  test('answers 403 alike whether or not the user or handle exists', async () => {
+    const { app, signIn, store } = siteWith()
+    await signIn('bob')
+    const handle = await handleOfNewest(store, 'bob')
+    const paths = ['users/bob/sessions', 'users/nobody/sessions', `sessions/${handle}`, `sessions/${UNKNOWN}`]
+
+    const replies = await Promise.all(
+      paths.map((path) => request(app).delete(`/sessions/${path}`).set(SAME_ORIGIN)),
+    )
+
+    expect(replies.map(({ status, text }) => [status, text])).toEqual(
+      paths.map(() => [403, '{"error":"forbidden"}']),
+    )
+    expect(await store.registry.count('bob')).toBe(1)
+  })
+
+  test('takes an authorize that throws for a no', async () => {
+    const { app } = siteWith({ authorize: () => Promise.reject(new Error('no directory')) })
+
+    await request(app).get('/sessions/users/bob/sessions').expect(403)
+  })
+
+  test('tells authorize what is asked', async () => {
+    const asked: unknown[] = []
+    const { app } = siteWith({ authorize: (_req, action) => asked.push(action) > 0 })
+
+    await request(app).get('/sessions/users/b%2Fob/sessions')
+    await request(app).delete(`/sessions/sessions/${UNKNOWN}`).set(SAME_ORIGIN)
+
+    expect(asked).toEqual([
+      { kind: 'list', userId: 'b/ob' },
+      { kind: 'end', handle: UNKNOWN },
+    ])
+  })
+
+  test.each([
+    ['neither header', {}, 403],
+    ['another site', { 'Sec-Fetch-Site': 'cross-site' }, 403],
+    ['a sister domain', { 'Sec-Fetch-Site': 'same-site' }, 403],
+    ['a typed address', { 'Sec-Fetch-Site': 'none' }, 403],
+    ['a foreign origin', { Origin: 'https://evil.example' }, 403],
+    [
+      'a foreign origin behind a same-origin Fetch header of another value',
+      { 'Sec-Fetch-Site': 'cross-site', Origin: 'http://app.example', Host: 'app.example' },
+      403,
+    ],
+    ['an origin that is none', { Origin: 'null' }, 403],
+    ['its own origin', { Origin: 'http://app.example', Host: 'app.example' }, 200],
+    ['the browser’s word', SAME_ORIGIN, 200],
+  ])('answers an unsafe request that comes with %s', async (_, headers, status) => {
+    const { signIn } = siteWith()
+    const agent = await signIn('alice')
+
+    await agent.delete('/sessions/me').set(headers).expect(status)
+  })
+
+  test('lets verifyCsrf decide in place of the origin', async () => {
+    const { signIn } = siteWith({ verifyCsrf: (req) => req.headers['x-token'] === 'right' })
+    const agent = await signIn('alice')
+
+    await agent.delete('/sessions/me').set(SAME_ORIGIN).expect(403)
+    await agent.delete('/sessions/me').set('x-token', 'right').expect(200)
+  })
+
+  test('answers 401 to who is not signed in, 405 to other methods, and passes on other paths', async () => {
+    const { app, signIn } = siteWith()
+    const agent = await signIn('alice')
+
+    await request(app).get('/sessions/me').expect(401)
+    const { headers } = await agent.post('/sessions/me').set(SAME_ORIGIN).expect(405)
+    expect(headers['allow']).toBe('GET, HEAD, DELETE')
+    expect((await agent.head('/sessions/me').expect(200)).text).toBeUndefined()
+    for (const path of [
+      '',
+      '/me/',
+      '/me//',
+      '/me/x',
+      '/users//sessions',
+      '/%E0%A4%A',
+      `/${'x'.repeat(4000)}`,
+      '/users/bob',
+    ]) {
+      const { status } = await agent.get(`/sessions${path}`)
+      expect([path, status === 418 || (path === '/me/' && status === 200) || status === 400]).toEqual([
+        path,
+        true,
+      ])
+    }
+  })
+
+  test('ignores a reason that is no code', async () => {
+    const { signIn, store } = siteWith()
+    await signIn('alice')
+    const handle = await handleOfNewest(store, 'alice')
+    const agent = await signIn('alice')
+
+    await agent
+      .delete(`/sessions/me/${handle}`)
+      .set(SAME_ORIGIN)
+      .send({ reason: 'Bad\r\nSet-Cookie: x' })
+      .expect(200)
+
+    expect((await store.registry.ending(handle))?.reason).toBe('ended')
+  })
+
+  test('answers 503 with Retry-After when the store is closed, and no more than a code', async () => {
+    const { app, store } = siteWith({ authorize: () => true })
+    await store.close()
+
+    const { body, headers } = await request(app).get('/sessions/users/bob/sessions').expect(503)
+
+    expect(body).toEqual({ error: 'ERR_STORE_CLOSED' })
+    expect(headers['retry-after']).toBeDefined()
+  })
+})

@@ -1,0 +1,72 @@
+import type { Redis } from 'iovalkey'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { placeOf } from '../../lib/labels/label-holder.ts'
+import { InProcessStore } from '../../lib/store/in-process-store.ts'
+import { openValkey, type Observed } from '../labels/subjects.ts'
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
+import { startValkey, type ValkeyServer } from '../support/valkey.ts'
+import { rawHttp1, rawHttp2, type RawRequest } from './taint-raw-client.ts'
+import { answerHttp2, CANARY, HTTP2, mountPaths, type Path, paths, routeOf } from './taint-paths.ts'
+import { createTaintApp, serve, serveHttp2, type Site, Visitor } from './taint-site.ts'
+
+const DELAY_MS = 300
+const TIMES = 25
+
+let server: ValkeyServer
+let proxy: FaultProxy
+let labels: Observed
+let admin: Redis
+let site: Site
+let http2Site: Site
+
+const sessions = new InProcessStore()
+const http2Path: Path = { name: HTTP2, answer: () => {} }
+
+beforeAll(async () => {
+  server = await startValkey()
+  proxy = await startFaultProxy(server)
+  labels = openValkey(proxy.url)
+  admin = server.client()
+  site = await serve(createTaintApp({ labels: labels.store, sessions, isGuarded: false, routes: mountPaths }))
+  http2Site = await serveHttp2({ labels: labels.store, sessions }, answerHttp2)
+})
+
+afterAll(async () => {
+  await site?.close()
+  await http2Site?.close()
+  await labels?.store.close()
+  await proxy?.stop()
+  await server?.stop()
+})
+
+async function standsAtFirstByte(path: Path): Promise<boolean> {
+  const visitor = new Visitor(site)
+  await visitor.post('/begin')
+  const { key } = placeOf('taint:v1', visitor.sid)
+  const over = path === http2Path ? { send: rawHttp2, port: http2Site.port } : { send: rawHttp1, port: site.port }
+  let stands: number | undefined
+  const request: RawRequest = {
+    port: over.port,
+    path: routeOf(path.name),
+    method: path.method,
+    headers: path.headers,
+    cookie: visitor.cookie,
+    onFirstByte: async () => {
+      stands = await admin.sismember(key, 'pii')
+    },
+  }
+  const answer = await over.send(request)
+  // Otherwise nothing was put to the test.
+  expect(answer).toContain(CANARY)
+  return stands === 1
+}
+
+describe(`with every command on its way for ${DELAY_MS} ms`, () => {
+  beforeAll(() => proxy.set({ kind: 'delay', direction: 'request', ms: DELAY_MS }))
+
+  it.concurrent.each([...paths, http2Path])(`a label stands at the first byte of $name, ${TIMES} of ${TIMES} times`, async (path) => {
+    const results = await Promise.all(Array.from({ length: TIMES }, () => standsAtFirstByte(path)))
+
+    expect(results).toEqual(Array(TIMES).fill(true))
+  })
+})

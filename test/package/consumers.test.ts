@@ -1,0 +1,72 @@
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ROOT } from './library.ts'
+import { installPackage, packPackage } from './package-tarball.ts'
+
+// Three strict compilations of every declaration there is take their time on a busy machine.
+const COMPILE_TIMEOUT_MS = 240_000
+const TYPES = ['@types/express-session', '@types/express', '@types/node']
+
+let folder: string
+let tarball: { path: string; files: string[] }
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'consumers-'))
+  tarball = await packPackage(folder)
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Runs a program in the project; answers what it printed, and fails with it if the program does. */
+async function run(project: string, args: readonly string[]): Promise<string> {
+  const ran = promisify(execFile)(process.execPath, args, { cwd: project })
+  const { stdout } = await ran.catch((error: { stdout: string; stderr: string }) => {
+    throw new Error(`node ${args.join(' ')} failed:\n${error.stdout}\n${error.stderr}`)
+  })
+  return stdout
+}
+
+/** A copy of the consumer outside this project, with the packed package installed. */
+async function install(name: string, dependencies: readonly string[]): Promise<string> {
+  const project = join(folder, name)
+  cpSync(join(import.meta.dirname, 'consumers', name), project, { recursive: true })
+  await installPackage(project, tarball.path, dependencies)
+  return project
+}
+
+describe('The packed package', () => {
+  it('has the build, the README and the licence, and nothing else', () => {
+    expect(tarball.files).toEqual([
+      'LICENSE',
+      'README.md',
+      'dist/index.cjs',
+      'dist/index.d.cts',
+      'dist/index.d.ts',
+      'dist/index.js',
+      'package.json',
+    ])
+  })
+
+  it('serves import and require with the same names', async () => {
+    const imported = await run(await install('esm', []), ['main.js'])
+    const required = await run(await install('cjs', []), ['main.js'])
+
+    expect(imported).toContain('ValkeyStore')
+    expect(required).toBe(imported)
+  })
+
+  it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler'])(
+    'compiles strictly and runs in %s',
+    async (name) => {
+      const project = await install(name, TYPES)
+
+      await run(project, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'])
+
+      expect(await run(project, ['out/main.js'])).toBe('hello')
+    },
+    COMPILE_TIMEOUT_MS,
+  )
+})

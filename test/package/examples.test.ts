@@ -1,0 +1,242 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { type RunningProgram, startProgram } from '../support/program.ts'
+import { type PlainValkey, plainValkey } from '../support/valkey.ts'
+
+const EXAMPLES = new URL('../../examples/', import.meta.url)
+
+let valkey: PlainValkey
+let running: RunningProgram[] = []
+
+beforeAll(async () => {
+  valkey = await plainValkey()
+})
+
+afterEach(async () => {
+  const stopping = running.map((program) => program.stop())
+  running = []
+  await Promise.all(stopping)
+})
+
+afterAll(async () => {
+  await valkey?.stop()
+})
+
+function secret(): string {
+  return randomBytes(32).toString('hex')
+}
+
+/** The environment of one app; the same environment twice is a restart of it. */
+function environment(): Record<string, string> {
+  return { VALKEY_URL: valkey.url, SESSION_KEY: secret(), COOKIE_SECRET: secret() }
+}
+
+async function start(file: string, env: Readonly<Record<string, string>> = {}): Promise<RunningProgram> {
+  const program = await startProgram(`examples/${file}`, env)
+  running.push(program)
+  return program
+}
+
+/** A visitor, who keeps the one cookie these programs set. */
+function visitor() {
+  let cookie = ''
+  const visit = async (url: string, init: RequestInit = {}): Promise<string> => {
+    const answer = await fetch(url, { ...init, headers: { ...init.headers, ...(cookie && { cookie }) } })
+    cookie = answer.headers.get('set-cookie')?.split(';', 1)[0] ?? cookie
+    const text = await answer.text()
+    return answer.ok ? text : `${answer.status} ${text}`
+  }
+  return Object.assign(visit, { cookie: () => cookie })
+}
+
+async function storedValues(): Promise<string[]> {
+  const client = valkey.client()
+  const values = await Promise.all((await client.keys('sess:r:*')).map((key) => client.getBuffer(key)))
+  client.disconnect()
+  return values.map((value) => value?.toString('latin1') ?? '')
+}
+
+describe('the examples', () => {
+  const programs = readdirSync(EXAMPLES).filter((name) => name.endsWith('.ts'))
+
+  it('are the ones that this file runs', () => {
+    expect(programs).toEqual([
+      '01-smallest.ts',
+      '02-valkey.ts',
+      '03-encrypted.ts',
+      '04-key-rotation.ts',
+      '05-messagepack.ts',
+      '06-conflict-policy.ts',
+      '07-sign-out-everywhere.ts',
+      '08-websocket.ts',
+      '09-server-sent-events.ts',
+    ])
+  })
+
+  it.each(programs)('%s is in the table of examples/README.md and shorter than 60 lines', (name) => {
+    const table = readFileSync(new URL('README.md', EXAMPLES), 'utf8')
+    const lines = readFileSync(new URL(name, EXAMPLES), 'utf8').split('\n').length
+
+    expect(table).toContain(`[${name}](${name})`)
+    expect(lines).toBeLessThan(60)
+  })
+})
+
+describe('01-smallest', () => {
+  it('counts the visits of each visitor', async () => {
+    const { origin } = await start('01-smallest.ts')
+    const [ann, ben] = [visitor(), visitor()]
+
+    expect(await ann(origin)).toBe('You have been here 1 times.\n')
+    expect(await ann(origin)).toBe('You have been here 2 times.\n')
+    expect(await ben(origin)).toBe('You have been here 1 times.\n')
+  })
+})
+
+describe('02-valkey', () => {
+  it('keeps counting after a restart', async () => {
+    const env = environment()
+    const ann = visitor()
+    const first = await start('02-valkey.ts', env)
+    await ann(first.origin)
+    expect(await first.stop()).toBe(0)
+
+    const second = await start('02-valkey.ts', env)
+
+    expect(await ann(second.origin)).toBe('You have been here 2 times.\n')
+  })
+
+  it('says that it is ready', async () => {
+    const { origin } = await start('02-valkey.ts', environment())
+
+    expect(JSON.parse(await visitor()(`${origin}/ready`))).toMatchObject({ isReady: true })
+  })
+
+  it('says that it is not ready without Valkey', async () => {
+    const { origin } = await start('02-valkey.ts', { ...environment(), VALKEY_URL: 'valkey://127.0.0.1:1' })
+
+    expect(await visitor()(`${origin}/ready`)).toContain('503 {"isReady":false')
+  })
+
+  it('does not start without a secret', async () => {
+    await expect(start('02-valkey.ts', { VALKEY_URL: valkey.url })).rejects.toThrow(
+      'Option "secrets[0]" must be at least 32 bytes long',
+    )
+  })
+})
+
+describe('03-encrypted', () => {
+  it('keeps a note that cannot be read in Valkey', async () => {
+    const { origin } = await start('03-encrypted.ts', environment())
+    const ann = visitor()
+    const before = (await storedValues()).length
+
+    await ann(origin, {
+      method: 'POST',
+      body: new URLSearchParams({ note: 'tell nobody' }),
+      redirect: 'manual',
+    })
+    const stored = await storedValues()
+
+    expect(await ann(origin)).toBe('Your note: tell nobody\n')
+    expect(stored).toHaveLength(before + 1)
+    expect(stored.join()).not.toContain('tell nobody')
+  })
+})
+
+describe('04-key-rotation', () => {
+  it('signs nobody out who comes by during the rotation, and counts who did not', async () => {
+    const env = { VALKEY_URL: valkey.url, COOKIE_SECRET: secret() }
+    const [older, newer] = [secret(), secret()]
+    const [ann, ben] = [visitor(), visitor()]
+
+    const before = await start('04-key-rotation.ts', { ...env, SESSION_KEYS: older })
+    await Promise.all([ann(before.origin), ben(before.origin)])
+    const during = await start('04-key-rotation.ts', { ...env, SESSION_KEYS: `${newer},${older}` })
+    expect(await ann(during.origin)).toBe('You have been here 2 times.\n')
+    const after = await start('04-key-rotation.ts', { ...env, SESSION_KEYS: newer })
+
+    expect(await ann(after.origin)).toBe('You have been here 3 times.\n')
+    expect(await ben(after.origin)).toBe('You have been here 1 times.\n')
+    expect(await visitor()(`${after.origin}/retired`)).toBe('{"retired":1}')
+  })
+})
+
+describe('05-messagepack', () => {
+  it('loads a Date as a Date', async () => {
+    const { origin } = await start('05-messagepack.ts', environment())
+    const ann = visitor()
+    const answer = `First visit in ${new Date().getFullYear()}.\n`
+
+    expect(await ann(origin)).toBe(answer)
+    expect(await ann(origin)).toBe(answer)
+  })
+})
+
+describe('06-conflict-policy', () => {
+  it('counts every one of 20 parallel requests to two processes', async () => {
+    const env = environment()
+    const [one, two] = [await start('06-conflict-policy.ts', env), await start('06-conflict-policy.ts', env)]
+    const ann = visitor()
+    await ann(one.origin, { method: 'POST' })
+
+    const origins = Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? one.origin : two.origin))
+    const answers = await Promise.all(origins.map((origin) => ann(origin, { method: 'POST' })))
+
+    expect(new Set(answers).size).toBe(20)
+    expect(await ann(one.origin)).toBe('{"points":21}')
+  })
+})
+
+describe('07-sign-out-everywhere', () => {
+  it('keeps three devices, lists them, and ends all but one', async () => {
+    const { origin } = await start('07-sign-out-everywhere.ts', environment())
+    const devices = [visitor(), visitor(), visitor(), visitor()]
+    for (const device of devices) await device(`${origin}/sign-in/ann`, { method: 'POST' })
+    const users = () => Promise.all(devices.map((device) => device(origin)))
+    expect(await users()).toEqual(['{"user":null}', ...Array(3).fill('{"user":"ann"}')])
+
+    const last = devices[3] ?? visitor()
+    expect(JSON.parse(await last(`${origin}/devices/me`)).sessions).toHaveLength(3)
+    const ended = await last(`${origin}/devices/me`, {
+      method: 'DELETE',
+      headers: { 'Sec-Fetch-Site': 'same-origin' },
+    })
+
+    expect(JSON.parse(ended).ended).toHaveLength(2)
+    expect(await users()).toEqual([...Array(3).fill('{"user":null}'), '{"user":"ann"}'])
+  })
+})
+
+describe('08-websocket', () => {
+  it('closes the socket of who signs out', async () => {
+    const { origin } = await start('08-websocket.ts')
+    const ann = visitor()
+    await ann(`${origin}/sign-in/ann`, { method: 'POST' })
+    const socket = new WebSocket(origin.replace('http', 'ws'), { headers: { cookie: ann.cookie() } })
+    const [greeting] = await once(socket, 'message')
+
+    const closed = once(socket, 'close')
+    await ann(`${origin}/sign-out`, { method: 'POST' })
+
+    expect(String(greeting)).toBe('hello ann')
+    expect((await closed).map(String)).toEqual(['4401', 'logout'])
+  })
+})
+
+describe('09-server-sent-events', () => {
+  it('ends the stream of who signs out', async () => {
+    const { origin } = await start('09-server-sent-events.ts')
+    const ann = visitor()
+    await ann(`${origin}/sign-in/ann`, { method: 'POST' })
+    const stream = await fetch(`${origin}/events`, { headers: { cookie: ann.cookie() } })
+
+    const whole = stream.text()
+    await ann(`${origin}/sign-out`, { method: 'POST' })
+
+    expect(await whole).toBe('data: hello ann\n\n')
+  })
+})

@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import * as source from '../../lib/index.ts'
+import { ROOT } from './library.ts'
+
+// A name that comes or goes here is a change users see: say so in CHANGELOG.md.
+const VALUES = [
+  'InProcessStore',
+  'LabelError',
+  'LabelLimitError',
+  'LabelsUnreadableError',
+  'OutcomeUnknownError',
+  'SessionConflictError',
+  'SessionEndedError',
+  'SessionIdError',
+  'SessionInvalidError',
+  'SessionLimitError',
+  'SessionNotSerializableError',
+  'SessionStore',
+  'SessionStoreError',
+  'SessionTooLargeError',
+  'SessionTtlError',
+  'SessionUnknownKeyError',
+  'StoreClosedError',
+  'StoreSecretsError',
+  'StoreUnavailableError',
+  'TaintDeniedError',
+  'ValkeyStore',
+  'closeOnEnd',
+  'createLabelStore',
+  'createSessionStore',
+  'deniesTaint',
+  'sessionAdmin',
+  'sessionGuard',
+  'taintLabels',
+  'taints',
+]
+
+const TYPES = [
+  'AdminAction',
+  'AdminRequest',
+  'BreakerOptions',
+  'Clock',
+  'ClosableConnection',
+  'CloseOnEndOptions',
+  'CommitOptions',
+  'Concurrency',
+  'Declassification',
+  'EndAllTerms',
+  'EndOutcome',
+  'EndingTerms',
+  'GuardedStore',
+  'InProcessStoreOptions',
+  'LabelActor',
+  'LabelAlarm',
+  'LabelAlarmCode',
+  'LabelAudit',
+  'LabelErrorCode',
+  'LabelHolder',
+  'LabelStore',
+  'LabelStoreConfig',
+  'LabelStoreFactory',
+  'LabelStoreOptions',
+  'ListOptions',
+  'ListedSession',
+  'LoadedLabels',
+  'RegisteredSession',
+  'Secret',
+  'Secrets',
+  'ServerAddress',
+  'SessionActor',
+  'SessionAdminMiddleware',
+  'SessionAdminOptions',
+  'SessionDevice',
+  'SessionEnding',
+  'SessionGuard',
+  'SessionGuardOptions',
+  'SessionRegistry',
+  'SessionSerializer',
+  'SessionStoreConfig',
+  'SessionStoreErrorCode',
+  'SessionStoreFactory',
+  'SessionStoreOptions',
+  'SessionWatch',
+  'StoreEvents',
+  'StoreHealth',
+  'Taint',
+  'TaintLabelsOptions',
+  'ValkeyConnection',
+  'ValkeyLabelStoreOptions',
+  'ValkeyStoreOptions',
+  'WatchOptions',
+  'WatchTarget',
+  'WatchedEnding',
+]
+
+/** All names a module exports, types included. */
+function exportedNames(file: string): string[] {
+  const program = ts.createProgram([file], { noResolve: true, noLib: true, types: [] })
+  const checker = program.getTypeChecker()
+  const tree = program.getSourceFile(file)
+  const module = tree && checker.getSymbolAtLocation(tree)
+  if (module === undefined) throw new Error(`${file} is not a module`)
+  return checker
+    .getExportsOfModule(module)
+    .map(({ name }) => name)
+    .sort()
+}
+
+describe('The public names', () => {
+  it('are exactly these values', () => {
+    expect(Object.keys(source).sort()).toEqual(VALUES)
+  })
+
+  it('and, with the types, exactly these', () => {
+    expect(exportedNames(join(ROOT, 'lib/index.ts'))).toEqual([...VALUES, ...TYPES].sort())
+  })
+
+  it.each(['dist/index.d.ts', 'dist/index.d.cts'])('are the same in %s', (file) => {
+    expect(exportedNames(join(ROOT, file))).toEqual([...VALUES, ...TYPES].sort())
+  })
+})

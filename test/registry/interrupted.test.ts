@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
+import { failureOf } from '../store/failure-of.ts'
+import { type StoreKind, storeKinds } from '../store/stores.ts'
+import { TestClock } from '../support/clock.ts'
+import type { Sabotage } from './interleavings.ts'
+import { skipEpochComparison, skipMembershipCheck, skipRaise } from './sabotages.ts'
+import { TROUBLES, type Trouble, troubledBackend, type Verb } from './troubled-backend.ts'
+import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+
+const CAP = 2
+const combine = (verbs: readonly Verb[]) => verbs.flatMap((verb) => TROUBLES.map((trouble) => ({ verb, trouble })))
+
+/** A user with as many sessions as they may have, and stores that look at them in different ways. */
+async function scene(kind: StoreKind, sabotage: Sabotage = (backend) => backend) {
+  const clock = new TestClock()
+  const place = kind.place({ clock })
+  const options = { maxSessionsPerUser: CAP, touchAfter: 0 }
+  const store = place.over(place.backend(), options)
+  const user = newUser()
+  const sids = await signInTimes(store, user, CAP)
+  // What is touched after this is due.
+  await kind.pass(2, clock)
+  return {
+    user,
+    sids,
+    store,
+    strict: place.over(sabotage(place.backend()), { ...options, verifyOwner: 'always' }),
+    roster: () => place.backend().registry.roster(ownerOf(user)),
+    troubled: (at: { verb: Verb; trouble: Trouble }) => place.over(troubledBackend(sabotage(place.backend()), at), options),
+    unregister: (sid: string) => place.backend().registry.withdraw(ownerOf(user), { handles: [store.handle(sid)], departedTtlMs: 1 }),
+  }
+}
+
+describe.each(storeKinds())('$name', (kind) => {
+  beforeAll(() => kind.start())
+  afterAll(() => kind.stop())
+
+  describe.each(combine(['enroll', 'end', 'put', 'withdraw']))('a sign-in whose step "$verb" $trouble', (at) => {
+    test('fails, says whether it may have been stored, and lets nobody in beyond the cap', async () => {
+      const { user, sids, store, troubled } = await scene(kind)
+      const sid = newSid()
+
+      const failure = await failureOf(signIn(troubled(at), user, sid))
+      const valid = await validOf(store, [...sids, sid])
+
+      expect(failure).toMatchObject({ status: 503 })
+      expect(valid.length).toBeLessThanOrEqual(CAP)
+      if (failure instanceof StoreUnavailableError) expect(valid).not.toContain(sid)
+      if (valid.includes(sid)) expect(failure).toBeInstanceOf(OutcomeUnknownError)
+    })
+
+    test('leaves no living session that is not registered, and no displaced one after the next look', async () => {
+      const { user, sids, store, troubled, roster } = await scene(kind)
+      const sid = newSid()
+      await failureOf(signIn(troubled(at), user, sid))
+
+      const listed = await registered(store, user)
+      const { members, pending } = await roster()
+      const valid = await validOf(store, [...sids, sid])
+
+      expect(listed.toSorted()).toEqual(valid.map((each) => store.handle(each)).toSorted())
+      expect(await store.registry.count(user)).toBe(valid.length)
+      expect(members.map(({ handle }) => handle)).toEqual(expect.arrayContaining(listed))
+      expect(pending).toEqual([])
+    })
+
+    test('does not keep the next ones from being exactly as many as may be', async () => {
+      const { user, sids, store, troubled, roster } = await scene(kind)
+      const sid = newSid()
+      await failureOf(signIn(troubled(at), user, sid))
+
+      const next = await signInTimes(store, user, CAP)
+      const { members, pending } = await roster()
+
+      expect(await validOf(store, [...sids, sid, ...next])).toEqual(next)
+      expect(members.map(({ handle }) => handle)).toEqual(next.map((each) => store.handle(each)))
+      expect(pending).toEqual([])
+    })
+  })
+
+  test.each(combine(['end', 'put']).filter(({ trouble }) => trouble === 'is refused'))(
+    'a sign-in whose step "$verb" $trouble takes nobody else the place',
+    async (at) => {
+      const { user, sids, store, troubled } = await scene(kind)
+      await failureOf(signIn(troubled(at), user))
+
+      const next = await signIn(store, user)
+
+      expect(await validOf(store, [...sids, next])).toEqual([sids[1], next])
+    },
+  )
+
+  describe.each(combine(['raise', 'end', 'withdraw']))('an end of all whose step "$verb" $trouble', (at) => {
+    const isRaised = at.verb !== 'raise' || at.trouble === 'loses its reply'
+
+    test(`fails, and ${isRaised ? 'no strict look finds any of them' : 'nothing has happened'}`, async () => {
+      const { user, sids, strict, troubled } = await scene(kind)
+
+      const failure = await failureOf(troubled(at).registry.endAll(user))
+
+      expect(failure).toMatchObject({ status: 503 })
+      expect(await validOf(strict, sids)).toEqual(isRaised ? [] : sids)
+    })
+
+    test.runIf(isRaised)('ends each of them at the latest when it is touched', async () => {
+      const { user, sids, store, troubled } = await scene(kind)
+      await failureOf(troubled(at).registry.endAll(user))
+
+      for (const sid of await validOf(store, sids)) await visit(store, sid)
+
+      expect(await validOf(store, sids)).toEqual([])
+      expect(await registered(store, user)).toEqual([])
+    })
+
+    test('is completed when it is repeated', async () => {
+      const { user, sids, store, troubled, roster } = await scene(kind)
+      await failureOf(troubled(at).registry.endAll(user))
+
+      await store.registry.endAll(user)
+      const { members, pending } = await roster()
+
+      expect(await validOf(store, sids)).toEqual([])
+      expect([...members, ...pending]).toEqual([])
+    })
+  })
+
+  describe.each(combine(['roster', 'get', 'put', 'raise', 'end', 'withdraw']))('an end of all others whose step "$verb" $trouble', (at) => {
+    test('spares the one, and ends the others once it is repeated', async () => {
+      const { user, sids, store, strict, troubled } = await scene(kind)
+      const [, spared = ''] = sids
+
+      const failure = await failureOf(troubled(at).registry.endAll(user, { except: spared }))
+      const meanwhile = await validOf(strict, [spared])
+      await store.registry.endAll(user, { except: spared })
+
+      expect(failure).toMatchObject({ status: 503 })
+      expect(meanwhile).toEqual([spared])
+      expect(await validOf(strict, sids)).toEqual([spared])
+      expect(await registered(store, user)).toEqual([store.handle(spared)])
+    })
+  })
+
+  const interrupted = { verb: 'end', trouble: 'is never reached' } as const
+
+  test.each([
+    ['does not raise the epoch', skipRaise],
+    ['does not compare epochs', skipEpochComparison],
+  ])('an interrupted end of all ends nobody if the store %s', async (_, sabotage) => {
+    const { user, sids, strict, troubled } = await scene(kind, sabotage)
+
+    await failureOf(troubled(interrupted).registry.endAll(user))
+
+    expect(await validOf(strict, sids)).toEqual(sids)
+  })
+
+  test('a session that has lost its place in the registry is ended when it is looked at strictly', async () => {
+    const { sids, store, strict, unregister } = await scene(kind)
+    const [lost = '', kept = ''] = sids
+    await unregister(lost)
+
+    expect(await validOf(strict, sids)).toEqual([kept])
+    expect(await validOf(store, sids)).toEqual([kept])
+    expect(await store.registry.ending(lost)).toMatchObject({ reason: 'owner-mismatch', actor: { type: 'system' } })
+  })
+
+  test('a session that has lost its place in the registry is ended when it is touched', async () => {
+    const { sids, store, unregister } = await scene(kind)
+    const [lost = '', kept = ''] = sids
+    await unregister(lost)
+
+    for (const sid of sids) await visit(store, sid)
+
+    expect(await validOf(store, sids)).toEqual([kept])
+    expect(await store.registry.ending(lost)).toMatchObject({ reason: 'owner-mismatch', actor: { type: 'system' } })
+  })
+
+  test('a session that has lost its place in the registry lives on if the store does not ask for membership', async () => {
+    const { sids, strict, unregister } = await scene(kind, skipMembershipCheck)
+    await unregister(sids[0] ?? '')
+
+    expect(await validOf(strict, sids)).toEqual(sids)
+  })
+})

@@ -1,0 +1,103 @@
+import { spawnSync } from 'node:child_process'
+import { describe, expect, test } from 'vitest'
+import { createSessionStore, type SessionStoreConfig } from '../../lib/store/create-session-store.ts'
+import { InProcessStore } from '../../lib/store/in-process-store.ts'
+import { ValkeyStore } from '../../lib/store/valkey-store.ts'
+import { SECRET } from './parts-store.ts'
+
+const asConfig = (config: unknown) => config as SessionStoreConfig
+
+function failureOf(work: () => unknown): unknown {
+  try {
+    work()
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+// A process of its own: the warning is given once in a process.
+function warningsOf(program: string, environment: string): readonly string[] {
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--no-warnings', '--eval', `
+      import { createSessionStore } from './lib/store/create-session-store.ts'
+      process.on('warning', ({ code }) => console.log(code))
+      ${program}
+    `],
+    { encoding: 'utf8', env: { ...process.env, NODE_ENV: environment } },
+  )
+  expect(stderr).toBe('')
+  return stdout.split('\n').filter((line) => line !== '')
+}
+
+describe('createSessionStore', () => {
+  test.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])('makes an in-process store of %j', (config) => {
+    expect(createSessionStore(config as SessionStoreConfig)).toBeInstanceOf(InProcessStore)
+  })
+
+  test('makes a Valkey store', async () => {
+    const client = { callBuffer: async () => null, on: () => {}, off: () => {}, status: 'end', connect: async () => {}, disconnect: () => {} }
+
+    const store = createSessionStore({ kind: 'valkey', client, secrets: [SECRET] })
+
+    expect(store).toBeInstanceOf(ValkeyStore)
+    await store.close()
+  })
+
+  test('ignores for memory what only valkey knows, so that the kind alone can be switched', () => {
+    const config = { kind: 'memory', connection: { url: 'valkey://127.0.0.1:1' }, retries: 2, secrets: [SECRET], ttl: 60 }
+
+    expect(createSessionStore(asConfig(config))).toBeInstanceOf(InProcessStore)
+  })
+
+  test('makes a store of a kind that the host adds, with the options and without the kind', () => {
+    const seen: object[] = []
+    const file = (options: object) => {
+      seen.push(options)
+      return new InProcessStore(options)
+    }
+
+    const store = createSessionStore({ kind: 'file', ttl: 60 }, { file })
+
+    expect(store).toBeInstanceOf(InProcessStore)
+    expect(seen).toEqual([{ ttl: 60 }])
+  })
+
+  test.each([['redis'], [''], [null], [5], ['__proto__'], ['toString']])('refuses the kind %j and names the kinds there are', (kind) => {
+    const error = failureOf(() => createSessionStore(asConfig({ kind }), { file: () => new InProcessStore() }))
+
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error).toMatchObject({ message: expect.stringMatching(/"kind".*'memory', 'valkey', 'file'/) })
+  })
+
+  test.each([
+    ['an unknown option', { kind: 'memory', tll: 5 }, 'tll'],
+    ['a wrong option of memory', { ttl: -1 }, 'ttl'],
+    ['a wrong option of valkey', { kind: 'valkey', connection: { url: 'http://x' }, secrets: [SECRET] }, 'connection.url'],
+    ['valkey without secrets', { kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' } }, 'secrets'],
+    ['no object', 'valkey', 'config'],
+    ['null', null, 'config'],
+  ])('refuses %s by its name', (_, config, name) => {
+    expect(failureOf(() => createSessionStore(asConfig(config)))).toMatchObject({ message: expect.stringContaining(`"${name}"`) })
+  })
+
+  test('refuses a factory that is no function', () => {
+    expect(failureOf(() => createSessionStore({ kind: 'file' }, { file: 5 } as never))).toMatchObject({
+      message: expect.stringContaining('"factories.file"'),
+    })
+  })
+
+  test('warns once in production when no kind is configured', () => {
+    const twice = 'createSessionStore(); createSessionStore({})'
+
+    expect(warningsOf(twice, 'production')).toEqual(['ESV_MEMORY_STORE'])
+  })
+
+  test.each([
+    ['memory is asked for', "createSessionStore({ kind: 'memory' })", 'production'],
+    ['it is not production', 'createSessionStore()', 'development'],
+  ])('does not warn when %s', (_, program, environment) => {
+    expect(warningsOf(program, environment)).toEqual([])
+  })
+})
