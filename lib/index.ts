@@ -37,7 +37,6 @@ export {
   createLabelStore,
   type LabelStoreConfig,
   type LabelStoreFactory,
-  type ValkeyLabelStoreOptions,
 } from './labels/create-label-store.ts'
 export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
 export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
@@ -51,6 +50,7 @@ export {
 export type { LabelHolder } from './labels/label-holder.ts'
 export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'
+export type { ValkeyLabelStoreOptions } from './labels/valkey-label-options.ts'
 export type { Secret, Secrets } from './seal/secret.ts'
 export {
   createSessionStore,

@@ -132,7 +132,7 @@ export class InProcessRegistry implements Registry {
     this.#owners.clear()
   }
 
-  /** What the owner has by now. A registry that does not exist is kept from the first {@link InProcessRegistry.#keep}. */
+  /** What the owner has by now. A registry that does not exist comes into being with `#keep`. */
   #open(owner: string): { state: OwnerState; nowMs: number } {
     if (this.#isClosed) throw new StoreClosedError()
     checkOwner(owner)

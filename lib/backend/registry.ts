@@ -101,8 +101,8 @@ export const MAX_DEPARTED = 100
 export interface Registry {
   /**
    * Adds a handle as the newest member. Enrolling a member again moves its expiry, marks it seen and answers its first
-   * order. A handle on the pending list is not enrolled again: the answer is as if it were, and the pending list names it.
-   * Refused when memory is full.
+   * order. A handle on the pending list is not enrolled again: the answer is as if it were, and the pending list names
+   * it. Refused when memory is full.
    */
   enroll(owner: string, enrolment: Enrolment): Promise<EnrolReply>
   /** Moves a member's expiry, nearer or further, and marks it seen; does nothing for others, or past the hard end. */
@@ -116,6 +116,9 @@ export interface Registry {
   withdraw(owner: string, withdrawal: Withdrawal): Promise<void>
   /** Writes nothing. */
   roster(owner: string): Promise<Roster>
-  /** Raises the epoch, or leaves it where it is as high already. Answers the roster as of then. Allowed when memory is full. */
+  /**
+   * Raises the epoch, or leaves it where it is as high already. Answers the roster as of then. Allowed when memory is
+   * full.
+   */
   raise(owner: string, raising: Raising): Promise<Roster>
 }

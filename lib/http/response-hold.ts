@@ -34,9 +34,7 @@ export interface ResponseHolder {
  * Not covered are writes to `res.socket` and, on HTTP/2, to `res.stream`.
  */
 export function holdResponse(res: AnyResponse, holder: ResponseHolder): void {
-  const hold = holds.get(res) ?? new ResponseHold(res)
-  holds.set(res, hold)
-  hold.add(holder)
+  holdOf(res).add(holder)
 }
 
 interface Call {
@@ -277,20 +275,28 @@ class ResponseHold {
   }
 }
 
-const holds = new WeakMap<AnyResponse, ResponseHold>()
+// On the response itself: a WeakMap of all responses would cost the garbage collector more than all the rest.
+const HOLD: unique symbol = Symbol('hold')
+
+type HeldResponse = AnyResponse & { [HOLD]?: ResponseHold }
+
+function holdOf(res: HeldResponse): ResponseHold {
+  res[HOLD] ??= new ResponseHold(res)
+  return res[HOLD]
+}
 
 // Shared by all responses: getters of its own on each of them would make every later use of it slow.
-const HELD_STATE: PropertyDescriptorMap & ThisType<AnyResponse> = {
+const HELD_STATE: PropertyDescriptorMap & ThisType<HeldResponse> = {
   headersSent: {
     configurable: true,
     get() {
-      return holds.get(this)?.hasBegun
+      return this[HOLD]?.hasBegun
     },
   },
   writableEnded: {
     configurable: true,
     get() {
-      return holds.get(this)?.hasEnded
+      return this[HOLD]?.hasEnded
     },
   },
 }

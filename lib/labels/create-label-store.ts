@@ -3,7 +3,11 @@ import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'
 import type { LabelStore } from './label-store.ts'
 import { LABEL_STORE_OPTIONS, type LabelStoreOptions, resolveLabelOptions } from './label-store-options.ts'
-import { resolveValkeyLabelOptions, VALKEY_LABEL_OPTIONS, type ValkeyLabelStoreOptions } from './valkey-label-options.ts'
+import {
+  resolveValkeyLabelOptions,
+  VALKEY_LABEL_OPTIONS,
+  type ValkeyLabelStoreOptions,
+} from './valkey-label-options.ts'
 import { ValkeyLabelSets } from './valkey-label-sets.ts'
 
 /** What configures a label store: its kind, and the options of that kind. Options that only `valkey` knows are ignored by `memory`. */
@@ -56,7 +60,9 @@ const IN_PROCESS_WINDOW_MS = 1000
 
 function inProcessLabelStore(config: object): LabelStore {
   const valkeyOnly = new Set<string>(VALKEY_LABEL_OPTIONS)
-  const options = resolveLabelOptions(Object.fromEntries(Object.entries(config).filter(([name]) => !valkeyOnly.has(name))))
+  const options = resolveLabelOptions(
+    Object.fromEntries(Object.entries(config).filter(([name]) => !valkeyOnly.has(name))),
+  )
   const sets = new InProcessLabelSets(() => options.clock.now())
   return new KeyedLabelStore({ sets, options, releaseWindowMs: IN_PROCESS_WINDOW_MS })
 }
@@ -64,7 +70,11 @@ function inProcessLabelStore(config: object): LabelStore {
 function valkeyLabelStore(config: ValkeyLabelStoreOptions): LabelStore {
   const options = resolveLabelOptions(config, [...LABEL_STORE_OPTIONS, ...VALKEY_LABEL_OPTIONS])
   const valkey = resolveValkeyLabelOptions(config)
-  return new KeyedLabelStore({ sets: new ValkeyLabelSets(valkey), options, releaseWindowMs: valkey.commandTimeoutMs })
+  return new KeyedLabelStore({
+    sets: new ValkeyLabelSets(valkey),
+    options,
+    releaseWindowMs: valkey.commandTimeoutMs,
+  })
 }
 
 function unknownKind(kind: unknown, factories: object): never {

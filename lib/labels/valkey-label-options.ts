@@ -39,15 +39,24 @@ const MAX_TIMEOUT_MS = 60_000
 
 /** Applies defaults, checks every option and makes the client of a `connection`. Throws a `TypeError` that names the wrong one. */
 export function resolveValkeyLabelOptions(options: ValkeyLabelStoreOptions): ValkeyLabelSetsOptions {
-  const { client, connection, connectTimeoutMs = 250, commandTimeoutMs = 500, retries = 1, breaker = {} } = options
+  const {
+    client,
+    connection,
+    connectTimeoutMs = 250,
+    commandTimeoutMs = 500,
+    retries = 1,
+    breaker = {},
+  } = options
   const timing = {
     connectTimeoutMs: checkInteger('connectTimeoutMs', connectTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
     commandTimeoutMs: checkInteger('commandTimeoutMs', commandTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
     retries: checkInteger('retries', retries, { min: 0, max: 5 }),
     breaker: breaker && resolveBreaker(breaker),
   }
-  if (client !== undefined && connection !== undefined) throw optionError('connection', 'left out when "client" is given')
-  if (connection !== undefined) return { ...timing, client: createValkeyClient(connection, timing), ownsClient: true }
+  if (client !== undefined && connection !== undefined)
+    throw optionError('connection', 'left out when "client" is given')
+  if (connection !== undefined)
+    return { ...timing, client: createValkeyClient(connection, timing), ownsClient: true }
   if (typeof client?.callBuffer === 'function') return { ...timing, client, ownsClient: false }
   throw optionError('client', 'an iovalkey or ioredis client, or left out in favour of "connection": { url }')
 }
@@ -58,6 +67,9 @@ function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
   const { failures, halfOpenAfterMs } = { ...DEFAULT_BREAKER, ...breaker }
   return {
     failures: checkInteger('breaker.failures', failures, { min: 1, max: 1000 }),
-    halfOpenAfterMs: checkInteger('breaker.halfOpenAfterMs', halfOpenAfterMs, { min: 1, max: MAX_TIMEOUT_MS }),
+    halfOpenAfterMs: checkInteger('breaker.halfOpenAfterMs', halfOpenAfterMs, {
+      min: 1,
+      max: MAX_TIMEOUT_MS,
+    }),
   }
 }

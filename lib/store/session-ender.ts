@@ -62,7 +62,10 @@ export class SessionEnder {
     // One may have become another user's a moment ago: it is on both registers, and that user's remembers it.
     const strays = struck.filter((one) => one.owner !== undefined && one.owner !== owner)
     const own = struck.map((one) => (strays.includes(one) ? { ...one, departed: undefined } : one))
-    await Promise.all([this.#withdraw(owner, own), ...strays.map((one) => this.#withdraw(one.owner ?? owner, [one]))])
+    await Promise.all([
+      this.#withdraw(owner, own),
+      ...strays.map((one) => this.#withdraw(one.owner ?? owner, [one])),
+    ])
   }
 
   #withdraw(owner: string, struck: readonly Struck[]): Promise<void> {

@@ -135,11 +135,17 @@ export class SessionLife {
     if (!isTouchDue(moment, this.#options)) return
     if (!record.isCurrent) return this.#reseal(copy, record, ttlMs)
     // Sent one behind the other: one round trip, and on one server the registry moves first.
-    const [, expiresAtMs] = await Promise.all([
-      this.#enrolment.extend(copy.handle, record.meta, ttlMs),
-      this.#backend.touch(copy.handle, ttlMs),
-    ])
-    if (expiresAtMs !== undefined && copy.record === record) copy.record = { ...record, expiresAtMs }
+    const extended = this.#enrolment.extend(copy.handle, record.meta, ttlMs)
+    const touched = this.#backend.touch(copy.handle, ttlMs)
+    const [extension, touch] = await Promise.allSettled([extended, touched])
+    if (extension.status === 'rejected') {
+      // Another node may keep the registry: the session must not outlive its place there.
+      await this.#backend.touch(copy.handle, Math.max(1, record.expiresAtMs - nowMs)).catch(() => {})
+      throw extension.reason
+    }
+    if (touch.status === 'rejected') throw touch.reason
+    if (touch.value !== undefined && copy.record === record)
+      copy.record = { ...record, expiresAtMs: touch.value }
   }
 
   async #reseal(copy: SessionCopy, record: SessionRecord, ttlMs: number): Promise<void> {

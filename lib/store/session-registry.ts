@@ -148,13 +148,13 @@ export class SessionRegistry {
       roster.members.map((member) => this.#registered(member, owner, current)),
     )
     const isStale = (member: Member, index: number) =>
-      members[index] === undefined && member.order / 1000 < nowMs - SETTLED_AFTER_MS
+      members[index] === 'vacant' && member.seenAtMs < nowMs - SETTLED_AFTER_MS
     const dead = roster.members.filter(isStale).map(({ handle }) => handle)
     if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
     const ended = includeEnded
       ? await Promise.all(roster.departed.map((departed) => this.#departed(departed)))
       : []
-    return [...members.reverse(), ...ended].filter((session) => session !== undefined)
+    return [...members.reverse(), ...ended].filter((session) => typeof session === 'object')
   }
 
   // What an interrupted sign-in displaced and left standing.
@@ -171,9 +171,11 @@ export class SessionRegistry {
     { handle, seenAtMs }: Member,
     owner: string,
     current?: string,
-  ): Promise<RegisteredSession | undefined> {
+  ): Promise<RegisteredSession | 'vacant' | 'unreadable'> {
     const record = await this.#parts.records.read(handle)
-    if (record === undefined || record.meta.owner !== owner) return undefined
+    // Another process may have the secret that this one lacks.
+    if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'vacant'
+    if (record.meta.owner !== owner) return 'vacant'
     const { createdAtMs, device } = record.meta
     return {
       handle,
@@ -239,8 +241,10 @@ export class SessionRegistry {
     if (record) return { state: 'living', leftMs: Math.max(0, record.expiresAtMs - nowMs) }
     const blob = await backend.ending(handle)
     const ending = blob && (await this.#opened(handle, blob))
+    if (ending) return { state: 'ended', ending }
     const reason = blob === undefined ? 'expired' : 'unknown'
-    return { state: 'ended', ending: ending ?? endingOf({ reason, actor: { type: 'system' } }, nowMs) }
+    const untold = endingOf({ reason, actor: { type: 'system' } }, nowMs)
+    return { state: blob === undefined ? 'absent' : 'ended', ending: untold }
   }
 
   async #ending(handle: string): Promise<SessionEnding | undefined> {

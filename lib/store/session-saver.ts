@@ -151,10 +151,12 @@ export class SessionSaver {
     const term = await this.#termOf(ground, version)
     const { place, sealed } = await this.#prepare(ground, version, term)
     ground.onAttempt?.(sealed.etag)
-    const reply = await this.#parts.records.store(sealed, { expect, ttlMs: term.ttlMs }).catch(async (error: unknown) => {
-      if (error instanceof StoreUnavailableError) await this.#giveBack(ground, version)
-      throw error
-    })
+    const reply = await this.#parts.records
+      .store(sealed, { expect, ttlMs: term.ttlMs })
+      .catch(async (error: unknown) => {
+        if (error instanceof StoreUnavailableError) await this.#giveBack(ground, version)
+        throw error
+      })
     const isRefused = reply.answer === 'ended' || reply.answer === 'gone'
     if (isRefused) await this.#vacate(ground, version)
     if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(unsettled)
@@ -164,7 +166,10 @@ export class SessionSaver {
   async #prepare(ground: Ground, version: Version, term: Term) {
     try {
       const place = await this.#placeOf(ground, version, term)
-      return { place, sealed: await this.#parts.records.seal(ground.handle, { meta: place.meta, body: version.body }) }
+      return {
+        place,
+        sealed: await this.#parts.records.seal(ground.handle, { meta: place.meta, body: version.body }),
+      }
     } catch (error) {
       const hasNoPlace = error instanceof SessionLimitError || error instanceof SessionEndedError
       if (!hasNoPlace) await this.#giveBack(ground, version)
@@ -200,7 +205,8 @@ export class SessionSaver {
 
   #placeless(handle: string, { owner, ...meta }: SessionMeta): Place {
     const { enrolment } = this.#parts
-    const settle = async (isStored: boolean) => (isStored && owner !== undefined ? enrolment.leave(owner, handle) : undefined)
+    const settle = async (isStored: boolean) =>
+      isStored && owner !== undefined ? enrolment.leave(owner, handle) : undefined
     return { meta: { ...meta, epoch: undefined, device: undefined }, settle }
   }
 

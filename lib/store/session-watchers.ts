@@ -10,6 +10,8 @@ export type Watched = { readonly handle: string } | { readonly owner: string }
 export type Finding =
   | { readonly state: 'living'; readonly leftMs: number }
   | { readonly state: 'ended'; readonly ending: SessionEnding }
+  /** It has expired, or is not stored yet. */
+  | { readonly state: 'absent'; readonly ending: SessionEnding }
 
 export interface SessionWatchersParts {
   readonly backend: Backend
@@ -18,6 +20,8 @@ export interface SessionWatchersParts {
 }
 
 const RETRY_MS = 1000
+// An ending tells when it was asked for, by a clock that may be a little off; it takes effect later, on a slow link seconds.
+const LEEWAY_MS = 5000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 interface Entry {
@@ -55,16 +59,17 @@ export class SessionWatchers {
   }
 
   #add(watch: SessionWatch, watched: Watched): void {
-    const since = this.#parts.backend.now().catch(() => Date.now())
-    this.#entries.set(watch, { watched, since })
-    const name = nameOf(watched)
-    this.#byName.set(name, (this.#byName.get(name) ?? new Set()).add(watch))
-    if (this.#unsubscribe) this.#catchUp(watch)
+    const isListening = this.#unsubscribe !== undefined
     // The subscription reports a gap as soon as it is in force, and each watch then looks for itself.
     this.#unsubscribe ??= this.#parts.backend.subscribe({
       notice: (notice) => this.#notice(notice),
       gap: () => this.#gap(),
     })
+    const since = this.#parts.backend.now().catch(() => Date.now())
+    this.#entries.set(watch, { watched, since })
+    const name = nameOf(watched)
+    this.#byName.set(name, (this.#byName.get(name) ?? new Set()).add(watch))
+    if (isListening) this.#catchUp(watch)
   }
 
   #remove(watch: SessionWatch): void {
@@ -123,7 +128,8 @@ export class SessionWatchers {
     // Nothing announces that a session expires.
     if (finding.state === 'living' && isOfOne) this.#catchUpLater(watch, finding.leftMs + 1)
     if (finding.state === 'living') return
-    if (isOfOne || finding.ending.at.getTime() >= sinceMs) watch.tell({ handle, ...finding.ending })
+    const isNews = finding.state === 'ended' && finding.ending.at.getTime() >= sinceMs - LEEWAY_MS
+    if (isOfOne || isNews) watch.tell({ handle, ...finding.ending })
     if (isOfOne) watch.finish(undefined)
   }
 

@@ -8,7 +8,7 @@ import { EventWatch } from './event-watch.ts'
 import { FailureWatch } from './failure-watch.ts'
 import { takeInventory, untilHealed } from './inventory.ts'
 import { Journal } from './journal.ts'
-import { judgeClearings, judgeConduct, type Judgement, judgeSessions } from './judge.ts'
+import { type Judgement, judgeClearings, judgeConduct, judgeSessions } from './judge.ts'
 import { Keeper } from './keeper.ts'
 import { OutputWatch } from './output-watch.ts'
 import { ProcessWatch } from './process-watch.ts'
@@ -85,11 +85,15 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
     const inventory = await takeInventory(scene)
     const file = { ...plan, scene, inventory, windows, loop: watches.loop, isTorn: plan.isTorn ?? false }
     const judgement = judgeSessions(file)
-    const clearings = await signInCalmly(scene, plan.cap)
+    const clearings = await signInCalmly(scene, { cap: plan.cap, inventory })
     watches.stop()
     return {
       ...judgement,
-      violations: [...judgement.violations, ...judgeClearings(file, clearings), ...judgeConduct(file, watches)],
+      violations: [
+        ...judgement.violations,
+        ...judgeClearings(file, clearings),
+        ...judgeConduct(file, watches),
+      ],
       journal,
       operations,
       deadChecks,
@@ -137,7 +141,8 @@ async function populate(scene: Scene, count: number): Promise<void> {
       const subject = scene.begin(pool, owner)
       const live = scene.generate(first.store, subject)
       const { call } = await scene.journal.call('save', () => first.store.set(subject.sid, live))
-      if (call.verdict !== 'acked') throw new Error(`Nothing is wrong yet, but a save failed: ${call.failure}`)
+      if (call.verdict !== 'acked')
+        throw new Error(`Nothing is wrong yet, but a save failed: ${call.failure}`)
       subject.creations.push(call)
     }
   }
@@ -151,12 +156,23 @@ interface WorkDone {
 
 async function work(scene: Scene, plan: ChaosPlan, random: Random): Promise<WorkDone> {
   const crowd = new Crowd()
-  const samplers = Array.from({ length: plan.size.samplers }, () => new Sampler({ scene, crowd, random: random.fork() }))
+  const samplers = Array.from(
+    { length: plan.size.samplers },
+    () => new Sampler({ scene, crowd, random: random.fork() }),
+  )
   const workers = scene.stores.flatMap((store, index) => {
-    const parts = (role: string, number: number) => ({ scene, store, random: random.fork(), key: `${role}${index}-${number}` })
+    const parts = (role: string, number: number) => ({
+      scene,
+      store,
+      random: random.fork(),
+      key: `${role}${index}-${number}`,
+    })
     return [
       ...Array.from({ length: plan.size.keepers }, (_, number) => new Keeper(parts('k', number))),
-      ...Array.from({ length: plan.size.visitors }, (_, number) => new Visitor({ ...parts('v', number), crowd, cap: plan.cap })),
+      ...Array.from(
+        { length: plan.size.visitors },
+        (_, number) => new Visitor({ ...parts('v', number), crowd, cap: plan.cap }),
+      ),
     ]
   })
   const reads = () => samplers.reduce((sum, sampler) => sum + sampler.reads, 0)
@@ -165,7 +181,11 @@ async function work(scene: Scene, plan: ChaosPlan, random: Random): Promise<Work
   try {
     const windows = await plan.trouble({ journal: scene.journal, random: random.fork(), operations })
     await workforce.stop()
-    return { windows, deadChecks: samplers.reduce((sum, { checks }) => sum + checks, 0), operations: operations() }
+    return {
+      windows,
+      deadChecks: samplers.reduce((sum, { checks }) => sum + checks, 0),
+      operations: operations(),
+    }
   } finally {
     await workforce.stop()
   }

@@ -26,7 +26,9 @@ export class ClusterAdmin {
 
   constructor(terms: ClusterTerms) {
     this.#terms = terms
-    this.#admins = new Map(terms.cluster.nodes.map((node) => [node, node.client({ maxRetriesPerRequest: null })]))
+    this.#admins = new Map(
+      terms.cluster.nodes.map((node) => [node, node.client({ maxRetriesPerRequest: null })]),
+    )
   }
 
   stop(): void {
@@ -120,7 +122,8 @@ export class ClusterAdmin {
       await source.call('MIGRATE', to.host, to.port, '', 0, 5000, 'KEYS', ...keys)
       moved += keys.length
     }
-    for (const primary of [to, from, ...(await this.#primaries())]) await this.#of(primary).cluster('SETSLOT', slot, 'NODE', targetId)
+    for (const primary of [to, from, ...(await this.#primaries())])
+      await this.#of(primary).cluster('SETSLOT', slot, 'NODE', targetId)
     return moved
   }
 
@@ -158,10 +161,13 @@ export class ClusterAdmin {
   }
 
   async #untilInStep(node: ValkeyServer): Promise<void> {
-    await until(async () => /role:slave[\s\S]*master_link_status:up/.test(await this.#of(node).info('replication')), {
-      withinMs: WITHIN_MS,
-      everyMs: 50,
-      what: 'the replica is in step',
-    })
+    await until(
+      async () => /role:slave[\s\S]*master_link_status:up/.test(await this.#of(node).info('replication')),
+      {
+        withinMs: WITHIN_MS,
+        everyMs: 50,
+        what: 'the replica is in step',
+      },
+    )
   }
 }

@@ -16,7 +16,9 @@ const CAP = 3
 const SLOTS = 150
 const ANNOYANCES = 30
 
-it('keeps every promise on a cluster that is resharded and loses a primary', { timeout: 300_000 }, async () => {
+it('keeps every promise on a cluster that is resharded and loses a primary', {
+  timeout: 300_000,
+}, async () => {
   const seed = runSeed()
   const canary = new Canary()
   const cluster = await startCluster({ primaries: 3, replicas: 1 })

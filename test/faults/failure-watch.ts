@@ -31,10 +31,12 @@ export class FailureWatch {
   note(error: unknown): void {
     const name = error instanceof Error ? `${error.name}${reasonOf(error)}` : typeof error
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1)
-    if (!isExpected(error)) this.#violates('foreign error', error instanceof Error ? `${error.name}: ${error.message}` : name)
+    if (!isExpected(error))
+      this.#violates('foreign error', error instanceof Error ? `${error.name}: ${error.message}` : name)
     const foreign = Reflect.ownKeys(Object(error)).filter((key) => !OWN_PROPERTIES.includes(key))
     if (foreign.length > 0) this.#violates('secret leaked', `${name} has ${foreign.map(String).join(', ')}`)
-    if (this.#canary.isIn(inspect(error, { showHidden: true, depth: 8 }))) this.#violates('secret leaked', `in ${name}`)
+    if (this.#canary.isIn(inspect(error, { showHidden: true, depth: 8 })))
+      this.#violates('secret leaked', `in ${name}`)
   }
 
   #violates(check: Violation['check'], detail: string): void {

@@ -1,11 +1,12 @@
 import type { SessionData } from 'express-session'
 import { until } from '../support/until.ts'
 import type { Inventory } from './checks/evidence.ts'
+import { insist } from './insist.ts'
 import type { Scene } from './scene.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 import type { Subject, User } from './subject.ts'
 
-const SIDE_BY_SIDE = 32
+const SIDE_BY_SIDE = 16
 const HEALS_WITHIN_MS = 20_000
 
 /** Waits until every store answers again. */
@@ -36,15 +37,12 @@ export async function takeInventory(scene: Scene): Promise<Inventory> {
 }
 
 async function listOf(scene: Scene, store: StoreUnderTest, user: User): Promise<string[]> {
-  const { value, call } = await scene.journal.call('list', () => store.registry.list(user.name))
-  if (value === undefined) throw new Error(`Nothing is wrong any more, but a list failed: ${call.failure}`)
+  const value = await insist(() => scene.journal.call('list', () => store.registry.list(user.name)))
   return value.map(({ handle }) => handle)
 }
 
-async function contentOf(scene: Scene, store: StoreUnderTest, subject: Subject): Promise<SessionData | null> {
-  const { value, call } = await scene.read(store, subject)
-  if (value === undefined) throw new Error(`Nothing is wrong any more, but a read failed: ${call.failure}`)
-  return value
+function contentOf(scene: Scene, store: StoreUnderTest, subject: Subject): Promise<SessionData | null> {
+  return insist(() => scene.read(store, subject))
 }
 
 function storeAt({ stores }: Scene, index: number): StoreUnderTest {
@@ -53,7 +51,10 @@ function storeAt({ stores }: Scene, index: number): StoreUnderTest {
   return named.store
 }
 
-async function eachOf<Item>(items: readonly Item[], visit: (item: Item, index: number) => Promise<void>): Promise<void> {
+async function eachOf<Item>(
+  items: readonly Item[],
+  visit: (item: Item, index: number) => Promise<void>,
+): Promise<void> {
   const queue = items.entries()
   const work = async () => {
     for (const [index, item] of queue) await visit(item, index)

@@ -60,7 +60,13 @@ export class Journal {
   /** Notes a call that is about to be made, for who must know of it before it settles. */
   begin(kind: CallKind): Call {
     const startMs = performance.now()
-    const call: Call = { kind, startMs, endMs: Number.POSITIVE_INFINITY, verdict: undefined, failure: undefined }
+    const call: Call = {
+      kind,
+      startMs,
+      endMs: Number.POSITIVE_INFINITY,
+      verdict: undefined,
+      failure: undefined,
+    }
     this.calls.push(call)
     return call
   }

@@ -38,8 +38,17 @@ export function judgeSessions(file: CaseFile): Judgement {
 /** Judges how the store behaved. */
 export function judgeConduct(file: Evidence, { failures, events, process, output }: Watches): Violation[] {
   const wrong = file.scene.oddities.map(({ what }): Violation => ({ check: 'wrong session', detail: what }))
-  const written: Violation[] = file.scene.canary.isIn(output.written) ? [{ check: 'secret leaked', detail: 'in what the process wrote' }] : []
-  return [...checkCalls(file), ...wrong, ...failures.violations, ...events.violations, ...process.violations, ...written]
+  const written: Violation[] = file.scene.canary.isIn(output.written)
+    ? [{ check: 'secret leaked', detail: 'in what the process wrote' }]
+    : []
+  return [
+    ...checkCalls(file),
+    ...wrong,
+    ...failures.violations,
+    ...events.violations,
+    ...process.violations,
+    ...written,
+  ]
 }
 
 /** Judges what the calm sign-ins left. */
@@ -49,8 +58,10 @@ export function judgeClearings(file: CaseFile, clearings: readonly Clearing[]): 
     const name = `user ${index} after ${file.cap} calm sign-ins`
     const found: Violation[] = []
     if (missing > 0) found.push({ check: 'not in the registry', detail: `${name}: ${missing} missing` })
-    if (left > 0) found.push({ check: 'more sessions than allowed', detail: `${name}: ${left} older ones left` })
-    if (listed !== file.cap) found.push({ check: 'dead in the registry', detail: `${name}: ${listed} listed` })
+    if (left > 0)
+      found.push({ check: 'more sessions than allowed', detail: `${name}: ${left} older ones left` })
+    if (listed !== file.cap)
+      found.push({ check: 'dead in the registry', detail: `${name}: ${listed} listed` })
     return found
   })
 }

@@ -71,7 +71,8 @@ export class Keeper {
       const { call } = await scene.journal.call('save', () => store.store.set(subject.sid, live))
       calls.push(call)
       if (call.verdict === 'acked') return true
-      if (attempts === MAX_ATTEMPTS || call.failure === 'ERR_SESSION_CONFLICT' || random.chance(0.5)) return false
+      if (attempts === MAX_ATTEMPTS || call.failure === 'ERR_SESSION_CONFLICT' || random.chance(0.5))
+        return false
     }
   }
 }

@@ -17,6 +17,9 @@ export class ProcessWatch {
   }
 
   #note(check: 'unhandled rejection' | 'process warning', what: unknown): void {
-    this.violations.push({ check, detail: what instanceof Error ? `${what.name}: ${what.message}` : typeof what })
+    this.violations.push({
+      check,
+      detail: what instanceof Error ? `${what.name}: ${what.message}` : typeof what,
+    })
   }
 }

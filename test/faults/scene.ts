@@ -97,7 +97,8 @@ export class Scene {
     if (call.verdict !== 'acked') return
     const isThere = value !== undefined && value !== null
     subject.sighted(call, isThere)
-    if (isThere && Reflect.get(value, 'index') !== subject.index) this.odd('another session was returned', call, subject)
+    if (isThere && Reflect.get(value, 'index') !== subject.index)
+      this.odd('another session was returned', call, subject)
   }
 }
 
@@ -106,4 +107,3 @@ export function marksIn(content: object, key: string): readonly string[] {
   const marks: unknown = Reflect.get(content, key)
   return Array.isArray(marks) ? marks.map(String) : []
 }
-

@@ -82,7 +82,11 @@ async function roles({ sentinels }: FailoverTerms): Promise<{ old: ValkeyServer;
 }
 
 /** Resolves to the gap once the other server is primary and acknowledges saves. */
-async function takenOver({ sentinels, progress }: FailoverTerms, next: ValkeyServer, sinceMs: number): Promise<number> {
+async function takenOver(
+  { sentinels, progress }: FailoverTerms,
+  next: ValkeyServer,
+  sinceMs: number,
+): Promise<number> {
   await until(async () => (await sentinels.primaryPort()) === next.port, {
     withinMs: FAILS_OVER_WITHIN_MS,
     everyMs: 50,
@@ -109,7 +113,10 @@ async function untilInStep(server: ValkeyServer): Promise<void> {
   )
 }
 
-async function withAdmin<Value>(server: ValkeyServer, work: (admin: Redis) => Promise<Value>): Promise<Value> {
+async function withAdmin<Value>(
+  server: ValkeyServer,
+  work: (admin: Redis) => Promise<Value>,
+): Promise<Value> {
   const admin = server.client({ maxRetriesPerRequest: null })
   try {
     return await work(admin)

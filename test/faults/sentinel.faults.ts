@@ -17,7 +17,9 @@ const LONGEST_GAP_MS = 10_000
 // A second failover may only begin after twice this long.
 const FAILOVER_TIMEOUT_MS = 3000
 
-it('keeps every promise across three failovers, but for what asynchronous replication loses', { timeout: 300_000 }, async () => {
+it('keeps every promise across three failovers, but for what asynchronous replication loses', {
+  timeout: 300_000,
+}, async () => {
   const seed = runSeed()
   const canary = new Canary()
   const sentinels = await startSentinels({ failoverTimeoutMs: FAILOVER_TIMEOUT_MS })

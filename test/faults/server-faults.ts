@@ -61,7 +61,9 @@ function endlessScript(admin: Redis, blocked: Redis): Undo {
   )
   return async () => {
     // Killed before it has begun, it would begin afterwards.
-    await until(async () => isOver || (await killed(admin)) || isOver, { what: 'the endless script has ended' })
+    await until(async () => isOver || (await killed(admin)) || isOver, {
+      what: 'the endless script has ended',
+    })
     await script
   }
 }
@@ -93,7 +95,11 @@ function refusals({ server, admin }: ServerFaultTerms): readonly FaultKind[] {
   ]
 }
 
-async function configured(admin: Redis, name: string, [wrong, right]: readonly [string, string]): Promise<Undo> {
+async function configured(
+  admin: Redis,
+  name: string,
+  [wrong, right]: readonly [string, string],
+): Promise<Undo> {
   await admin.config('SET', name, wrong)
   return async () => void (await admin.config('SET', name, right))
 }
@@ -104,7 +110,9 @@ async function failedSnapshot(server: ValkeyServer, admin: Redis): Promise<Undo>
   if (!existsSync(file)) mkdirSync(file)
   await admin.config('SET', 'save', '100000 100000')
   await admin.bgsave().catch(() => undefined)
-  await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'), { what: 'the snapshot has failed' })
+  await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'), {
+    what: 'the snapshot has failed',
+  })
   return async () => {
     await admin.config('SET', 'save', '')
     rmdirSync(file)
@@ -115,7 +123,11 @@ function rightsFaults({ admin, user, rights }: ServerFaultTerms): readonly Fault
   const restored: Undo = async () => void (await admin.acl('SETUSER', user, 'on', ...rights))
   return [
     kind('rights taken away', [50, 200], 4, async (random) => {
-      await admin.acl('SETUSER', user, `-${random.pick(['getrange', 'evalsha', 'set', 'unlink', 'zadd', 'time']) ?? 'get'}`)
+      await admin.acl(
+        'SETUSER',
+        user,
+        `-${random.pick(['getrange', 'evalsha', 'set', 'unlink', 'zadd', 'time']) ?? 'get'}`,
+      )
       return restored
     }),
     kind('account locked', [50, 200], 3, async () => {
@@ -126,6 +138,11 @@ function rightsFaults({ admin, user, rights }: ServerFaultTerms): readonly Fault
   ]
 }
 
-function kind(name: string, lastsMs: readonly [number, number], weight: number, begin: FaultKind['begin']): FaultKind {
+function kind(
+  name: string,
+  lastsMs: readonly [number, number],
+  weight: number,
+  begin: FaultKind['begin'],
+): FaultKind {
   return { name, lastsMs, weight, begin }
 }

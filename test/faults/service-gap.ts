@@ -20,7 +20,9 @@ export async function untilSavesReturn({ calls }: Journal, afterMs: number): Pro
 /** The longest time in a span within which no save was acknowledged, in ms. */
 export function serviceGapMs({ calls }: Journal, fromMs: number, toMs: number): number {
   const ends = calls.filter(isAckedSave).map(({ endMs }) => endMs)
-  const times = [fromMs, ...ends.filter((endMs) => endMs > fromMs && endMs < toMs), toMs].sort((a, b) => a - b)
+  const times = [fromMs, ...ends.filter((endMs) => endMs > fromMs && endMs < toMs), toMs].sort(
+    (a, b) => a - b,
+  )
   return times.reduce((longest, ms, index) => Math.max(longest, ms - (times[index - 1] ?? ms)), 0)
 }
 

@@ -1,13 +1,8 @@
+import type { Inventory } from './checks/evidence.ts'
+import { insist } from './insist.ts'
 import type { Scene } from './scene.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 import type { Subject, User } from './subject.ts'
-
-/** Every user signs in until the cap is reached: whatever went wrong before, exactly those sessions are left. */
-export async function signInCalmly(scene: Scene, cap: number): Promise<readonly Clearing[]> {
-  const [first] = scene.stores
-  if (first === undefined) return []
-  return Promise.all(scene.users.map((user) => clear(scene, first.store, { user, cap })))
-}
 
 /** What one user's calm sign-ins left. */
 export interface Clearing {
@@ -20,12 +15,30 @@ export interface Clearing {
   readonly listed: number
 }
 
-async function clear(scene: Scene, store: StoreUnderTest, { user, cap }: { user: User; cap: number }): Promise<Clearing> {
-  const older = [...user.subjects]
+export interface ClearingTerms {
+  readonly cap: number
+  readonly inventory: Inventory
+}
+
+/** Every user signs in until the cap is reached: whatever went wrong before, exactly those sessions are left. */
+export async function signInCalmly(scene: Scene, terms: ClearingTerms): Promise<readonly Clearing[]> {
+  const [first] = scene.stores
+  if (first === undefined) return []
+  const clearings: Clearing[] = []
+  for (const user of scene.users) clearings.push(await clear(scene, first.store, { ...terms, user }))
+  return clearings
+}
+
+async function clear(
+  scene: Scene,
+  store: StoreUnderTest,
+  { user, cap, inventory }: ClearingTerms & { user: User },
+): Promise<Clearing> {
+  const older = user.subjects.filter((subject) => inventory.contents.has(subject))
   const newer: Subject[] = []
   for (let made = 0; made < cap; made += 1) newer.push(await signIn(scene, store, user))
-  const listed = await scene.journal.call('list', () => store.registry.list(user.name))
-  const handles = new Set(listed.value?.map(({ handle }) => handle))
+  const listed = await insist(() => scene.journal.call('list', () => store.registry.list(user.name)))
+  const handles = new Set(listed.map(({ handle }) => handle))
   let [left, missing] = [0, 0]
   for (const subject of older) if (await lives(scene, store, subject)) left += 1
   for (const subject of newer) {
@@ -37,12 +50,14 @@ async function clear(scene: Scene, store: StoreUnderTest, { user, cap }: { user:
 async function signIn(scene: Scene, store: StoreUnderTest, user: User): Promise<Subject> {
   const subject = scene.begin('mortal', user)
   const live = scene.generate(store, subject)
-  const { call } = await scene.journal.call('save', () => store.set(subject.sid, live))
-  subject.creations.push(call)
+  await insist(async () => {
+    const outcome = await scene.journal.call('save', () => store.set(subject.sid, live))
+    subject.creations.push(outcome.call)
+    return outcome
+  })
   return subject
 }
 
 async function lives(scene: Scene, store: StoreUnderTest, subject: Subject): Promise<boolean> {
-  const { value } = await scene.read(store, subject)
-  return value !== null && value !== undefined
+  return (await insist(() => scene.read(store, subject))) !== null
 }

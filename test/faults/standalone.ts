@@ -37,7 +37,12 @@ export class Standalone {
   readonly #canary: Canary
   readonly #password: string
 
-  private constructor(server: ValkeyServer, proxies: readonly FaultProxy[], canary: Canary, password: string) {
+  private constructor(
+    server: ValkeyServer,
+    proxies: readonly FaultProxy[],
+    canary: Canary,
+    password: string,
+  ) {
     this.server = server
     this.#proxies = proxies
     this.#canary = canary
@@ -76,10 +81,20 @@ export class Standalone {
 
   /** One lane for the server, and some among which the proxies are shared out. */
   lanes(networkLanes: number): FaultLane[] {
-    const server = serverFaults({ server: this.server, admin: this.#admin, blocked: this.#blocked, user: USER, rights: rights() })
+    const server = serverFaults({
+      server: this.server,
+      admin: this.#admin,
+      blocked: this.#blocked,
+      user: USER,
+      rights: rights(),
+    })
     const networks = Array.from({ length: networkLanes }, (_, lane): FaultLane => {
       const mine = this.#proxies.filter((_proxy, index) => index % networkLanes === lane)
-      return { name: `network ${lane}`, kinds: mine.flatMap((proxy) => proxyFaults(proxy)), restMs: [20, 150] }
+      return {
+        name: `network ${lane}`,
+        kinds: mine.flatMap((proxy) => proxyFaults(proxy)),
+        restMs: [20, 150],
+      }
     })
     return [{ name: 'server', kinds: server, restMs: [100, 500] }, ...networks]
   }

@@ -13,7 +13,10 @@ export interface SummaryTerms {
 const number = (value: number): string => Math.round(value).toLocaleString('en-US')
 
 /** The one line that a suite prints. */
-export function summaryOf(report: ChaosReport, { name, seed, log, deadlineMs, more = [] }: SummaryTerms): string {
+export function summaryOf(
+  report: ChaosReport,
+  { name, seed, log, deadlineMs, more = [] }: SummaryTerms,
+): string {
   const { journal, writes, violations } = report
   const facts = [
     `seed ${seed}`,
@@ -31,7 +34,11 @@ export function summaryOf(report: ChaosReport, { name, seed, log, deadlineMs, mo
 }
 
 /** What went wrong, how often, and under which faults; for the message of a failed test. */
-export function describeViolations({ violations, failures, events }: ChaosReport, log: FaultLog, seed: number): string {
+export function describeViolations(
+  { violations, failures, events }: ChaosReport,
+  log: FaultLog,
+  seed: number,
+): string {
   const checks = new Set(violations.map(({ check }) => check))
   const lines = [...checks].map((check) => {
     const found = violations.filter((violation) => violation.check === check)

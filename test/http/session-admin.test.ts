@@ -1,6 +1,6 @@
+import { createRequire } from 'node:module'
 import express from 'express'
 import session from 'express-session'
-import express4 from 'express4'
 import request from 'supertest'
 import { describe, expect, test } from 'vitest'
 import {
@@ -10,6 +10,7 @@ import {
   sessionAdmin,
 } from '../../lib/index.ts'
 
+const express4: typeof express = createRequire(import.meta.url)('express4')
 const SAME_ORIGIN = { 'Sec-Fetch-Site': 'same-origin' }
 const UNKNOWN = 'A'.repeat(43)
 
@@ -19,7 +20,7 @@ interface Site {
   signIn(user: string): Promise<ReturnType<typeof request.agent>>
 }
 
-type Terms = Partial<SessionAdminOptions> & { readonly store?: never; readonly make?: typeof express }
+type Terms = Partial<Omit<SessionAdminOptions, 'store'>> & { readonly make?: typeof express }
 
 function siteWith(terms: Terms = {}, storeOptions: InProcessStoreOptions = {}): Site {
   const { make = express, ...options } = terms
@@ -48,28 +49,26 @@ async function handleOfNewest(store: InProcessStore, user: string): Promise<stri
   return (await store.registry.list(user))[0]?.handle ?? ''
 }
 
+const yes = (): boolean => true
+
 describe('sessionAdmin', () => {
   test.each([
     ['no authorize', { store: new InProcessStore() }, /"authorize"/],
-    ['a store that is none', { store: {}, authorize: () => true }, /"store"/],
-    [
-      'an actor that is no function',
-      { store: new InProcessStore(), authorize: () => true, actor: {} },
-      /"actor"/,
-    ],
+    ['a store that is none', { store: {}, authorize: yes }, /"store"/],
+    ['an actor that is no function', { store: new InProcessStore(), authorize: yes, actor: {} }, /"actor"/],
     [
       'a csrf check that is none',
-      { store: new InProcessStore(), authorize: () => true, verifyCsrf: 1 },
+      { store: new InProcessStore(), authorize: yes, verifyCsrf: 1 },
       /"verifyCsrf"/,
     ],
-    ['an unknown option', { store: new InProcessStore(), authorize: () => true, csrf: 1 }, /"csrf"/],
+    ['an unknown option', { store: new InProcessStore(), authorize: yes, csrf: 1 }, /"csrf"/],
   ])('fails at construction with %s', (_, options, message) => {
     expect(() => sessionAdmin(options as unknown as SessionAdminOptions)).toThrow(message)
   })
 
   test.each([
     ['Express 5', express],
-    ['Express 4', express4 as unknown as typeof express],
+    ['Express 4', express4],
   ])('shows the signed-in user their own sessions, this one marked, under %s', async (_, make) => {
     const { signIn } = siteWith({ make })
     await signIn('alice')

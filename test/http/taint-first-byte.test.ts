@@ -2,12 +2,12 @@ import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { placeOf } from '../../lib/labels/label-holder.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
-import { openValkey, type Observed } from '../labels/subjects.ts'
+import { type Observed, openValkey } from '../labels/subjects.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
-import { rawHttp1, rawHttp2, type RawRequest } from './taint-raw-client.ts'
 import { answerHttp2, CANARY, HTTP2, mountPaths, type Path, paths, routeOf } from './taint-paths.ts'
-import { createTaintApp, serve, serveHttp2, type Site, Visitor } from './taint-site.ts'
+import { type RawRequest, rawHttp1, rawHttp2 } from './taint-raw-client.ts'
+import { createTaintApp, type Site, serve, serveHttp2, Visitor } from './taint-site.ts'
 
 const DELAY_MS = 300
 const TIMES = 25
@@ -43,7 +43,8 @@ async function standsAtFirstByte(path: Path): Promise<boolean> {
   const visitor = new Visitor(site)
   await visitor.post('/begin')
   const { key } = placeOf('taint:v1', visitor.sid)
-  const over = path === http2Path ? { send: rawHttp2, port: http2Site.port } : { send: rawHttp1, port: site.port }
+  const over =
+    path === http2Path ? { send: rawHttp2, port: http2Site.port } : { send: rawHttp1, port: site.port }
   let stands: number | undefined
   const request: RawRequest = {
     port: over.port,
@@ -64,9 +65,12 @@ async function standsAtFirstByte(path: Path): Promise<boolean> {
 describe(`with every command on its way for ${DELAY_MS} ms`, () => {
   beforeAll(() => proxy.set({ kind: 'delay', direction: 'request', ms: DELAY_MS }))
 
-  it.concurrent.each([...paths, http2Path])(`a label stands at the first byte of $name, ${TIMES} of ${TIMES} times`, async (path) => {
-    const results = await Promise.all(Array.from({ length: TIMES }, () => standsAtFirstByte(path)))
+  it.concurrent.each([...paths, http2Path])(
+    `a label stands at the first byte of $name, ${TIMES} of ${TIMES} times`,
+    async (path) => {
+      const results = await Promise.all(Array.from({ length: TIMES }, () => standsAtFirstByte(path)))
 
-    expect(results).toEqual(Array(TIMES).fill(true))
-  })
+      expect(results).toEqual(Array(TIMES).fill(true))
+    },
+  )
 })

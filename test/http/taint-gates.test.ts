@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import type { Express, Request } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { TaintDeniedError } from '../../lib/labels/label-errors.ts'
 import type { TaintPolicy } from '../../lib/http/taint.ts'
 import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
+import { TaintDeniedError } from '../../lib/labels/label-errors.ts'
 import { openMemory } from '../labels/subjects.ts'
-import { createTaintApp, frameworks, type Reply, serve, type SiteOptions, Visitor } from './taint-site.ts'
+import { createTaintApp, frameworks, type Reply, type SiteOptions, serve, Visitor } from './taint-site.ts'
 
 async function visit(options: SiteOptions): Promise<Visitor> {
   const site = await serve(createTaintApp(options))
@@ -64,10 +64,17 @@ describe.each(frameworks)('a gate on $framework', ({ express }) => {
       express,
       routes: (app) => {
         gated((labels) => labels.has('pii'))(app)
-        app.use((error: unknown, _req: unknown, res: { status(code: number): { json(body: unknown): void } }, _next: unknown) => {
-          const { code, reason, status } = error as TaintDeniedError
-          res.status(status).json({ code, reason })
-        })
+        app.use(
+          (
+            error: unknown,
+            _req: unknown,
+            res: { status(code: number): { json(body: unknown): void } },
+            _next: unknown,
+          ) => {
+            const { code, reason, status } = error as TaintDeniedError
+            res.status(status).json({ code, reason })
+          },
+        )
       },
     })
     await visitor.get('/read')
@@ -233,7 +240,8 @@ describe('the open-sink trick', () => {
         await visitor.post('/begin')
         return openSinkTrick(visitor)
       })
-      for (const reply of await Promise.all(replies)) statuses.push(reply === 'cut off' ? reply : reply.status)
+      for (const reply of await Promise.all(replies))
+        statuses.push(reply === 'cut off' ? reply : reply.status)
     }
 
     expect(statuses).toEqual(Array(ROUNDS).fill(403))
@@ -242,12 +250,19 @@ describe('the open-sink trick', () => {
 })
 
 describe.each(frameworks)('a gate on $framework', ({ express }) => {
-  it.each(sinks)('does not stand in the way of an honest upload %s', async (_, sink) => {
-    const taken: string[] = []
-    const visitor = await visit({ express, routes: (app) => sink(app, taken, express) })
+  it.each(sinks)(
+    'does not stand in the way of an honest upload %s',
+    async (_, sink) => {
+      const taken: string[] = []
+      const visitor = await visit({ express, routes: (app) => sink(app, taken, express) })
 
-    expect(await visitor.post('/export', 'x'.repeat(100_000))).toMatchObject({ status: 200, body: 'exported' })
-    expect(taken.join('')).toBe('x'.repeat(100_000))
-    expect(await visitor.post('/export')).toMatchObject({ status: 200 })
-  }, 5000)
+      expect(await visitor.post('/export', 'x'.repeat(100_000))).toMatchObject({
+        status: 200,
+        body: 'exported',
+      })
+      expect(taken.join('')).toBe('x'.repeat(100_000))
+      expect(await visitor.post('/export')).toMatchObject({ status: 200 })
+    },
+    5000,
+  )
 })

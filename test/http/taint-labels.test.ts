@@ -6,7 +6,15 @@ import { taintLabels } from '../../lib/http/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
-import { createTaintApp, destroy, frameworks, regenerate, serve, type SiteOptions, Visitor } from './taint-site.ts'
+import {
+  createTaintApp,
+  destroy,
+  frameworks,
+  regenerate,
+  type SiteOptions,
+  serve,
+  Visitor,
+} from './taint-site.ts'
 
 const actor = { type: 'dpo' }
 
@@ -97,7 +105,11 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
           }),
       })
 
-      expect(JSON.parse((await visitor.get('/add')).body)).toEqual({ before: false, during: true, after: ['pii', 'secret'] })
+      expect(JSON.parse((await visitor.get('/add')).body)).toEqual({
+        before: false,
+        during: true,
+        after: ['pii', 'secret'],
+      })
       expect((await visitor.get('/labels')).body).toBe('["pii","secret"]')
     })
 
@@ -157,7 +169,11 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
       failing.add = true
 
       const { status, headers, body } = await visitor.get('/look')
-      expect({ status, retryAfter: headers['retry-after'], runs }).toEqual({ status: 503, retryAfter: '1', runs: 0 })
+      expect({ status, retryAfter: headers['retry-after'], runs }).toEqual({
+        status: 503,
+        retryAfter: '1',
+        runs: 0,
+      })
       expect(body).not.toContain('CANARY')
     })
 
@@ -182,16 +198,22 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         res.set('X-Secret', 'CANARY').send('CANARY')
       })
 
-    it.each([true, false])('and fails answers 503 without a byte of the handler; caught: %s', async (catches) => {
-      const { store, failing } = watch(openMemory().store)
-      const visitor = await visitWithSession({ express, labels: store, routes: failingAdd(catches) })
-      failing.add = true
+    it.each([true, false])(
+      'and fails answers 503 without a byte of the handler; caught: %s',
+      async (catches) => {
+        const { store, failing } = watch(openMemory().store)
+        const visitor = await visitWithSession({ express, labels: store, routes: failingAdd(catches) })
+        failing.add = true
 
-      const reply = await visitor.get('/read')
+        const reply = await visitor.get('/read')
 
-      expect(reply).toMatchObject({ status: 503, headers: { 'retry-after': '1', 'cache-control': 'no-store' } })
-      expect(JSON.stringify(reply)).not.toContain('CANARY')
-    })
+        expect(reply).toMatchObject({
+          status: 503,
+          headers: { 'retry-after': '1', 'cache-control': 'no-store' },
+        })
+        expect(JSON.stringify(reply)).not.toContain('CANARY')
+      },
+    )
 
     it('of something that is no label answers 500 without a byte of the handler', async () => {
       const visitor = await visitWithSession({
@@ -245,22 +267,25 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
       app.post('/regenerate-and-export', deniesTaint('pii'), (_req, res) => void res.send('exported'))
     }
 
-    it.each([true, false])('regenerate keeps the labels under the new id; with a guard: %s', async (isGuarded) => {
-      const { store, codes } = openMemory()
-      const visitor = await visitWithSession({ express, labels: store, isGuarded, routes })
-      await visitor.get('/read')
-      const { sid } = visitor
+    it.each([true, false])(
+      'regenerate keeps the labels under the new id; with a guard: %s',
+      async (isGuarded) => {
+        const { store, codes } = openMemory()
+        const visitor = await visitWithSession({ express, labels: store, isGuarded, routes })
+        await visitor.get('/read')
+        const { sid } = visitor
 
-      const { body } = await visitor.post('/regenerate')
+        const { body } = await visitor.post('/regenerate')
 
-      expect(visitor.sid).toBe(body)
-      expect(body).not.toBe(sid)
-      expect((await store.load(body)).labels).toEqual(new Set(['pii']))
-      expect((await visitor.get('/labels')).body).toBe('["pii"]')
-      expect((await visitor.post('/export')).status).toBe(403)
-      expect((await visitor.post('/regenerate-and-export')).status).toBe(403)
-      expect(codes()).toEqual([])
-    })
+        expect(visitor.sid).toBe(body)
+        expect(body).not.toBe(sid)
+        expect((await store.load(body)).labels).toEqual(new Set(['pii']))
+        expect((await visitor.get('/labels')).body).toBe('["pii"]')
+        expect((await visitor.post('/export')).status).toBe(403)
+        expect((await visitor.post('/regenerate-and-export')).status).toBe(403)
+        expect(codes()).toEqual([])
+      },
+    )
 
     it('regenerate keeps what was declassified so', async () => {
       const { store, codes } = openMemory()
@@ -324,7 +349,11 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
           labels: after.store,
           routes: (app) => {
             app.post('/unrelated', deniesTaint('unrelated'), (_req, res) => void res.send('exported'))
-            app.post('/lenient', deniesTaint(() => false), (_req, res) => void res.send('exported'))
+            app.post(
+              '/lenient',
+              deniesTaint(() => false),
+              (_req, res) => void res.send('exported'),
+            )
           },
         }),
       )
@@ -403,7 +432,11 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
     const routes = (app: Express) => {
       reading(app)
       app.get('/public', (_req, res) => void res.set('Cache-Control', 'public, max-age=60').send('x'))
-      app.get('/head', taints('pii'), (_req, res) => void res.writeHead(200, { 'Cache-Control': 'private' }).end('x'))
+      app.get(
+        '/head',
+        taints('pii'),
+        (_req, res) => void res.writeHead(200, { 'Cache-Control': 'private' }).end('x'),
+      )
       app.get('/late', (req, res) => {
         res.writeHead(200)
         void req.taint.add('pii')

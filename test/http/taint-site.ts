@@ -1,6 +1,10 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, request } from 'node:http'
-import { createServer as createHttp2Server, type Http2ServerResponse, type ServerHttp2Session } from 'node:http2'
+import {
+  createServer as createHttp2Server,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -9,7 +13,7 @@ import connect from 'connect'
 import express5, { type Express, type Request } from 'express'
 import session, { type SessionOptions } from 'express-session'
 import { sessionGuard } from '../../lib/http/session-guard.ts'
-import { taintLabels, type TaintLabelsOptions } from '../../lib/http/taint-labels.ts'
+import { type TaintLabelsOptions, taintLabels } from '../../lib/http/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
@@ -50,12 +54,23 @@ export const destroy = (req: Request) => promisify(req.session.destroy.bind(req.
 
 /** An app with labels, its sessions and labels in process unless stores are given. */
 export function createTaintApp(options: SiteOptions = {}): Express {
-  const { labels = openMemory().store, sessions = new InProcessStore(), isGuarded = true, express = express5 } = options
+  const {
+    labels = openMemory().store,
+    sessions = new InProcessStore(),
+    isGuarded = true,
+    express = express5,
+  } = options
   const app = express()
   app.set('env', 'test')
   options.before?.(app)
   app.use(
-    session({ store: sessions, secret: 'keyboard cat', resave: false, saveUninitialized: false, ...options.session }),
+    session({
+      store: sessions,
+      secret: 'keyboard cat',
+      resave: false,
+      saveUninitialized: false,
+      ...options.session,
+    }),
   )
   if (isGuarded) app.use(sessionGuard({ store: sessions, onError: () => {} }))
   app.use(taintLabels({ store: labels, sessions, ...options.taint }))
@@ -89,7 +104,9 @@ export async function serveHttp2(
 ): Promise<Site> {
   const { labels, sessions } = options
   const app = connect()
-  app.use(session({ store: sessions, secret: 'keyboard cat', resave: false, saveUninitialized: false }) as never)
+  app.use(
+    session({ store: sessions, secret: 'keyboard cat', resave: false, saveUninitialized: false }) as never,
+  )
   app.use(taintLabels({ store: labels, sessions }) as never)
   app.use(answer as never)
   const server = createHttp2Server((req, res) => app(req as never, res as never)).listen(0, '127.0.0.1')
@@ -148,7 +165,14 @@ export class Visitor {
   /** A request whose body is still to come. */
   send(method: string, path: string, headers: Readonly<Record<string, string>> = {}) {
     const cookie = this.cookie === undefined ? {} : { cookie: this.cookie }
-    return request({ host: '127.0.0.1', port: this.port, method, path, agent: false, headers: { ...cookie, ...headers } })
+    return request({
+      host: '127.0.0.1',
+      port: this.port,
+      method,
+      path,
+      agent: false,
+      headers: { ...cookie, ...headers },
+    })
   }
 
   async replyTo(sent: ReturnType<typeof request>): Promise<Reply> {

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
-import { createTaintApp, destroy, regenerate, serve, type SiteOptions, Visitor } from './taint-site.ts'
+import { createTaintApp, destroy, regenerate, type SiteOptions, serve, Visitor } from './taint-site.ts'
 
 const routes = (app: Express) => {
   app.get('/read', taints('pii'), (_req, res) => void res.send('CANARY'))
@@ -37,7 +37,8 @@ async function open(options: SiteOptions = {}) {
     }),
   )
   onTestFinished(() => site.close())
-  const labelsOf = async (holder: string | { subject: string }) => [...(await labels.store.load(holder)).labels].sort()
+  const labelsOf = async (holder: string | { subject: string }) =>
+    [...(await labels.store.load(holder)).labels].sort()
   return { ...labels, sessions, site, labelsOf }
 }
 
@@ -120,7 +121,10 @@ describe('with a subject, labels', () => {
     await visitor.post('/sign-in/alice')
     await visitor.get('/read')
     // Another, empty store of labels: the sets are gone.
-    const after = await open({ sessions, routes: (app) => app.post('/other', deniesTaint('other'), (_req, res) => void res.send('x')) })
+    const after = await open({
+      sessions,
+      routes: (app) => app.post('/other', deniesTaint('other'), (_req, res) => void res.send('x')),
+    })
     const returning = new Visitor(after.site, visitor.cookie)
 
     expect((await returning.post('/other')).status).toBe(403)
@@ -175,7 +179,9 @@ describe('parallel requests of one session', () => {
     await visitor.post('/begin')
     const labels = Array.from({ length: 20 }, (_, index) => `label-${index}`).sort()
 
-    const replies = await Promise.all(labels.map((label) => new Visitor(site, visitor.cookie).post(`/add/${label}`)))
+    const replies = await Promise.all(
+      labels.map((label) => new Visitor(site, visitor.cookie).post(`/add/${label}`)),
+    )
     await visitor.get('/sealed')
 
     expect(replies.map(({ status }) => status)).toEqual(Array(20).fill(200))

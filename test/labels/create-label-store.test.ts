@@ -14,19 +14,27 @@ function unconnected(): Redis {
 }
 
 describe('createLabelStore', () => {
-  it.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])('makes an in-process store of %j', async (config) => {
-    const store = create(config)()
-    const sid = newSid()
+  it.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])(
+    'makes an in-process store of %j',
+    async (config) => {
+      const store = create(config)()
+      const sid = newSid()
 
-    await store.add(sid, ['pii'])
+      await store.add(sid, ['pii'])
 
-    expect((await store.load(sid)).labels).toEqual(new Set(['pii']))
-    expect((await createLabelStore({ kind: 'memory' }).load(sid)).state).toBe('empty')
-  })
+      expect((await store.load(sid)).labels).toEqual(new Set(['pii']))
+      expect((await createLabelStore({ kind: 'memory' }).load(sid)).state).toBe('empty')
+    },
+  )
 
   it('makes a Valkey store of a client or a connection', async () => {
     const given = createLabelStore({ kind: 'valkey', client: unconnected() })
-    const made = createLabelStore({ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, connectTimeoutMs: 20, onAlarm: () => {} })
+    const made = createLabelStore({
+      kind: 'valkey',
+      connection: { url: 'valkey://127.0.0.1:1' },
+      connectTimeoutMs: 20,
+      onAlarm: () => {},
+    })
     onTestFinished(() => made.close())
 
     expect(given).toBeInstanceOf(KeyedLabelStore)
@@ -36,7 +44,9 @@ describe('createLabelStore', () => {
   it('ignores for memory what only valkey knows, so that a configuration can be switched', () => {
     const connection = { url: 'valkey://127.0.0.1:1' }
 
-    expect(create({ kind: 'memory', connection, connectTimeoutMs: 1, commandTimeoutMs: 1, retries: 0 })).not.toThrow()
+    expect(
+      create({ kind: 'memory', connection, connectTimeoutMs: 1, commandTimeoutMs: 1, retries: 0 }),
+    ).not.toThrow()
   })
 
   it('makes the kinds a host adds, with their options', () => {
@@ -49,7 +59,9 @@ describe('createLabelStore', () => {
 
     expect(createLabelStore({ kind: 'etcd', prefix: 'x' }, { etcd: factory })).toBe(store)
     expect(seen).toEqual([{ prefix: 'x' }])
-    expect(() => createLabelStore({ kind: 'toString' }, { etcd: factory })).toThrow(/one of 'memory', 'valkey', 'etcd'/)
+    expect(() => createLabelStore({ kind: 'toString' }, { etcd: factory })).toThrow(
+      /one of 'memory', 'valkey', 'etcd'/,
+    )
   })
 
   it.each<[unknown, RegExp]>([
@@ -69,13 +81,25 @@ describe('createLabelStore', () => {
     [{ kind: 'memory', clock: {} }, /"clock.now"/],
     [{ kind: 'valkey' }, /"client"/],
     [{ kind: 'valkey', client: {} }, /"client"/],
-    [{ kind: 'valkey', client: { callBuffer: () => {} }, connection: { url: 'valkey://127.0.0.1' } }, /"connection"/],
+    [
+      { kind: 'valkey', client: { callBuffer: () => {} }, connection: { url: 'valkey://127.0.0.1' } },
+      /"connection"/,
+    ],
     [{ kind: 'valkey', connection: { url: 'nowhere' } }, /"connection.url"/],
-    [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, connectTimeoutMs: 0 }, /"connectTimeoutMs"/],
-    [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, commandTimeoutMs: 0.5 }, /"commandTimeoutMs"/],
+    [
+      { kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, connectTimeoutMs: 0 },
+      /"connectTimeoutMs"/,
+    ],
+    [
+      { kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, commandTimeoutMs: 0.5 },
+      /"commandTimeoutMs"/,
+    ],
     [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, retries: 6 }, /"retries"/],
     [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, breaker: true }, /"breaker"/],
-    [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, breaker: { failures: 0 } }, /"breaker.failures"/],
+    [
+      { kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, breaker: { failures: 0 } },
+      /"breaker.failures"/,
+    ],
     [{ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' }, breaker: { afterMs: 1 } }, /"afterMs"/],
   ])('refuses %j by name', (config, message) => {
     expect(create(config)).toThrow(TypeError)
@@ -102,6 +126,8 @@ describe('createLabelStore', () => {
 
     for (const config of [undefined, {}, { kind: 'memory' }]) fresh.createLabelStore(config)
 
-    expect(warn.mock.calls.map(([, options]) => options)).toEqual(Array(times).fill({ code: 'ESV_MEMORY_LABELS' }))
+    expect(warn.mock.calls.map(([, options]) => options)).toEqual(
+      Array(times).fill({ code: 'ESV_MEMORY_LABELS' }),
+    )
   })
 })

@@ -3,13 +3,13 @@ import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/valkey-label-options.ts'
 import { InProcessLabelSets } from '../../lib/labels/in-process-label-sets.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
-import { resolveLabelOptions } from '../../lib/labels/label-store-options.ts'
-import { ValkeyLabelSets } from '../../lib/labels/valkey-label-sets.ts'
 import { LabelsUnreadableError } from '../../lib/labels/label-errors.ts'
 import { placeOf } from '../../lib/labels/label-holder.ts'
+import { resolveLabelOptions } from '../../lib/labels/label-store-options.ts'
+import type { ValkeyLabelStoreOptions } from '../../lib/labels/valkey-label-options.ts'
+import { ValkeyLabelSets } from '../../lib/labels/valkey-label-sets.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
@@ -37,7 +37,16 @@ function open(options: ValkeyLabelStoreOptions = {}): Observed {
 /** A store whose ACL user may not do some things. */
 async function openWithout(...rights: string[]): Promise<Observed> {
   const username = `user-${newSid()}`
-  await admin.call('ACL', 'SETUSER', username, 'on', '>pass', '~taint:*', '+@all', ...rights.map((right) => `-${right}`))
+  await admin.call(
+    'ACL',
+    'SETUSER',
+    username,
+    'on',
+    '>pass',
+    '~taint:*',
+    '+@all',
+    ...rights.map((right) => `-${right}`),
+  )
   return open({ connection: { url: server.url, username, password: 'pass' } })
 }
 
@@ -60,8 +69,13 @@ describe('what cannot be read', () => {
     const before = await admin.dump(keyOf(sid))
 
     await expect(store.load(sid)).rejects.toThrow(LabelsUnreadableError)
-    await expect(store.add(sid, ['other'])).rejects.toMatchObject({ code: 'ERR_LABELS_UNREADABLE', status: 503 })
-    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(LabelsUnreadableError)
+    await expect(store.add(sid, ['other'])).rejects.toMatchObject({
+      code: 'ERR_LABELS_UNREADABLE',
+      status: 503,
+    })
+    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(
+      LabelsUnreadableError,
+    )
     expect(codes()).toEqual(['load-failed', 'append-failed', 'load-failed'])
     expect((await admin.dump(keyOf(sid)))?.length ?? 0).toBeGreaterThanOrEqual(before?.length ?? 0)
   })
@@ -87,7 +101,10 @@ describe('a right that is missing', () => {
     const { store, alarms } = await openWithout('pexpire')
     const sliding = await openWithout('pttl')
 
-    expect(await store.load(sid, { atLeastMs: 60_000 })).toMatchObject({ state: 'stored', labels: new Set(['pii']) })
+    expect(await store.load(sid, { atLeastMs: 60_000 })).toMatchObject({
+      state: 'stored',
+      labels: new Set(['pii']),
+    })
     expect(await sliding.store.load(sid, { atLeastMs: 60_000 })).toMatchObject({ labels: new Set(['pii']) })
     expect(alarms).toMatchObject([{ code: 'refresh-failed', holder: placeOf('', sid).digest }])
     expect(sliding.codes()).toEqual(['refresh-failed'])
@@ -99,7 +116,9 @@ describe('a right that is missing', () => {
 
     await expect(store.add(sid, ['pii'])).rejects.toThrow(OutcomeUnknownError)
     expect(await store.load(sid)).toMatchObject({ state: 'empty' })
-    expect(alarms).toMatchObject([{ code: 'append-failed', error: 'ERR_STORE_OUTCOME_UNKNOWN', reason: 'no-permission' }])
+    expect(alarms).toMatchObject([
+      { code: 'append-failed', error: 'ERR_STORE_OUTCOME_UNKNOWN', reason: 'no-permission' },
+    ])
   })
 
   it('for SREM forbids to declassify, before anything is written, and nothing else', async () => {
@@ -107,7 +126,9 @@ describe('a right that is missing', () => {
     const { store, audits } = await openWithout('srem')
     await store.add(sid, ['pii'])
 
-    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(OutcomeUnknownError)
+    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(
+      OutcomeUnknownError,
+    )
     expect(await admin.smembers(keyOf(sid))).toEqual(['pii'])
     expect(audits.map(({ outcome }) => outcome)).toEqual(['intended', 'unknown'])
   })
@@ -129,7 +150,9 @@ describe('a declassification', () => {
     await store.add(sid, ['pii'])
     await proxy.set({ kind: 'drop-reply', times: 5, when: (request) => request.includes('!') })
 
-    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(OutcomeUnknownError)
+    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(
+      OutcomeUnknownError,
+    )
     expect(proxy.counts.droppedReplies).toBe(1)
     expect(audits.map(({ outcome }) => outcome)).toEqual(['intended', 'unknown'])
     await proxy.set({ kind: 'pass' })
@@ -138,7 +161,11 @@ describe('a declassification', () => {
 
   it('that arrives after its deadline is not applied', async () => {
     const key = keyOf(newSid())
-    const late = { marks: ['!aaaaaaaaaaaaaaaaaaaaaapii'], keep: { leastMs: 0, targetMs: 0 }, deadlineMs: Date.now() - 60_000 }
+    const late = {
+      marks: ['!aaaaaaaaaaaaaaaaaaaaaapii'],
+      keep: { leastMs: 0, targetMs: 0 },
+      deadlineMs: Date.now() - 60_000,
+    }
     const sets = new ValkeyLabelSets({ client: server.client(), ...patient, retries: 0, ownsClient: true })
     onTestFinished(() => sets.close())
     const inProcess = new InProcessLabelSets(() => Date.now())

@@ -126,7 +126,9 @@ describe('the time to live in Valkey', () => {
       dueAt.set(sid, Math.max(dueAt.get(sid) ?? 0, startMs + atLeastMs))
     }
     for (let round = 0; round < 100; round += 1) {
-      await Promise.all(sids.map((sid) => operate(sid, Math.random() < 0.5, Math.ceil(Math.random() * 60_000))))
+      await Promise.all(
+        sids.map((sid) => operate(sid, Math.random() < 0.5, Math.ceil(Math.random() * 60_000))),
+      )
       for (const sid of sids) {
         const due = dueAt.get(sid)
         if (due === undefined) continue

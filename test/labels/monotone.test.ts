@@ -42,7 +42,12 @@ interface Model {
   readonly names: Set<string>
 }
 
-type Operation = (store: LabelStore, sid: string, model: Model, random: (below: number) => number) => Promise<void>
+type Operation = (
+  store: LabelStore,
+  sid: string,
+  model: Model,
+  random: (below: number) => number,
+) => Promise<void>
 
 const some = (random: (below: number) => number) => NAMES.filter(() => random(20) === 0)
 
@@ -91,7 +96,17 @@ const declassify: Operation = async (store, sid, model, random) => {
   check(await store.declassify({ sid, labels, actor: { type: 'test' }, reason: 'test' }), model.labels)
 }
 
-const operations: readonly Operation[] = [add, add, add, load, load, loadRemembering, loadRemembering, misuse, declassify]
+const operations: readonly Operation[] = [
+  add,
+  add,
+  add,
+  load,
+  load,
+  loadRemembering,
+  loadRemembering,
+  misuse,
+  declassify,
+]
 
 async function lane(stores: readonly LabelStore[], random: (below: number) => number): Promise<void> {
   let sid = newSid()

@@ -7,12 +7,20 @@ type Script = readonly Action[]
  * sign one user in to and out of one session at the same time can lose it its place in the registry; the session is then
  * ended at its next touch, as foreign-place.test.ts shows. With `overwrite` every save of an older copy signs its user in.
  */
-export function cast(scripts: readonly Script[], { concurrency }: Pick<StageOptions, 'concurrency'>): readonly Script[] {
-  const permitted = scripts.map((script, at) => script.map((action) => (isMove(action) && action.which !== at ? save(action) : action)))
+export function cast(
+  scripts: readonly Script[],
+  { concurrency }: Pick<StageOptions, 'concurrency'>,
+): readonly Script[] {
+  const permitted = scripts.map((script, at) =>
+    script.map((action) => (isMove(action) && action.which !== at ? save(action) : action)),
+  )
   if (concurrency !== 'overwrite') return permitted
   const movers = permitted.map((script) => script.filter(isMove).map(({ which }) => which))
-  const isForeign = ({ which }: Action, at: number) => movers.some((moved, mover) => mover !== at && moved.includes(which))
-  return permitted.map((script, at) => script.map((action) => (action.name === 'save' && isForeign(action, at) ? touch(action) : action)))
+  const isForeign = ({ which }: Action, at: number) =>
+    movers.some((moved, mover) => mover !== at && moved.includes(which))
+  return permitted.map((script, at) =>
+    script.map((action) => (action.name === 'save' && isForeign(action, at) ? touch(action) : action)),
+  )
 }
 
 function isMove({ name }: Action): boolean {

@@ -17,7 +17,10 @@ interface Play {
 /** Puts something wrong into the backend that the actors use. */
 export type Sabotage = (backend: Backend) => Backend
 
-const action: fc.Arbitrary<Action> = fc.record({ name: fc.constantFrom(...ACTIONS), which: fc.constantFrom(0, 1) })
+const action: fc.Arbitrary<Action> = fc.record({
+  name: fc.constantFrom(...ACTIONS),
+  which: fc.constantFrom(0, 1),
+})
 
 const anyPlay: fc.Arbitrary<Play> = fc.record({
   scheduler: fc.scheduler(),
@@ -31,15 +34,22 @@ const anyPlay: fc.Arbitrary<Play> = fc.record({
 })
 
 /** Whatever the actors do and whichever of them the backend hears next, the invariants hold after every single verb. */
-export function anyInterleavingHolds(kind: StoreKind, sabotage: Sabotage = (backend) => backend): fc.IAsyncProperty<[Play]> {
+export function anyInterleavingHolds(
+  kind: StoreKind,
+  sabotage: Sabotage = (backend) => backend,
+): fc.IAsyncProperty<[Play]> {
   return fc.asyncProperty(anyPlay, async ({ scheduler, scripts, options }) => {
     const stage = await Stage.open(kind, options)
     const gate = new Gate(scheduler, () => stage.check())
     const backend = eachVerb(sabotage(stage.backend), (name, call) => gate.pass(name, call))
-    const actors = await Promise.all(cast(scripts, options).map((script, at) => stage.actor(backend, { script, at })))
+    const actors = await Promise.all(
+      cast(scripts, options).map((script, at) => stage.actor(backend, { script, at })),
+    )
 
     gate.close()
-    const failure = await failureOf(scheduler.waitFor(Promise.all(actors.map((actor: Actor) => actor.play()))))
+    const failure = await failureOf(
+      scheduler.waitFor(Promise.all(actors.map((actor: Actor) => actor.play()))),
+    )
     gate.open()
 
     if (failure) throw failure

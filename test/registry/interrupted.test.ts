@@ -9,7 +9,8 @@ import { TROUBLES, type Trouble, troubledBackend, type Verb } from './troubled-b
 import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
 
 const CAP = 2
-const combine = (verbs: readonly Verb[]) => verbs.flatMap((verb) => TROUBLES.map((trouble) => ({ verb, trouble })))
+const combine = (verbs: readonly Verb[]) =>
+  verbs.flatMap((verb) => TROUBLES.map((trouble) => ({ verb, trouble })))
 
 /** A user with as many sessions as they may have, and stores that look at them in different ways. */
 async function scene(kind: StoreKind, sabotage: Sabotage = (backend) => backend) {
@@ -27,8 +28,10 @@ async function scene(kind: StoreKind, sabotage: Sabotage = (backend) => backend)
     store,
     strict: place.over(sabotage(place.backend()), { ...options, verifyOwner: 'always' }),
     roster: () => place.backend().registry.roster(ownerOf(user)),
-    troubled: (at: { verb: Verb; trouble: Trouble }) => place.over(troubledBackend(sabotage(place.backend()), at), options),
-    unregister: (sid: string) => place.backend().registry.withdraw(ownerOf(user), { handles: [store.handle(sid)], departedTtlMs: 1 }),
+    troubled: (at: { verb: Verb; trouble: Trouble }) =>
+      place.over(troubledBackend(sabotage(place.backend()), at), options),
+    unregister: (sid: string) =>
+      place.backend().registry.withdraw(ownerOf(user), { handles: [store.handle(sid)], departedTtlMs: 1 }),
   }
 }
 
@@ -36,48 +39,51 @@ describe.each(storeKinds())('$name', (kind) => {
   beforeAll(() => kind.start())
   afterAll(() => kind.stop())
 
-  describe.each(combine(['enroll', 'end', 'put', 'withdraw']))('a sign-in whose step "$verb" $trouble', (at) => {
-    test('fails, says whether it may have been stored, and lets nobody in beyond the cap', async () => {
-      const { user, sids, store, troubled } = await scene(kind)
-      const sid = newSid()
+  describe.each(combine(['enroll', 'end', 'put', 'withdraw']))(
+    'a sign-in whose step "$verb" $trouble',
+    (at) => {
+      test('fails, says whether it may have been stored, and lets nobody in beyond the cap', async () => {
+        const { user, sids, store, troubled } = await scene(kind)
+        const sid = newSid()
 
-      const failure = await failureOf(signIn(troubled(at), user, sid))
-      const valid = await validOf(store, [...sids, sid])
+        const failure = await failureOf(signIn(troubled(at), user, sid))
+        const valid = await validOf(store, [...sids, sid])
 
-      expect(failure).toMatchObject({ status: 503 })
-      expect(valid.length).toBeLessThanOrEqual(CAP)
-      if (failure instanceof StoreUnavailableError) expect(valid).not.toContain(sid)
-      if (valid.includes(sid)) expect(failure).toBeInstanceOf(OutcomeUnknownError)
-    })
+        expect(failure).toMatchObject({ status: 503 })
+        expect(valid.length).toBeLessThanOrEqual(CAP)
+        if (failure instanceof StoreUnavailableError) expect(valid).not.toContain(sid)
+        if (valid.includes(sid)) expect(failure).toBeInstanceOf(OutcomeUnknownError)
+      })
 
-    test('leaves no living session that is not registered, and no displaced one after the next look', async () => {
-      const { user, sids, store, troubled, roster } = await scene(kind)
-      const sid = newSid()
-      await failureOf(signIn(troubled(at), user, sid))
+      test('leaves no living session that is not registered, and no displaced one after the next look', async () => {
+        const { user, sids, store, troubled, roster } = await scene(kind)
+        const sid = newSid()
+        await failureOf(signIn(troubled(at), user, sid))
 
-      const listed = await registered(store, user)
-      const { members, pending } = await roster()
-      const valid = await validOf(store, [...sids, sid])
+        const listed = await registered(store, user)
+        const { members, pending } = await roster()
+        const valid = await validOf(store, [...sids, sid])
 
-      expect(listed.toSorted()).toEqual(valid.map((each) => store.handle(each)).toSorted())
-      expect(await store.registry.count(user)).toBe(valid.length)
-      expect(members.map(({ handle }) => handle)).toEqual(expect.arrayContaining(listed))
-      expect(pending).toEqual([])
-    })
+        expect(listed.toSorted()).toEqual(valid.map((each) => store.handle(each)).toSorted())
+        expect(await store.registry.count(user)).toBe(valid.length)
+        expect(members.map(({ handle }) => handle)).toEqual(expect.arrayContaining(listed))
+        expect(pending).toEqual([])
+      })
 
-    test('does not keep the next ones from being exactly as many as may be', async () => {
-      const { user, sids, store, troubled, roster } = await scene(kind)
-      const sid = newSid()
-      await failureOf(signIn(troubled(at), user, sid))
+      test('does not keep the next ones from being exactly as many as may be', async () => {
+        const { user, sids, store, troubled, roster } = await scene(kind)
+        const sid = newSid()
+        await failureOf(signIn(troubled(at), user, sid))
 
-      const next = await signInTimes(store, user, CAP)
-      const { members, pending } = await roster()
+        const next = await signInTimes(store, user, CAP)
+        const { members, pending } = await roster()
 
-      expect(await validOf(store, [...sids, sid, ...next])).toEqual(next)
-      expect(members.map(({ handle }) => handle)).toEqual(next.map((each) => store.handle(each)))
-      expect(pending).toEqual([])
-    })
-  })
+        expect(await validOf(store, [...sids, sid, ...next])).toEqual(next)
+        expect(members.map(({ handle }) => handle)).toEqual(next.map((each) => store.handle(each)))
+        expect(pending).toEqual([])
+      })
+    },
+  )
 
   test.each(combine(['end', 'put']).filter(({ trouble }) => trouble === 'is refused'))(
     'a sign-in whose step "$verb" $trouble takes nobody else the place',
@@ -125,21 +131,24 @@ describe.each(storeKinds())('$name', (kind) => {
     })
   })
 
-  describe.each(combine(['roster', 'get', 'put', 'raise', 'end', 'withdraw']))('an end of all others whose step "$verb" $trouble', (at) => {
-    test('spares the one, and ends the others once it is repeated', async () => {
-      const { user, sids, store, strict, troubled } = await scene(kind)
-      const [, spared = ''] = sids
+  describe.each(combine(['roster', 'get', 'put', 'raise', 'end', 'withdraw']))(
+    'an end of all others whose step "$verb" $trouble',
+    (at) => {
+      test('spares the one, and ends the others once it is repeated', async () => {
+        const { user, sids, store, strict, troubled } = await scene(kind)
+        const [, spared = ''] = sids
 
-      const failure = await failureOf(troubled(at).registry.endAll(user, { except: spared }))
-      const meanwhile = await validOf(strict, [spared])
-      await store.registry.endAll(user, { except: spared })
+        const failure = await failureOf(troubled(at).registry.endAll(user, { except: spared }))
+        const meanwhile = await validOf(strict, [spared])
+        await store.registry.endAll(user, { except: spared })
 
-      expect(failure).toMatchObject({ status: 503 })
-      expect(meanwhile).toEqual([spared])
-      expect(await validOf(strict, sids)).toEqual([spared])
-      expect(await registered(store, user)).toEqual([store.handle(spared)])
-    })
-  })
+        expect(failure).toMatchObject({ status: 503 })
+        expect(meanwhile).toEqual([spared])
+        expect(await validOf(strict, sids)).toEqual([spared])
+        expect(await registered(store, user)).toEqual([store.handle(spared)])
+      })
+    },
+  )
 
   const interrupted = { verb: 'end', trouble: 'is never reached' } as const
 
@@ -161,7 +170,10 @@ describe.each(storeKinds())('$name', (kind) => {
 
     expect(await validOf(strict, sids)).toEqual([kept])
     expect(await validOf(store, sids)).toEqual([kept])
-    expect(await store.registry.ending(lost)).toMatchObject({ reason: 'owner-mismatch', actor: { type: 'system' } })
+    expect(await store.registry.ending(lost)).toMatchObject({
+      reason: 'owner-mismatch',
+      actor: { type: 'system' },
+    })
   })
 
   test('a session that has lost its place in the registry is ended when it is touched', async () => {
@@ -172,7 +184,10 @@ describe.each(storeKinds())('$name', (kind) => {
     for (const sid of sids) await visit(store, sid)
 
     expect(await validOf(store, sids)).toEqual([kept])
-    expect(await store.registry.ending(lost)).toMatchObject({ reason: 'owner-mismatch', actor: { type: 'system' } })
+    expect(await store.registry.ending(lost)).toMatchObject({
+      reason: 'owner-mismatch',
+      actor: { type: 'system' },
+    })
   })
 
   test('a session that has lost its place in the registry lives on if the store does not ask for membership', async () => {

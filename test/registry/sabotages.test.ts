@@ -28,7 +28,10 @@ test.each([
 ] as const)('a store that %s is found out by some order of events', async (_, sabotage, finding) => {
   const kind = new InProcessKind()
 
-  const { failed, errorInstance } = await fc.check(anyInterleavingHolds(kind, sabotage), { numRuns: RUNS, endOnFailure: true })
+  const { failed, errorInstance } = await fc.check(anyInterleavingHolds(kind, sabotage), {
+    numRuns: RUNS,
+    endOnFailure: true,
+  })
   await kind.stop()
 
   expect(failed).toBe(true)

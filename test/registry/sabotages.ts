@@ -9,7 +9,8 @@ import { wrapRegistry } from './wrap-registry.ts'
 // Each drops one step of a protocol, or does it at the wrong time. Fakes, as the code has no switch to do wrong.
 
 /** A place in the registry is granted, and not taken. */
-export const skipEnroll: Sabotage = (backend) => wrapRegistry(backend, { enroll: (owner) => pretendToEnroll(backend, owner) })
+export const skipEnroll: Sabotage = (backend) =>
+  wrapRegistry(backend, { enroll: (owner) => pretendToEnroll(backend, owner) })
 
 /** The place is taken only after the session can be read. */
 export const enrollAfterPut: Sabotage = (backend) => {
@@ -25,7 +26,9 @@ export const enrollAfterPut: Sabotage = (backend) => {
       return pretendToEnroll(backend, owner)
     },
   })
-  return wrapBackend(registry, { get: (handle, maxBytes) => takeLate().then(() => backend.get(handle, maxBytes)) })
+  return wrapBackend(registry, {
+    get: (handle, maxBytes) => takeLate().then(() => backend.get(handle, maxBytes)),
+  })
 }
 
 /** Whom the cap displaces is not ended. */
@@ -73,11 +76,13 @@ export const withdrawBeforeEnd: Sabotage = (backend) =>
 /** A sign-in that is not stored yet is ended without leaving anything that its store could meet. */
 export const skipFence: Sabotage = (backend) =>
   wrapBackend(backend, {
-    end: async (handle, ending) => ((await backend.get(handle, 1e6)) ? backend.end(handle, ending) : { answer: 'missing' }),
+    end: async (handle, ending) =>
+      (await backend.get(handle, 1e6)) ? backend.end(handle, ending) : { answer: 'missing' },
   })
 
 /** The epoch is not raised. */
-export const skipRaise: Sabotage = (backend) => wrapRegistry(backend, { raise: (owner) => backend.registry.roster(owner) })
+export const skipRaise: Sabotage = (backend) =>
+  wrapRegistry(backend, { raise: (owner) => backend.registry.roster(owner) })
 
 /** No session is of an epoch that has passed. */
 export const skipEpochComparison: Sabotage = (backend) =>
@@ -89,8 +94,14 @@ export const skipEpochComparison: Sabotage = (backend) =>
 /** Every session is a member. */
 export const skipMembershipCheck: Sabotage = (backend) =>
   wrapRegistry(backend, {
-    standing: async (owner, handle) => ({ ...(await backend.registry.standing(owner, handle)), isMember: true }),
-    extend: async (owner, extension) => ({ ...(await backend.registry.extend(owner, extension)), isMember: true }),
+    standing: async (owner, handle) => ({
+      ...(await backend.registry.standing(owner, handle)),
+      isMember: true,
+    }),
+    extend: async (owner, extension) => ({
+      ...(await backend.registry.extend(owner, extension)),
+      isMember: true,
+    }),
   })
 
 /** The spared session keeps the epoch that it has. */
@@ -101,8 +112,10 @@ export const skipReseal: Sabotage = (backend) =>
       const stands = typeof found === 'object' ? await opened(handle, found.blob) : undefined
       const next = await opened(handle, write.blob)
       const isOfNewEpoch = stands?.meta.epoch !== next?.meta.epoch && stands?.meta.owner === next?.meta.owner
-      if (stands === undefined || !isOfNewEpoch || write.expect.kind !== 'version') return backend.put(handle, write)
-      if (typeof found !== 'object' || !etagOf(found.blob).equals(write.expect.etag)) return { answer: 'conflict' }
+      if (stands === undefined || !isOfNewEpoch || write.expect.kind !== 'version')
+        return backend.put(handle, write)
+      if (typeof found !== 'object' || !etagOf(found.blob).equals(write.expect.etag))
+        return { answer: 'conflict' }
       return { answer: 'stored', expiresAtMs: found.expiresAtMs }
     },
   })

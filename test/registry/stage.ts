@@ -11,7 +11,17 @@ import { wrapRegistry } from './wrap-registry.ts'
 const CAP = 2
 const TTL_S = 1000
 
-export const ACTIONS = ['sign in', 'save', 'touch', 'read', 'destroy', 'end all', 'end others', 'switch user', 'sign out in place'] as const
+export const ACTIONS = [
+  'sign in',
+  'save',
+  'touch',
+  'read',
+  'destroy',
+  'end all',
+  'end others',
+  'switch user',
+  'sign out in place',
+] as const
 
 export interface Action {
   readonly name: (typeof ACTIONS)[number]
@@ -54,7 +64,8 @@ export class Stage {
     const clock = new TestClock()
     const stage = new Stage(kind.place({ clock }), options)
     const store = stage.store(stage.backend)
-    for (let times = 0; times < CAP; times += 1) stage.first.push(await signIn(store, stage.users[0], stage.newSid()))
+    for (let times = 0; times < CAP; times += 1)
+      stage.first.push(await signIn(store, stage.users[0], stage.newSid()))
     await kind.pass(2, clock)
     return stage
   }
@@ -96,7 +107,10 @@ export class Stage {
       const handles = alive.filter(({ userId }) => userId === user).map(({ handle }) => handle)
       const { members, pending } = await this.backend.registry.roster(ownerOf(user))
       const known = new Set([...members.map(({ handle }) => handle), ...pending])
-      expect(handles.filter((handle) => !known.has(handle)), 'living, but not registered').toEqual([])
+      expect(
+        handles.filter((handle) => !known.has(handle)),
+        'living, but not registered',
+      ).toEqual([])
       expect(handles.length, 'living sessions').toBeLessThanOrEqual(CAP)
     }
   }
@@ -109,13 +123,18 @@ export class Stage {
       const handles = alive.filter(({ userId }) => userId === user).map(({ handle }) => handle)
       const { members, pending } = await this.backend.registry.roster(ownerOf(user))
       expect(members.map(({ handle }) => handle).sort(), 'registered sessions').toEqual(handles.sort())
-      expect(handles.filter((handle) => pending.includes(handle)), 'displaced sessions that live').toEqual([])
+      expect(
+        handles.filter((handle) => pending.includes(handle)),
+        'displaced sessions that live',
+      ).toEqual([])
     }
     const aliveSids = alive.map(({ sid }) => sid)
     expect(aliveSids, 'sessions nobody ended').toEqual(expect.arrayContaining(this.#unthreatened()))
-    if (this.#isOnlyAboutTheCap()) expect(aliveSids.sort(), 'the newest sessions').toEqual(this.#newest().sort())
+    if (this.#isOnlyAboutTheCap())
+      expect(aliveSids.sort(), 'the newest sessions').toEqual(this.#newest().sort())
     const strict = this.#place.over(this.backend, { ttl: TTL_S, verifyOwner: 'always' })
-    for (const sid of aliveSids) expect(await validates(strict, sid), 'a living session, on a strict look').toBe(true)
+    for (const sid of aliveSids)
+      expect(await validates(strict, sid), 'a living session, on a strict look').toBe(true)
   }
 
   async #alive() {
@@ -139,22 +158,37 @@ export class Stage {
   }
 
   #isPerformed(which: number | undefined, ...names: readonly Action['name'][]): boolean {
-    return this.#performed.some((action) => names.includes(action.name) && (which === undefined || action.which === which))
+    return this.#performed.some(
+      (action) => names.includes(action.name) && (which === undefined || action.which === which),
+    )
   }
 
   #unthreatened(): string[] {
-    const isCrowded = this.options.onMaxSessions === 'evict-oldest' && this.#isPerformed(undefined, 'sign in', 'switch user')
+    const isCrowded =
+      this.options.onMaxSessions === 'evict-oldest' && this.#isPerformed(undefined, 'sign in', 'switch user')
     if (isCrowded || this.#isPerformed(undefined, 'end all')) return []
-    return this.first.filter((_, which) => !this.#isPerformed(which, 'destroy') && !this.#isPerformed(1 - which, 'end others'))
+    return this.first.filter(
+      (_, which) => !this.#isPerformed(which, 'destroy') && !this.#isPerformed(1 - which, 'end others'),
+    )
   }
 
   #isOnlyAboutTheCap(): boolean {
-    return !this.#isPerformed(undefined, 'destroy', 'end all', 'end others', 'switch user', 'sign out in place')
+    return !this.#isPerformed(
+      undefined,
+      'destroy',
+      'end all',
+      'end others',
+      'switch user',
+      'sign out in place',
+    )
   }
 
   #newest(): string[] {
     const order = (sid: string) => this.#enrolled.get(this.#observer.handle(sid)) ?? 0
-    return this.#sids.filter((sid) => order(sid) > 0).sort((a, b) => order(b) - order(a)).slice(0, CAP)
+    return this.#sids
+      .filter((sid) => order(sid) > 0)
+      .sort((a, b) => order(b) - order(a))
+      .slice(0, CAP)
   }
 }
 

@@ -18,7 +18,10 @@ export type Trouble = 'is refused' | 'loses its reply' | 'is never reached'
 export const TROUBLES: readonly Trouble[] = ['is refused', 'loses its reply', 'is never reached']
 
 // A fake: a real server cannot be made to fail just one verb of a call.
-export function troubledBackend(backend: Backend, { verb, trouble }: { verb: Verb; trouble: Trouble }): Backend {
+export function troubledBackend(
+  backend: Backend,
+  { verb, trouble }: { verb: Verb; trouble: Trouble },
+): Backend {
   let isOver = false
   let isDead = false
   const run = async (name: string, call: () => Promise<unknown>): Promise<unknown> => {
@@ -34,11 +37,20 @@ export function troubledBackend(backend: Backend, { verb, trouble }: { verb: Ver
 }
 
 /** A backend all of whose verbs go through a function. */
-export function eachVerb(backend: Backend, run: (name: Verb, call: () => Promise<unknown>) => Promise<unknown>): Backend {
+export function eachVerb(
+  backend: Backend,
+  run: (name: Verb, call: () => Promise<unknown>) => Promise<unknown>,
+): Backend {
   const through = (target: object, names: readonly Verb[]): object => {
     const verbs = target as Readonly<Record<string, (...args: readonly unknown[]) => Promise<unknown>>>
-    const entry = (name: Verb) => [name, (...args: readonly unknown[]) => run(name, async () => verbs[name]?.(...args))]
+    const entry = (name: Verb) => [
+      name,
+      (...args: readonly unknown[]) => run(name, async () => verbs[name]?.(...args)),
+    ]
     return Object.fromEntries(names.map(entry)) as object
   }
-  return wrapRegistry(wrapBackend(backend, through(backend, RECORD_VERBS)), through(backend.registry, REGISTRY_VERBS))
+  return wrapRegistry(
+    wrapBackend(backend, through(backend, RECORD_VERBS)),
+    through(backend.registry, REGISTRY_VERBS),
+  )
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import type { SessionStore } from '../../lib/store/session-store.ts'
 import { ownerName } from '../../lib/store/owner.ts'
+import type { SessionStore } from '../../lib/store/session-store.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 
 // What express-session and an app do with a store for one visitor, without the HTTP around it.
@@ -21,13 +21,21 @@ export function ownerOf(userId: string | number): string {
 }
 
 /** The first save of a session that names a user; answers the session's id. */
-export async function signIn(store: SessionStore, userId: string | number, sid: string = newSid()): Promise<string> {
+export async function signIn(
+  store: SessionStore,
+  userId: string | number,
+  sid: string = newSid(),
+): Promise<string> {
   await store.set(sid, generateSession(store, sid, { content: { userId } }))
   return sid
 }
 
 /** One after the other. */
-export async function signInTimes(store: SessionStore, userId: string | number, times: number): Promise<string[]> {
+export async function signInTimes(
+  store: SessionStore,
+  userId: string | number,
+  times: number,
+): Promise<string[]> {
   const sids: string[] = []
   for (let time = 0; time < times; time += 1) sids.push(await signIn(store, userId))
   return sids

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { StoreUnavailableError } from '../../lib/errors.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
+import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { startCluster, type ValkeyCluster } from '../support/valkey.ts'
@@ -11,11 +11,14 @@ import { freshPrefix, storeKinds, ValkeyKind } from './stores.ts'
 import { wrapBackend } from './wrap-backend.ts'
 
 async function fill(store: SessionStore, sids: readonly string[]): Promise<void> {
-  await Promise.all(sids.map((sid) => store.set(sid, generateSession(store, sid, { content: { user: sid } }))))
+  await Promise.all(
+    sids.map((sid) => store.set(sid, generateSession(store, sid, { content: { user: sid } }))),
+  )
 }
 
 const names = (count: number, name: string) => Array.from({ length: count }, (_, at) => `${name}${at}`)
-const handlesOf = (store: SessionStore, sids: readonly string[]) => sids.map((sid) => store.handle(sid)).sort()
+const handlesOf = (store: SessionStore, sids: readonly string[]) =>
+  sids.map((sid) => store.handle(sid)).sort()
 
 describe.each(storeKinds())('administration $name', (kind) => {
   beforeAll(() => kind.start())
@@ -32,7 +35,9 @@ describe.each(storeKinds())('administration $name', (kind) => {
     const living = sids.slice(200)
     expect([...ids].sort()).toEqual(handlesOf(store, living))
     expect(length).toBe(1000)
-    expect(all.map((session) => [session.id, Reflect.get(session, 'user') as unknown]).sort()).toEqual(living.map((sid) => [store.handle(sid), sid]).sort())
+    expect(all.map((session) => [session.id, Reflect.get(session, 'user') as unknown]).sort()).toEqual(
+      living.map((sid) => [store.handle(sid), sid]).sort(),
+    )
   })
 
   test('clear ends every session, also for who holds a copy, and signs nobody in again', async () => {
@@ -43,7 +48,9 @@ describe.each(storeKinds())('administration $name', (kind) => {
 
     await store.clear()
 
-    expect(await failureOf(store.set('held', Object.assign(live, { late: true })))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
+    expect(await failureOf(store.set('held', Object.assign(live, { late: true })))).toMatchObject({
+      code: 'ERR_SESSION_ENDED',
+    })
     expect(await store.length()).toBe(0)
     expect(await store.all()).toEqual([])
     expect(await store.get('held')).toBeNull()
@@ -52,29 +59,43 @@ describe.each(storeKinds())('administration $name', (kind) => {
   test('an empty store has nothing to list and clears quietly', async () => {
     const store = kind.place().open()
 
-    expect([await store.ids(), await store.length(), await store.all(), await store.clear()]).toEqual([[], 0, [], undefined])
+    expect([await store.ids(), await store.length(), await store.all(), await store.clear()]).toEqual([
+      [],
+      0,
+      [],
+      undefined,
+    ])
   })
 
-  test.each([{ onInvalid: 'discard' }, { onInvalid: 'error' }] as const)('all skips what does not open, with an event, with onInvalid $onInvalid', async (options) => {
-    const place = kind.place()
-    const store = place.share({ ...options, onUnknownKey: options.onInvalid })
-    await fill(store, names(5, 'sid'))
-    const other = place.share({ secrets: ['a secret that the first store does not have'] })
-    await fill(other, ['foreign'])
-    await place.plant(store.handle('sid2'), Buffer.alloc(100))
-    const events: unknown[] = []
-    for (const name of ['session-invalid', 'session-unknown-key'] as const) store.on(name, ({ handle }) => events.push([name, handle]))
+  test.each([{ onInvalid: 'discard' }, { onInvalid: 'error' }] as const)(
+    'all skips what does not open, with an event, with onInvalid $onInvalid',
+    async (options) => {
+      const place = kind.place()
+      const store = place.share({ ...options, onUnknownKey: options.onInvalid })
+      await fill(store, names(5, 'sid'))
+      const other = place.share({ secrets: ['a secret that the first store does not have'] })
+      await fill(other, ['foreign'])
+      await place.plant(store.handle('sid2'), Buffer.alloc(100))
+      const events: unknown[] = []
+      for (const name of ['session-invalid', 'session-unknown-key'] as const)
+        store.on(name, ({ handle }) => events.push([name, handle]))
 
-    const all = await store.all()
+      const all = await store.all()
 
-    expect(all.map((session) => Reflect.get(session, 'user') as unknown).sort()).toEqual(['sid0', 'sid1', 'sid3', 'sid4'])
-    await vi.waitFor(() =>
-      expect(events.sort()).toEqual([
-        ['session-invalid', store.handle('sid2')],
-        ['session-unknown-key', store.handle('foreign')],
-      ]),
-    )
-  })
+      expect(all.map((session) => Reflect.get(session, 'user') as unknown).sort()).toEqual([
+        'sid0',
+        'sid1',
+        'sid3',
+        'sid4',
+      ])
+      await vi.waitFor(() =>
+        expect(events.sort()).toEqual([
+          ['session-invalid', store.handle('sid2')],
+          ['session-unknown-key', store.handle('foreign')],
+        ]),
+      )
+    },
+  )
 
   test('all fails as a whole when the backend does', async () => {
     const place = kind.place()
@@ -91,7 +112,9 @@ describe.each(storeKinds())('administration $name', (kind) => {
   test('health tells whether the backend answers, and how fast, and never rejects', async () => {
     const place = kind.place()
     const store = place.open()
-    const never = place.over(wrapBackend(place.backend(), { ping: () => new Promise<never>(() => {}) }), { deadlineMs: 50 })
+    const never = place.over(wrapBackend(place.backend(), { ping: () => new Promise<never>(() => {}) }), {
+      deadlineMs: 50,
+    })
 
     const healthy = await store.health()
 
@@ -108,9 +131,20 @@ describe.each(storeKinds())('administration $name', (kind) => {
     await store.close()
 
     const failures = await Promise.all(
-      [store.get('sid'), store.set('new', { cookie: {} } as never), store.destroy('sid'), store.touch('sid', { cookie: {} } as never), store.all(), store.ids(), store.length(), store.clear()].map(failureOf),
+      [
+        store.get('sid'),
+        store.set('new', { cookie: {} } as never),
+        store.destroy('sid'),
+        store.touch('sid', { cookie: {} } as never),
+        store.all(),
+        store.ids(),
+        store.length(),
+        store.clear(),
+      ].map(failureOf),
     )
-    expect(failures).toMatchObject(Array.from({ length: 8 }, () => ({ code: 'ERR_STORE_CLOSED', status: 503 })))
+    expect(failures).toMatchObject(
+      Array.from({ length: 8 }, () => ({ code: 'ERR_STORE_CLOSED', status: 503 })),
+    )
     expect(await store.health()).toEqual({ isReady: false, failure: 'ERR_STORE_CLOSED' })
   })
 })
@@ -141,7 +175,9 @@ describe('administration on Valkey', () => {
     const admin = kind.server.client()
     const prefix = freshPrefix()
     const store = kind.open({ prefix })
-    const siblings = [`${prefix}:sub`, `${prefix}2`, `x${prefix}`, prefix.slice(0, -1)].map((sibling) => kind.open({ prefix: sibling }))
+    const siblings = [`${prefix}:sub`, `${prefix}2`, `x${prefix}`, prefix.slice(0, -1)].map((sibling) =>
+      kind.open({ prefix: sibling }),
+    )
     const canaries = canariesOf(prefix)
     await Promise.all(canaries.map((key) => admin.set(key, 'canary')))
     await Promise.all([store, ...siblings].map((each) => fill(each, names(20, 'sid'))))
@@ -170,7 +206,11 @@ describe('administration on Valkey', () => {
     const admin = kind.server.client()
     const clients = async () => String(await admin.client('LIST')).split('\n').length
     const before = await clients()
-    const own = new ValkeyStore({ connection: { url: kind.server.url }, secrets: [SECRET], connectTimeoutMs: 5000 })
+    const own = new ValkeyStore({
+      connection: { url: kind.server.url },
+      secrets: [SECRET],
+      connectTimeoutMs: 5000,
+    })
     const given = kind.server.client()
     const borrowed = new ValkeyStore({ client: given, secrets: [SECRET], connectTimeoutMs: 5000 })
     await Promise.all([own.get('sid'), borrowed.get('sid')])
@@ -192,7 +232,12 @@ describe('administration on a cluster of three primaries', () => {
   beforeAll(async () => {
     cluster = await startCluster({ primaries: 3 })
     const nodes = cluster.primaries.map(({ host, port }) => ({ host, port }))
-    store = new ValkeyStore({ connection: { nodes }, secrets: [SECRET], connectTimeoutMs: 10_000, commandTimeoutMs: 10_000 })
+    store = new ValkeyStore({
+      connection: { nodes },
+      secrets: [SECRET],
+      connectTimeoutMs: 10_000,
+      commandTimeoutMs: 10_000,
+    })
   })
   afterAll(async () => {
     await store?.close()

@@ -5,7 +5,11 @@ import { createApp, listen } from './app.ts'
 import type { ForkedSetting } from './forked-app.ts'
 import { SECRET } from './parts-store.ts'
 
-const { store: options, sessions = [{}], clockOffsetMs = 0 } = JSON.parse(process.argv[2] ?? '') as ForkedSetting
+const {
+  store: options,
+  sessions = [{}],
+  clockOffsetMs = 0,
+} = JSON.parse(process.argv[2] ?? '') as ForkedSetting
 
 // A machine whose wall clock is wrong, as far as this process can tell.
 if (clockOffsetMs !== 0) {
@@ -22,7 +26,12 @@ if (clockOffsetMs !== 0) {
   } as DateConstructor
 }
 
-const store = new ValkeyStore({ secrets: [SECRET], connectTimeoutMs: 10_000, commandTimeoutMs: 10_000, ...options })
+const store = new ValkeyStore({
+  secrets: [SECRET],
+  connectTimeoutMs: 10_000,
+  commandTimeoutMs: 10_000,
+  ...options,
+})
 const apps = await Promise.all(sessions.map((session) => listen(createApp({ store, session }))))
 process.send?.(apps.map(({ origin }) => origin))
 

@@ -32,7 +32,9 @@ export function contentOf(req: Request): Record<string, unknown> {
 // express-session's methods with callbacks, as promises; Express 4 needs failures handed to `next`.
 type Handler = (req: Request, res: Response) => unknown
 
-export function handled(handler: Handler): (req: Request, res: Response, next: (error: unknown) => void) => void {
+export function handled(
+  handler: Handler,
+): (req: Request, res: Response, next: (error: unknown) => void) => void {
   return (req, res, next) => {
     Promise.resolve(handler(req, res)).catch(next)
   }

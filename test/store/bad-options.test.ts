@@ -8,19 +8,38 @@ import { SECRET } from './parts-store.ts'
 const client = { callBuffer: async () => null, on: () => {}, off: () => {} }
 
 const constructors = [
-  { name: 'InProcessStore', open: (options: object) => new InProcessStore({ secrets: [SECRET], ...options }) },
+  {
+    name: 'InProcessStore',
+    open: (options: object) => new InProcessStore({ secrets: [SECRET], ...options }),
+  },
   {
     name: 'ValkeyStore',
-    open: (options: object) => new ValkeyStore({ client, secrets: [SECRET], ...options } as unknown as ValkeyStoreOptions),
+    open: (options: object) =>
+      new ValkeyStore({ client, secrets: [SECRET], ...options } as unknown as ValkeyStoreOptions),
   },
 ]
 
-const publicKey = createPublicKey(generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }))
+const publicKey = createPublicKey(
+  generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }),
+)
 
 const wrongNumbers = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, '60', null, [], {}, true, 1n]
 
 const wrongs: Readonly<Record<string, readonly unknown[]>> = {
-  secrets: [null, '', SECRET, [], [undefined], ['short'], ['x'.repeat(64)], [SECRET, SECRET], [5], [publicKey], {}, [randomBytes(31)]],
+  secrets: [
+    null,
+    '',
+    SECRET,
+    [],
+    [undefined],
+    ['short'],
+    ['x'.repeat(64)],
+    [SECRET, SECRET],
+    [5],
+    [publicKey],
+    {},
+    [randomBytes(31)],
+  ],
   encrypt: ['yes', 1, null],
   prefix: ['', 'a*', '[a]', 'a b', '{a}', 'ä', 'a\n', 'x'.repeat(65), 5, null],
   ttl: [...wrongNumbers, 100 * 365 * 86_400 + 1],
@@ -46,7 +65,9 @@ const wrongsOfValkey: Readonly<Record<string, readonly unknown[]>> = {
 }
 
 const cases = (table: typeof wrongs) =>
-  Object.entries(table).flatMap(([option, values]) => values.map((value) => ({ option, value, options: { [option]: value } })))
+  Object.entries(table).flatMap(([option, values]) =>
+    values.map((value) => ({ option, value, options: { [option]: value } })),
+  )
 
 function failureOf(work: () => unknown): unknown {
   try {
@@ -69,20 +90,27 @@ describe.each(constructors)('$name', ({ open }) => {
     ['stringify', { parse: JSON.parse }],
     ['parse', { stringify: JSON.stringify }],
   ])('names the missing method %s of a serializer', (method, serializer) => {
-    expect(failureOf(() => open({ serializer }))).toMatchObject({ message: expect.stringContaining(`"serializer.${method}"`) })
+    expect(failureOf(() => open({ serializer }))).toMatchObject({
+      message: expect.stringContaining(`"serializer.${method}"`),
+    })
   })
 
   test('refuses a touchAfter that is not less than ttl', () => {
-    expect(failureOf(() => open({ ttl: 60, touchAfter: 60 }))).toMatchObject({ message: expect.stringContaining('"touchAfter"') })
+    expect(failureOf(() => open({ ttl: 60, touchAfter: 60 }))).toMatchObject({
+      message: expect.stringContaining('"touchAfter"'),
+    })
     expect(failureOf(() => open({ ttl: 60, touchAfter: 59 }))).toBeUndefined()
   })
 
-  test.each([['tll'], ['secret'], ['disableTTL'], ['__proto'], ['breakers']])('refuses the unknown option %s by its name', (option) => {
-    const error = failureOf(() => open({ [option]: 1 }))
+  test.each([['tll'], ['secret'], ['disableTTL'], ['__proto'], ['breakers']])(
+    'refuses the unknown option %s by its name',
+    (option) => {
+      const error = failureOf(() => open({ [option]: 1 }))
 
-    expect(error).toBeInstanceOf(TypeError)
-    expect(error).toMatchObject({ message: expect.stringContaining(`"${option}"`) })
-  })
+      expect(error).toBeInstanceOf(TypeError)
+      expect(error).toMatchObject({ message: expect.stringContaining(`"${option}"`) })
+    },
+  )
 
   test('never shows a secret that is wrong', () => {
     const secrets = ['hunter2', `hunter2 ${'x'.repeat(20)}`]
@@ -94,30 +122,38 @@ describe.each(constructors)('$name', ({ open }) => {
 
 describe('InProcessStore', () => {
   test.each([[null], ['options'], [[]], [5]])('refuses %j instead of options', (options) => {
-    expect(failureOf(() => new InProcessStore(options as unknown as object))).toMatchObject({ message: expect.stringContaining('"options"') })
+    expect(failureOf(() => new InProcessStore(options as unknown as object))).toMatchObject({
+      message: expect.stringContaining('"options"'),
+    })
   })
 
   test('needs no option', () => {
     expect(failureOf(() => new InProcessStore())).toBeUndefined()
   })
 
-  test.each([['client'], ['connection'], ['retries']])('does not know the option %s of ValkeyStore', (option) => {
-    expect(failureOf(() => new InProcessStore({ [option]: undefined } as object))).toMatchObject({
-      message: expect.stringContaining(`"${option}"`),
-    })
-  })
+  test.each([['client'], ['connection'], ['retries']])(
+    'does not know the option %s of ValkeyStore',
+    (option) => {
+      expect(failureOf(() => new InProcessStore({ [option]: undefined } as object))).toMatchObject({
+        message: expect.stringContaining(`"${option}"`),
+      })
+    },
+  )
 })
 
 describe('ValkeyStore', () => {
   const open = (options: object) => new ValkeyStore(options as ValkeyStoreOptions)
 
-  test.each(cases(wrongsOfValkey))('refuses the option $option: $value by its name', ({ option, options }) => {
-    const base = option === 'connection' ? { secrets: [SECRET] } : { client, secrets: [SECRET] }
-    const error = failureOf(() => open({ ...base, ...options }))
+  test.each(cases(wrongsOfValkey))(
+    'refuses the option $option: $value by its name',
+    ({ option, options }) => {
+      const base = option === 'connection' ? { secrets: [SECRET] } : { client, secrets: [SECRET] }
+      const error = failureOf(() => open({ ...base, ...options }))
 
-    expect(error).toBeInstanceOf(TypeError)
-    expect(error).toMatchObject({ message: expect.stringContaining(`"${option}`) })
-  })
+      expect(error).toBeInstanceOf(TypeError)
+      expect(error).toMatchObject({ message: expect.stringContaining(`"${option}`) })
+    },
+  )
 
   test('needs secrets', () => {
     expect(failureOf(() => open({ client }))).toMatchObject({ message: expect.stringContaining('"secrets"') })
@@ -126,11 +162,17 @@ describe('ValkeyStore', () => {
   test('needs either a client or a connection, and not both', () => {
     const connection = { url: 'valkey://127.0.0.1:1' }
 
-    expect(failureOf(() => open({ secrets: [SECRET] }))).toMatchObject({ message: expect.stringContaining('"client"') })
-    expect(failureOf(() => open({ secrets: [SECRET], client, connection }))).toMatchObject({ message: expect.stringContaining('"connection"') })
+    expect(failureOf(() => open({ secrets: [SECRET] }))).toMatchObject({
+      message: expect.stringContaining('"client"'),
+    })
+    expect(failureOf(() => open({ secrets: [SECRET], client, connection }))).toMatchObject({
+      message: expect.stringContaining('"connection"'),
+    })
   })
 
   test.each([[undefined], [null], ['valkey://127.0.0.1']])('refuses %j instead of options', (options) => {
-    expect(failureOf(() => open(options as unknown as object))).toMatchObject({ message: expect.stringContaining('"options"') })
+    expect(failureOf(() => open(options as unknown as object))).toMatchObject({
+      message: expect.stringContaining('"options"'),
+    })
   })
 })

@@ -54,7 +54,11 @@ export class Browser {
     const [pair] = setCookie.at(-1)?.split(';') ?? []
     if (pair !== undefined) this.#cookie = pair
     const body = await text(response)
-    return { status: response.statusCode ?? 0, setCookie, body: body === '' ? undefined : (JSON.parse(body) as unknown) }
+    return {
+      status: response.statusCode ?? 0,
+      setCookie,
+      body: body === '' ? undefined : (JSON.parse(body) as unknown),
+    }
   }
 
   #send(url: string, method: string): Promise<IncomingMessage> {

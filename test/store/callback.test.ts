@@ -46,7 +46,11 @@ describe('deliver', () => {
       deliver(${outcome}, () => { console.log('called'); throw new Error('mine') })
     `
 
-    const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], { encoding: 'utf8' })
+    const { stdout } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', program],
+      { encoding: 'utf8' },
+    )
 
     expect(stdout).toBe('called\nmine uncaughtException\n')
   })

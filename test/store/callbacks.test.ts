@@ -44,19 +44,40 @@ const methods: readonly Method[] = [
     promise: (store, live) => store.touch('sid', { ...live }),
     value: undefined,
   },
-  { name: 'destroy', call: (store, _, callback) => store.destroy('sid', callback), promise: (store) => store.destroy('sid'), value: undefined },
+  {
+    name: 'destroy',
+    call: (store, _, callback) => store.destroy('sid', callback),
+    promise: (store) => store.destroy('sid'),
+    value: undefined,
+  },
   {
     name: 'all',
     call: (store, _, callback) => store.all(callback),
     promise: (store) => store.all(),
     value: [expect.objectContaining({ n: 1, id: expect.any(String) })],
   },
-  { name: 'ids', call: (store, _, callback) => store.ids(callback), promise: (store) => store.ids(), value: [expect.any(String)] },
-  { name: 'length', call: (store, _, callback) => store.length(callback), promise: (store) => store.length(), value: 1 },
-  { name: 'clear', call: (store, _, callback) => store.clear(callback), promise: (store) => store.clear(), value: undefined },
+  {
+    name: 'ids',
+    call: (store, _, callback) => store.ids(callback),
+    promise: (store) => store.ids(),
+    value: [expect.any(String)],
+  },
+  {
+    name: 'length',
+    call: (store, _, callback) => store.length(callback),
+    promise: (store) => store.length(),
+    value: 1,
+  },
+  {
+    name: 'clear',
+    call: (store, _, callback) => store.clear(callback),
+    promise: (store) => store.clear(),
+    value: undefined,
+  },
   {
     name: 'regenerate',
-    call: (store, live, callback) => store.regenerate(Object.assign(Reflect.get(live, 'req') as Request, { session: live }), callback),
+    call: (store, live, callback) =>
+      store.regenerate(Object.assign(Reflect.get(live, 'req') as Request, { session: live }), callback),
     value: undefined,
   },
   {
@@ -75,7 +96,15 @@ function failing(inner: Backend): Backend {
     yield []
     throw new StoreUnavailableError('fake')
   }
-  return wrapBackend(inner, { get: fail, put: fail, touch: fail, end: fail, handles: failScan, now: fail, ping: fail })
+  return wrapBackend(inner, {
+    get: fail,
+    put: fail,
+    touch: fail,
+    end: fail,
+    handles: failScan,
+    now: fail,
+    ping: fail,
+  })
 }
 
 // Long enough for a second call, if there were one.
@@ -100,7 +129,10 @@ describe.each(storeKinds())('the methods of a store $name', (kind) => {
     // express-session gives the store its `generate`, which `regenerate` needs.
     session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false })
     await healthy.set('sid', generateSession(healthy, 'sid', { content: { n: 1 } }))
-    const live = store.createSession({ sessionID: 'sid', sessionStore: store } as never, (await healthy.get('sid')) as never)
+    const live = store.createSession(
+      { sessionID: 'sid', sessionStore: store } as never,
+      (await healthy.get('sid')) as never,
+    )
     const original = store.emit.bind(store)
     store.emit = (name: string, ...facts: unknown[]) => {
       emit(name)
@@ -120,7 +152,9 @@ describe.each(storeKinds())('the methods of a store $name', (kind) => {
       await settled()
 
       expect(callback).toHaveBeenCalledTimes(1)
-      expect(callback.mock.calls[0]?.slice(0, 2)).toEqual(value === undefined && callback.mock.calls[0]?.length === 1 ? [null] : [null, value])
+      expect(callback.mock.calls[0]?.slice(0, 2)).toEqual(
+        value === undefined && callback.mock.calls[0]?.length === 1 ? [null] : [null, value],
+      )
       expect(returned).toBeUndefined()
     })
 
@@ -147,7 +181,11 @@ describe.each(storeKinds())('the methods of a store $name', (kind) => {
         await settled()
       }
 
-      expect(emit.mock.calls.flat().filter((event) => ['connect', 'disconnect', 'error'].includes(event as string))).toEqual([])
+      expect(
+        emit.mock.calls
+          .flat()
+          .filter((event) => ['connect', 'disconnect', 'error'].includes(event as string)),
+      ).toEqual([])
     })
   })
 
@@ -213,8 +251,14 @@ describe('a callback that throws', () => {
       }
     `
 
-    const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], { encoding: 'utf8' })
+    const { stdout } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', program],
+      { encoding: 'utf8' },
+    )
 
-    expect(stdout.trim().split('\n')).toEqual(Object.keys(calls).flatMap((name) => [`called ${name}`, `uncaught ${name} uncaughtException`]))
+    expect(stdout.trim().split('\n')).toEqual(
+      Object.keys(calls).flatMap((name) => [`called ${name}`, `uncaught ${name} uncaughtException`]),
+    )
   })
 })

@@ -17,7 +17,23 @@ beforeAll(async () => {
 afterAll(() => kind.stop())
 
 // What the scripts run inside them is counted by the server too; these are what the network carries.
-const SENT = ['get', 'getrange', 'set', 'evalsha', 'eval', 'fcall', 'time', 'pexpire', 'pexpireat', 'expire', 'exists', 'scan', 'del', 'unlink', 'ping']
+const SENT = [
+  'get',
+  'getrange',
+  'set',
+  'evalsha',
+  'eval',
+  'fcall',
+  'time',
+  'pexpire',
+  'pexpireat',
+  'expire',
+  'exists',
+  'scan',
+  'del',
+  'unlink',
+  'ping',
+]
 
 /** Commands that clients sent, apart from those that scripts ran. */
 async function sentBy(work: () => Promise<unknown>): Promise<Readonly<Record<string, number>>> {
@@ -47,7 +63,8 @@ describe('a request costs', () => {
   })
 
   async function readings(): Promise<void> {
-    for (let at = 0; at < REQUESTS; at += 1) expect((await browser.get('/content')).body).toEqual({ user: 'alice' })
+    for (let at = 0; at < REQUESTS; at += 1)
+      expect((await browser.get('/content')).body).toEqual({ user: 'alice' })
   }
 
   test('one plain read and no write when it only reads, within touchAfter', async () => {

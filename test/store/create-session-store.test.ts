@@ -20,11 +20,18 @@ function failureOf(work: () => unknown): unknown {
 function warningsOf(program: string, environment: string): readonly string[] {
   const { stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', 'tsx', '--input-type=module', '--no-warnings', '--eval', `
+    [
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '--no-warnings',
+      '--eval',
+      `
       import { createSessionStore } from './lib/store/create-session-store.ts'
       process.on('warning', ({ code }) => console.log(code))
       ${program}
-    `],
+    `,
+    ],
     { encoding: 'utf8', env: { ...process.env, NODE_ENV: environment } },
   )
   expect(stderr).toBe('')
@@ -32,12 +39,22 @@ function warningsOf(program: string, environment: string): readonly string[] {
 }
 
 describe('createSessionStore', () => {
-  test.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])('makes an in-process store of %j', (config) => {
-    expect(createSessionStore(config as SessionStoreConfig)).toBeInstanceOf(InProcessStore)
-  })
+  test.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])(
+    'makes an in-process store of %j',
+    (config) => {
+      expect(createSessionStore(config as SessionStoreConfig)).toBeInstanceOf(InProcessStore)
+    },
+  )
 
   test('makes a Valkey store', async () => {
-    const client = { callBuffer: async () => null, on: () => {}, off: () => {}, status: 'end', connect: async () => {}, disconnect: () => {} }
+    const client = {
+      callBuffer: async () => null,
+      on: () => {},
+      off: () => {},
+      status: 'end',
+      connect: async () => {},
+      disconnect: () => {},
+    }
 
     const store = createSessionStore({ kind: 'valkey', client, secrets: [SECRET] })
 
@@ -46,7 +63,13 @@ describe('createSessionStore', () => {
   })
 
   test('ignores for memory what only valkey knows, so that the kind alone can be switched', () => {
-    const config = { kind: 'memory', connection: { url: 'valkey://127.0.0.1:1' }, retries: 2, secrets: [SECRET], ttl: 60 }
+    const config = {
+      kind: 'memory',
+      connection: { url: 'valkey://127.0.0.1:1' },
+      retries: 2,
+      secrets: [SECRET],
+      ttl: 60,
+    }
 
     expect(createSessionStore(asConfig(config))).toBeInstanceOf(InProcessStore)
   })
@@ -64,22 +87,33 @@ describe('createSessionStore', () => {
     expect(seen).toEqual([{ ttl: 60 }])
   })
 
-  test.each([['redis'], [''], [null], [5], ['__proto__'], ['toString']])('refuses the kind %j and names the kinds there are', (kind) => {
-    const error = failureOf(() => createSessionStore(asConfig({ kind }), { file: () => new InProcessStore() }))
+  test.each([['redis'], [''], [null], [5], ['__proto__'], ['toString']])(
+    'refuses the kind %j and names the kinds there are',
+    (kind) => {
+      const error = failureOf(() =>
+        createSessionStore(asConfig({ kind }), { file: () => new InProcessStore() }),
+      )
 
-    expect(error).toBeInstanceOf(TypeError)
-    expect(error).toMatchObject({ message: expect.stringMatching(/"kind".*'memory', 'valkey', 'file'/) })
-  })
+      expect(error).toBeInstanceOf(TypeError)
+      expect(error).toMatchObject({ message: expect.stringMatching(/"kind".*'memory', 'valkey', 'file'/) })
+    },
+  )
 
   test.each([
     ['an unknown option', { kind: 'memory', tll: 5 }, 'tll'],
     ['a wrong option of memory', { ttl: -1 }, 'ttl'],
-    ['a wrong option of valkey', { kind: 'valkey', connection: { url: 'http://x' }, secrets: [SECRET] }, 'connection.url'],
+    [
+      'a wrong option of valkey',
+      { kind: 'valkey', connection: { url: 'http://x' }, secrets: [SECRET] },
+      'connection.url',
+    ],
     ['valkey without secrets', { kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' } }, 'secrets'],
     ['no object', 'valkey', 'config'],
     ['null', null, 'config'],
   ])('refuses %s by its name', (_, config, name) => {
-    expect(failureOf(() => createSessionStore(asConfig(config)))).toMatchObject({ message: expect.stringContaining(`"${name}"`) })
+    expect(failureOf(() => createSessionStore(asConfig(config)))).toMatchObject({
+      message: expect.stringContaining(`"${name}"`),
+    })
   })
 
   test('refuses a factory that is no function', () => {

@@ -3,11 +3,22 @@ import supertest from 'supertest'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
-import { type AppOptions, contentOf, createApp, frameworks, handled, listen, regenerate, reload, type Running, save } from './app.ts'
+import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
+import {
+  type AppOptions,
+  contentOf,
+  createApp,
+  frameworks,
+  handled,
+  listen,
+  type Running,
+  regenerate,
+  reload,
+  save,
+} from './app.ts'
 import { createGate } from './gate.ts'
 import { storeKinds } from './stores.ts'
-import { TestClock } from '../support/clock.ts'
 
 const MAX_BYTES = 100_000
 
@@ -19,7 +30,8 @@ interface Setting {
 }
 
 const cookieOf = (response: supertest.Response) => response.get('Set-Cookie')?.[0]
-const expiresOf = (response: supertest.Response) => Date.parse(/Expires=([^;]+)/.exec(cookieOf(response) ?? '')?.[1] ?? '')
+const expiresOf = (response: supertest.Response) =>
+  Date.parse(/Expires=([^;]+)/.exec(cookieOf(response) ?? '')?.[1] ?? '')
 
 describe.each(storeKinds())('an app with sessions $name', (kind) => {
   beforeAll(() => kind.start())
@@ -63,7 +75,9 @@ describe.each(storeKinds())('an app with sessions $name', (kind) => {
       await supertest(origin).get('/content').set('Cookie', cookie).expect({})
       await supertest(origin).post('/set/a/1').set('Cookie', cookie).expect(200)
       expect(cookie).toContain('connect.sid=s%3A')
-      expect(await store.ids()).not.toContain(store.handle(decodeURIComponent(cookie).slice('connect.sid=s:'.length).split('.')[0] ?? ''))
+      expect(await store.ids()).not.toContain(
+        store.handle(decodeURIComponent(cookie).slice('connect.sid=s:'.length).split('.')[0] ?? ''),
+      )
     })
 
     test('gives a regenerated session a new id and ends the old one', async () => {
@@ -98,31 +112,34 @@ describe.each(storeKinds())('an app with sessions $name', (kind) => {
       expect(await store.length()).toBe(1)
     })
 
-    test.each([{ resave: true }, { resave: false }])('keeps a change that is made while another request only reads, with resave $resave', async ({ resave }) => {
-      const arrival = createGate()
-      const release = createGate()
-      const { browser } = await serve({
-        session: { resave },
-        routes: (app) =>
-          app.get(
-            '/slow',
-            handled(async (req, res) => {
-              arrival.open()
-              await release.opened
-              res.json({ user: contentOf(req)['user'] })
-            }),
-          ),
-      })
-      await browser.post('/sign-in/alice')
+    test.each([{ resave: true }, { resave: false }])(
+      'keeps a change that is made while another request only reads, with resave $resave',
+      async ({ resave }) => {
+        const arrival = createGate()
+        const release = createGate()
+        const { browser } = await serve({
+          session: { resave },
+          routes: (app) =>
+            app.get(
+              '/slow',
+              handled(async (req, res) => {
+                arrival.open()
+                await release.opened
+                res.json({ user: contentOf(req)['user'] })
+              }),
+            ),
+        })
+        await browser.post('/sign-in/alice')
 
-      const slow = browser.get('/slow').then((response) => response)
-      await arrival.opened
-      await browser.post('/set/theme/dark')
-      release.open()
+        const slow = browser.get('/slow').then((response) => response)
+        await arrival.opened
+        await browser.post('/set/theme/dark')
+        release.open()
 
-      expect((await slow).body).toEqual({ user: 'alice' })
-      await browser.get('/content').expect({ user: 'alice', theme: 'dark' })
-    })
+        expect((await slow).body).toEqual({ user: 'alice' })
+        await browser.get('/content').expect({ user: 'alice', theme: 'dark' })
+      },
+    )
 
     test('sends a later expiry with every response when rolling', async () => {
       const { browser } = await serve({ session: { rolling: true, cookie: { maxAge: 60_000 } } })
@@ -151,7 +168,9 @@ describe.each(storeKinds())('an app with sessions $name', (kind) => {
             handled(async (req, res) => {
               contentOf(req)['dropped'] = true
               const other = await new Promise<Record<string, unknown>>((resolve, reject) => {
-                store.load(req.sessionID, (error: unknown, loaded) => (error ? reject(error) : resolve(loaded as never)))
+                store.load(req.sessionID, (error: unknown, loaded) =>
+                  error ? reject(error) : resolve(loaded as never),
+                )
               })
               other['theirs'] = true
               await store.set(req.sessionID, other as never)
@@ -196,7 +215,9 @@ describe.each(storeKinds())('an app with sessions $name', (kind) => {
 
       await Promise.all(names.map((name) => browser.post(`/set/${name}/x`).expect(200)))
 
-      await browser.get('/content').expect({ user: 'alice', ...Object.fromEntries(names.map((name) => [name, 'x'])) })
+      await browser
+        .get('/content')
+        .expect({ user: 'alice', ...Object.fromEntries(names.map((name) => [name, 'x'])) })
     })
 
     test('keeps a session as long as its idle lifetime says, and no longer', async () => {
@@ -253,11 +274,16 @@ describe.each(storeKinds())('an app with sessions $name', (kind) => {
       expect(headers['set-cookie']?.[0]).not.toContain('Expires')
       await browser.get('/cookie').expect({ expires: null, originalMaxAge: null })
       expect(record).toMatchObject({ expiresAtMs: expect.any(Number) })
-      expect(typeof record === 'object' && Math.abs(record.expiresAtMs - Date.now() - 600_000)).toBeLessThan(5000)
+      expect(typeof record === 'object' && Math.abs(record.expiresAtMs - Date.now() - 600_000)).toBeLessThan(
+        5000,
+      )
     })
 
     test('shows the true expiry of the session, not the one of its last save', async () => {
-      const { browser, place, store } = await serve({ store: { touchAfter: 0 }, session: { cookie: { maxAge: 60_000 } } })
+      const { browser, place, store } = await serve({
+        store: { touchAfter: 0 },
+        session: { cookie: { maxAge: 60_000 } },
+      })
       const { body: signedIn } = await browser.post('/sign-in/alice')
       const expiry = async () => {
         const record = await place.backend().get(store.handle(signedIn.id), MAX_BYTES)

@@ -5,9 +5,13 @@ import type { ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
 
 /** What a process of its own is told at its start: all of it must be JSON. */
 export interface ForkedSetting {
-  readonly store: Pick<ValkeyStoreOptions, 'prefix' | 'ttl' | 'absoluteTtl' | 'touchAfter'> & { readonly connection: { readonly url: string } }
+  readonly store: Pick<ValkeyStoreOptions, 'prefix' | 'ttl' | 'absoluteTtl' | 'touchAfter'> & {
+    readonly connection: { readonly url: string }
+  }
   /** One app for each. */
-  readonly sessions?: readonly (Pick<SessionOptions, 'resave' | 'rolling'> & { readonly cookie?: { readonly maxAge: number } })[]
+  readonly sessions?: readonly (Pick<SessionOptions, 'resave' | 'rolling'> & {
+    readonly cookie?: { readonly maxAge: number }
+  })[]
   /** How far its `Date` is off, in ms. */
   readonly clockOffsetMs?: number
 }
@@ -19,7 +23,9 @@ export interface ForkedApp {
 
 /** Apps of app.ts on a Valkey store, in a process of their own. */
 export async function forkApp(setting: ForkedSetting): Promise<ForkedApp> {
-  const child = fork(new URL('./app-process.ts', import.meta.url), [JSON.stringify(setting)], { execArgv: ['--import', 'tsx'] })
+  const child = fork(new URL('./app-process.ts', import.meta.url), [JSON.stringify(setting)], {
+    execArgv: ['--import', 'tsx'],
+  })
   const origins = await originsOf(child)
   const close = async () => {
     const exited = once(child, 'exit')

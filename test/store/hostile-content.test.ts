@@ -19,8 +19,16 @@ describe('sanitize', () => {
   })
 
   test.each([
-    ['at the top', '{"__proto__":{"isAdmin":true},"constructor":{"prototype":{"isAdmin":true}},"prototype":1,"a":1}', '{"a":1}'],
-    ['in an object', '{"a":{"b":{"__proto__":{"isAdmin":true},"constructor":1,"prototype":1,"c":1}}}', '{"a":{"b":{"c":1}}}'],
+    [
+      'at the top',
+      '{"__proto__":{"isAdmin":true},"constructor":{"prototype":{"isAdmin":true}},"prototype":1,"a":1}',
+      '{"a":1}',
+    ],
+    [
+      'in an object',
+      '{"a":{"b":{"__proto__":{"isAdmin":true},"constructor":1,"prototype":1,"c":1}}}',
+      '{"a":{"b":{"c":1}}}',
+    ],
     ['in a list', '{"a":[[{"__proto__":{"isAdmin":true},"c":1}]]}', '{"a":[[{"c":1}]]}'],
     ['written with escapes', '{"\\u005f_proto__":{"isAdmin":true},"a":1}', '{"a":1}'],
   ])('drops keys that reach prototypes %s', (_, text, expected) => {
@@ -39,10 +47,20 @@ describe('sanitize', () => {
   })
 
   test('accepts what serializers make: dates, buffers, maps, objects without prototype', () => {
-    const content = { at: new Date(0), of: Buffer.from('x'), map: new Map([['a', 1]]), bare: Object.create(null) as object }
+    const content = {
+      at: new Date(0),
+      of: Buffer.from('x'),
+      map: new Map([['a', 1]]),
+      bare: Object.create(null) as object,
+    }
 
     expect(sanitize(content)).toBe(true)
-    expect(content).toEqual({ at: new Date(0), of: Buffer.from('x'), map: new Map([['a', 1]]), bare: Object.create(null) })
+    expect(content).toEqual({
+      at: new Date(0),
+      of: Buffer.from('x'),
+      map: new Map([['a', 1]]),
+      bare: Object.create(null),
+    })
   })
 
   test.each([

@@ -1,10 +1,15 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
-import { SessionIdError, SessionInvalidError, SessionUnknownKeyError, StoreUnavailableError } from '../../lib/errors.ts'
+import {
+  SessionIdError,
+  SessionInvalidError,
+  SessionUnknownKeyError,
+  StoreUnavailableError,
+} from '../../lib/errors.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { TestClock } from '../support/clock.ts'
-import { contentOf, COOKIE_SECRET, createApp, listen, type Running } from './app.ts'
+import { COOKIE_SECRET, contentOf, createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'
 import { generateSession, storedContent } from './live-session.ts'
@@ -55,7 +60,15 @@ function counting(inner: Backend): { backend: Backend; calls: string[] } {
       calls.push(name)
       return Reflect.apply(inner[name], inner, args) as unknown
     }) as never
-  return { backend: wrapBackend(inner, { get: counted('get'), put: counted('put'), touch: counted('touch'), end: counted('end') }), calls }
+  return {
+    backend: wrapBackend(inner, {
+      get: counted('get'),
+      put: counted('put'),
+      touch: counted('touch'),
+      end: counted('end'),
+    }),
+    calls,
+  }
 }
 
 function eventsOf(store: SessionStore): readonly string[] {
@@ -90,7 +103,9 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
             const { session } = req
             const copy = Object.assign({}, session, contentOf(req)['nested'])
             res.json({
-              isAdmin: [session, session.cookie, copy, contentOf(req)['nested'], {}].map((value) => Reflect.get(Object(value), 'isAdmin') ?? null),
+              isAdmin: [session, session.cookie, copy, contentOf(req)['nested'], {}].map(
+                (value) => Reflect.get(Object(value), 'isAdmin') ?? null,
+              ),
               hasMethods: [typeof session.save, typeof Reflect.get(session.cookie, 'serialize')],
               content: Object.keys(contentOf(req)).filter((key) => key !== 'cookie'),
             })
@@ -109,7 +124,10 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       return { place, store, events: eventsOf(store), blob: await blobOf(place, store) }
     }
 
-    async function acceptedOf({ place, store }: { place: Place; store: SessionStore }, blobs: readonly Buffer[]): Promise<number> {
+    async function acceptedOf(
+      { place, store }: { place: Place; store: SessionStore },
+      blobs: readonly Buffer[],
+    ): Promise<number> {
       let accepted = 0
       for (const blob of blobs) {
         await place.plant(store.handle('sid'), blob)
@@ -130,14 +148,23 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       expect(await acceptedOf(prepared, flips)).toBe(0)
       expect(await acceptedOf(prepared, [blob])).toBe(1)
       await vi.waitFor(() => expect(events).toHaveLength(flips.length))
-      expect(new Set(events)).toEqual(new Set([`session-invalid ${store.handle('sid')}`, `session-unknown-key ${store.handle('sid')}`]))
+      expect(new Set(events)).toEqual(
+        new Set([`session-invalid ${store.handle('sid')}`, `session-unknown-key ${store.handle('sid')}`]),
+      )
     })
 
     test('not one of all truncations and extensions of a stored session is accepted', async () => {
       const prepared = await prepare()
       const { blob } = prepared
-      const cuts = Array.from({ length: blob.length }, (_, length) => [blob.subarray(0, length), blob.subarray(length + 1)]).flat()
-      const extensions = [Buffer.concat([blob, Buffer.of(0)]), Buffer.concat([Buffer.of(0), blob]), Buffer.concat([blob, blob])]
+      const cuts = Array.from({ length: blob.length }, (_, length) => [
+        blob.subarray(0, length),
+        blob.subarray(length + 1),
+      ]).flat()
+      const extensions = [
+        Buffer.concat([blob, Buffer.of(0)]),
+        Buffer.concat([Buffer.of(0), blob]),
+        Buffer.concat([blob, blob]),
+      ]
 
       expect(await acceptedOf(prepared, [...cuts, ...extensions])).toBe(0)
     })
@@ -145,7 +172,9 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
     test('nothing that is no blob is accepted', async () => {
       const prepared = await prepare()
       const json = '{"cookie":{"originalMaxAge":null,"path":"/"},"user":"admin"}'
-      const foreign = [json, '', '{}', 'null', `s:${json}`, 'ESV', 'ESV\x01\x01'].map((text) => Buffer.from(text))
+      const foreign = [json, '', '{}', 'null', `s:${json}`, 'ESV', 'ESV\x01\x01'].map((text) =>
+        Buffer.from(text),
+      )
 
       expect(await acceptedOf(prepared, [...foreign, Buffer.alloc(200), randomBytes(200)])).toBe(0)
     })
@@ -172,18 +201,41 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
     /** Content that a user got an app to store, as text that JSON.parse reads. */
     async function seal(text: string, options = {}) {
       const place = kind.place()
-      const writer = place.share({ serializer: { stringify: () => text, parse: JSON.parse as never }, ...options })
+      const writer = place.share({
+        serializer: { stringify: () => text, parse: JSON.parse as never },
+        ...options,
+      })
       await writer.set('sid', { cookie: {} } as never)
       const store = place.share(options)
       return { store, events: eventsOf(store) }
     }
 
-    const payloads = ['{"isAdmin":true}', '{"isAdmin":true,"save":1,"cookie":{}}', '{"__proto__":{"isAdmin":true}}', '[{"isAdmin":true}]', 'null', '1', '"x"']
+    const payloads = [
+      '{"isAdmin":true}',
+      '{"isAdmin":true,"save":1,"cookie":{}}',
+      '{"__proto__":{"isAdmin":true}}',
+      '[{"isAdmin":true}]',
+      'null',
+      '1',
+      '"x"',
+    ]
     const names = ['__proto__', 'constructor', 'prototype', '\\u005f_proto__', '__proto\\u005f_']
     const positions = [
-      ['of the session', (name: string, payload: string) => `{"cookie":{"originalMaxAge":null,"path":"/"},"${name}":${payload},"nested":{"a":1}}`],
-      ['of its cookie', (name: string, payload: string) => `{"cookie":{"originalMaxAge":null,"path":"/","${name}":${payload}},"nested":{"a":1}}`],
-      ['of a nested object', (name: string, payload: string) => `{"cookie":{"originalMaxAge":null,"path":"/"},"nested":{"a":1,"${name}":${payload}}}`],
+      [
+        'of the session',
+        (name: string, payload: string) =>
+          `{"cookie":{"originalMaxAge":null,"path":"/"},"${name}":${payload},"nested":{"a":1}}`,
+      ],
+      [
+        'of its cookie',
+        (name: string, payload: string) =>
+          `{"cookie":{"originalMaxAge":null,"path":"/","${name}":${payload}},"nested":{"a":1}}`,
+      ],
+      [
+        'of a nested object',
+        (name: string, payload: string) =>
+          `{"cookie":{"originalMaxAge":null,"path":"/"},"nested":{"a":1,"${name}":${payload}}}`,
+      ],
     ] as const
 
     test.each(positions)('keys at the top %s that reach prototypes change none', async (_, place) => {
@@ -196,7 +248,10 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
 
           expect(Object.getPrototypeOf(data)).toBe(Object.prototype)
           expect(Object.getPrototypeOf(data?.cookie)).toBe(Object.prototype)
-          expect(data).toEqual({ cookie: { originalMaxAge: null, expires: null, path: '/' }, nested: { a: 1 } })
+          expect(data).toEqual({
+            cookie: { originalMaxAge: null, expires: null, path: '/' },
+            nested: { a: 1 },
+          })
           expect(Object.getOwnPropertyNames(data)).toEqual(['cookie', 'nested'])
         }
       }
@@ -204,28 +259,35 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       expect(Reflect.get({}, 'isAdmin')).toBeUndefined()
     })
 
-    test.each(positions)('keys at the top %s that reach prototypes make nobody an admin over HTTP', async (_, place) => {
-      const { store } = await seal(place('__proto__', '{"isAdmin":true}'))
-      const browser = await serve(store)
-      browser.cookie = signedCookie('sid')
+    test.each(positions)(
+      'keys at the top %s that reach prototypes make nobody an admin over HTTP',
+      async (_, place) => {
+        const { store } = await seal(place('__proto__', '{"isAdmin":true}'))
+        const browser = await serve(store)
+        browser.cookie = signedCookie('sid')
 
-      expect((await browser.get('/shape')).body).toEqual({
-        isAdmin: [null, null, null, null, null],
-        hasMethods: ['function', 'function'],
-        content: ['nested'],
-      })
-    })
+        expect((await browser.get('/shape')).body).toEqual({
+          isAdmin: [null, null, null, null, null],
+          hasMethods: ['function', 'function'],
+          content: ['nested'],
+        })
+      },
+    )
 
     test.each([
       ['lists', '['.repeat(1_000_000) + ']'.repeat(1_000_000)],
-      ['objects', '{"a":'.repeat(1_000_000) + '1' + '}'.repeat(1_000_000)],
+      ['objects', `${'{"a":'.repeat(1_000_000)}1${'}'.repeat(1_000_000)}`],
       ['lists, one level too many', '['.repeat(64) + ']'.repeat(64)],
     ])('a depth of 1,000,000 of %s is no session, and a crash neither', async (_, tree) => {
-      const { store, events } = await seal(`{"cookie":{"originalMaxAge":null},"tree":${tree}}`, { maxBytes: 8 * 1024 * 1024 })
+      const { store, events } = await seal(`{"cookie":{"originalMaxAge":null},"tree":${tree}}`, {
+        maxBytes: 8 * 1024 * 1024,
+      })
 
       expect(await store.get('sid')).toBeNull()
       expect(await store.all()).toEqual([])
-      await vi.waitFor(() => expect(events).toEqual(Array.from({ length: 2 }, () => `session-invalid ${store.handle('sid')}`)))
+      await vi.waitFor(() =>
+        expect(events).toEqual(Array.from({ length: 2 }, () => `session-invalid ${store.handle('sid')}`)),
+      )
     })
 
     test.each([
@@ -258,33 +320,41 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       return { store: place.over(backend), calls }
     }
 
-    test.each([...hostileIds, ...nonStrings])('that is %s names no session and reaches no backend', async (_, id) => {
-      const { store, calls } = prepare()
-      const sid = id as string
+    test.each([...hostileIds, ...nonStrings])(
+      'that is %s names no session and reaches no backend',
+      async (_, id) => {
+        const { store, calls } = prepare()
+        const sid = id as string
 
-      expect(await store.get(sid)).toBeNull()
-      await store.destroy(sid)
-      await store.touch(sid, { cookie: {} } as never)
-      const failures = [
-        await failureOf(store.set(sid, { cookie: {} } as never)),
-        await failureOf(store.set(sid, generateSession(store, sid))),
-        await failureOf(Promise.resolve().then(() => store.handle(sid))),
-      ]
+        expect(await store.get(sid)).toBeNull()
+        await store.destroy(sid)
+        await store.touch(sid, { cookie: {} } as never)
+        const failures = [
+          await failureOf(store.set(sid, { cookie: {} } as never)),
+          await failureOf(store.set(sid, generateSession(store, sid))),
+          await failureOf(Promise.resolve().then(() => store.handle(sid))),
+        ]
 
-      expect(failures.map((failure) => failure instanceof SessionIdError)).toEqual([true, true, true])
-      expect(calls).toEqual([])
-    })
+        expect(failures.map((failure) => failure instanceof SessionIdError)).toEqual([true, true, true])
+        expect(calls).toEqual([])
+      },
+    )
 
-    const sendable = hostileIds.filter(([, id]) => id !== '' && (id as string).length <= 6000 && (id as string).isWellFormed())
+    const sendable = hostileIds.filter(
+      ([, id]) => id !== '' && (id as string).length <= 6000 && (id as string).isWellFormed(),
+    )
 
-    test.each(sendable)('that is %s, in a cookie with a genuine signature, names no session and reaches no backend', async (_, id) => {
-      const { store, calls } = prepare()
-      const browser = await serve(store)
-      browser.cookie = signedCookie(id as string)
+    test.each(sendable)(
+      'that is %s, in a cookie with a genuine signature, names no session and reaches no backend',
+      async (_, id) => {
+        const { store, calls } = prepare()
+        const browser = await serve(store)
+        browser.cookie = signedCookie(id as string)
 
-      expect(await browser.get('/content')).toMatchObject({ status: 200, body: {}, setCookie: [] })
-      expect(calls).toEqual([])
-    })
+        expect(await browser.get('/content')).toMatchObject({ status: 200, body: {}, setCookie: [] })
+        expect(calls).toEqual([])
+      },
+    )
 
     test('that was never issued is not adopted: 300 genuine cookies of unknown ids get 300 new ids', async () => {
       const { store } = prepare()
@@ -312,7 +382,12 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       calls.length = 0
       const browser = await serve(store)
 
-      for (const cookie of ['connect.sid=sid', 'connect.sid=s%3Asid', 'connect.sid=s%3Asid.AAAA', `${signedCookie('sid')}x`]) {
+      for (const cookie of [
+        'connect.sid=sid',
+        'connect.sid=s%3Asid',
+        'connect.sid=s%3Asid.AAAA',
+        `${signedCookie('sid')}x`,
+      ]) {
         browser.cookie = cookie
         expect((await browser.get('/content')).body).toEqual({})
       }
@@ -347,7 +422,8 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
         return error === undefined ? await storedContent(from, sid) : error
       }
       const answers: unknown[] = []
-      for (const sid of ['alive', 'missing', 'expired', 'tampered', 'foreign']) answers.push(await answer(store, sid))
+      for (const sid of ['alive', 'missing', 'expired', 'tampered', 'foreign'])
+        answers.push(await answer(store, sid))
       return [...answers, await answer(down, 'alive')]
     }
 
@@ -359,7 +435,10 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       expect(answers.slice(0, 5)).toEqual([{ user: 'alice' }, undefined, undefined, undefined, undefined])
       expect(answers[5]).toBeInstanceOf(StoreUnavailableError)
       await vi.waitFor(() =>
-        expect([...new Set(events)]).toEqual([`session-invalid ${store.handle('tampered')}`, `session-unknown-key ${store.handle('foreign')}`]),
+        expect([...new Set(events)]).toEqual([
+          `session-invalid ${store.handle('tampered')}`,
+          `session-unknown-key ${store.handle('foreign')}`,
+        ]),
       )
     })
 
@@ -372,7 +451,12 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       expect(answers[3]).toBeInstanceOf(SessionInvalidError)
       expect(answers[4]).toBeInstanceOf(SessionUnknownKeyError)
       expect(answers[5]).toBeInstanceOf(StoreUnavailableError)
-      await vi.waitFor(() => expect(events.map((event) => event.split(' ')[0])).toEqual(['session-invalid', 'session-unknown-key']))
+      await vi.waitFor(() =>
+        expect(events.map((event) => event.split(' ')[0])).toEqual([
+          'session-invalid',
+          'session-unknown-key',
+        ]),
+      )
     })
 
     test('are told apart by the status of the response', async () => {
@@ -401,10 +485,16 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
       const { store, down, events } = await prepare({ onInvalid: 'error', onUnknownKey: 'error' })
 
       const answers = (await answersOf(store, down)).filter((answer) => answer instanceof Error)
-      const shown = [...answers.map((error) => `${JSON.stringify(error)} ${String(error)} ${error.stack} ${String(error.cause)}`), ...events].join('\n')
+      const shown = [
+        ...answers.map(
+          (error) => `${JSON.stringify(error)} ${String(error)} ${error.stack} ${String(error.cause)}`,
+        ),
+        ...events,
+      ].join('\n')
 
       expect(answers).toHaveLength(3)
-      for (const secret of ['alice', OTHER_SECRET, 'tampered', 'foreign']) expect(shown.replaceAll(/at .*\n/g, '')).not.toContain(secret)
+      for (const secret of ['alice', OTHER_SECRET, 'tampered', 'foreign'])
+        expect(shown.replaceAll(/at .*\n/g, '')).not.toContain(secret)
     })
   })
 

@@ -14,7 +14,8 @@ const types: Readonly<Record<string, (client: Redis, key: string) => Promise<unk
   'a hash': (client, key) => client.hset(key, 'cookie', '{}', 'user', 'alice'),
   'a sorted set': (client, key) => client.zadd(key, 1, 'a'),
   'a stream': (client, key) => client.xadd(key, '*', 'a', '1'),
-  'text that is plain JSON': (client, key) => client.set(key, '{"cookie":{"originalMaxAge":null},"user":"admin"}'),
+  'text that is plain JSON': (client, key) =>
+    client.set(key, '{"cookie":{"originalMaxAge":null},"user":"admin"}'),
   'a text of one digit': (client, key) => client.set(key, '1'),
 }
 
@@ -47,7 +48,9 @@ const dump = (key: string) => admin.dumpBuffer(key)
 /** Every other key of the server, with what it holds. */
 async function others(...mine: readonly string[]): Promise<Readonly<Record<string, string>>> {
   const keys = (await admin.keys('*')).filter((key) => !mine.includes(key)).sort()
-  return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, (await dump(key))?.toString('hex') ?? ''])))
+  return Object.fromEntries(
+    await Promise.all(keys.map(async (key) => [key, (await dump(key))?.toString('hex') ?? ''])),
+  )
 }
 
 describe.each(Object.entries(types))('where a record should be stands %s, and', (_, plant) => {
@@ -78,7 +81,11 @@ describe.each(Object.entries(types))('where a record should be stands %s, and', 
     await failureOf(store.touch('sid', copy))
 
     expect(failures.filter((failure) => failure === undefined)).toEqual([])
-    expect(failures.map((failure) => (failure as { code?: string }).code).filter((code) => !code?.startsWith('ERR_SESSION_'))).toEqual([])
+    expect(
+      failures
+        .map((failure) => (failure as { code?: string }).code)
+        .filter((code) => !code?.startsWith('ERR_SESSION_')),
+    ).toEqual([])
     expect(await dump(recordKey)).toEqual(before)
     expect(await others(recordKey)).toEqual(around)
   })
@@ -178,13 +185,38 @@ test('a save over a record that somebody replaced by junk of ours is refused, an
   await place.plant(store.handle('sid'), Buffer.alloc(200, 'junk'))
   const before = await dump(recordKey)
 
-  expect(await failureOf(store.set('sid', Object.assign(copy, { changed: 1 })))).toMatchObject({ code: 'ERR_SESSION_ENDED', ending: 'gone' })
+  expect(await failureOf(store.set('sid', Object.assign(copy, { changed: 1 })))).toMatchObject({
+    code: 'ERR_SESSION_ENDED',
+    ending: 'gone',
+  })
   expect(await dump(recordKey)).toEqual(before)
 })
 
 test('500 hostile ids cost not one command', async () => {
-  const characters = ['\0', '\n', '\r', '{', '}', '*', '?', '[', ']', '\\', ' ', 'é', '😀', '\ud800', '"', "'", '%', '$']
-  const ids = Array.from({ length: 500 }, (_, at) => `${'a'.repeat(at % 40)}${characters[at % characters.length]}${'b'.repeat(at % 7)}`)
+  const characters = [
+    '\0',
+    '\n',
+    '\r',
+    '{',
+    '}',
+    '*',
+    '?',
+    '[',
+    ']',
+    '\\',
+    ' ',
+    'é',
+    '😀',
+    '\ud800',
+    '"',
+    "'",
+    '%',
+    '$',
+  ]
+  const ids = Array.from(
+    { length: 500 },
+    (_, at) => `${'a'.repeat(at % 40)}${characters[at % characters.length]}${'b'.repeat(at % 7)}`,
+  )
 
   const counts = await countCommands(admin, async () => {
     for (const id of ids) {
@@ -201,7 +233,10 @@ test('500 hostile ids cost not one command', async () => {
 test('keys show nothing of ids, users and content', async () => {
   const place = kind.place()
   const other = place.open()
-  await other.set('the-id-of-alice', generateSession(other, 'the-id-of-alice', { content: { userId: 'alice', card: '4111' } }))
+  await other.set(
+    'the-id-of-alice',
+    generateSession(other, 'the-id-of-alice', { content: { userId: 'alice', card: '4111' } }),
+  )
   await other.destroy('the-id-of-alice')
   await other.set('the-id-of-bob', generateSession(other, 'the-id-of-bob', { content: { userId: 'bob' } }))
 

@@ -22,6 +22,7 @@ const NEWER = 'the newer secret, as long as it has to be'
 const EAGER = { touchAfter: 0, ttl: 600, secrets: [SECRET, NEWER] }
 const ROTATED = { ...EAGER, secrets: [NEWER, SECRET] }
 
+// How many verbs do something, rather than wait for a turn.
 let running = 0
 
 // After each step, until all that it set in motion waits for a turn of its own: what takes a little longer than the
@@ -29,7 +30,8 @@ let running = 0
 const schedulers = fc.scheduler({
   act: async (step) => {
     await step()
-    for (let turns = 0; turns < 4; turns = running > 0 ? 0 : turns + 1) await new Promise((resolve) => setImmediate(resolve))
+    for (let turns = 0; turns < 4; turns = running > 0 ? 0 : turns + 1)
+      await new Promise((resolve) => setImmediate(resolve))
   },
 })
 
@@ -102,7 +104,12 @@ function endedIsEnded(place: (scheduler: Scheduler) => Ground) {
 
     expect(readAfterEnd).toBeNull()
     expect(await direct.get('sid')).toBeNull()
-    expect(await direct.set('sid', { cookie: {} } as never).then(() => 'stored', () => 'refused')).toBe('refused')
+    expect(
+      await direct.set('sid', { cookie: {} } as never).then(
+        () => 'stored',
+        () => 'refused',
+      ),
+    ).toBe('refused')
   })
 }
 
@@ -117,7 +124,12 @@ function nothingIsLost(place: (scheduler: Scheduler) => Ground) {
 
     const [areSaved] = await scheduler.waitFor(
       Promise.all([
-        Promise.all([write(shared, 'one', 2), write(shared, 'two', 1), write(rotating, 'three', 2), write(rotating, 'four', 1)]),
+        Promise.all([
+          write(shared, 'one', 2),
+          write(shared, 'two', 1),
+          write(rotating, 'three', 2),
+          write(rotating, 'four', 1),
+        ]),
         touch(shared),
         touch(rotating),
       ]),
@@ -132,20 +144,32 @@ function nothingIsLost(place: (scheduler: Scheduler) => Ground) {
 function groundOf(kind: StoreKind): (scheduler: Scheduler) => Ground {
   return () => {
     const place = kind.place()
-    return { backend: place.backend(), open: (backend, options) => place.over(backend, { deadlineMs: 60_000, ...options }) }
+    return {
+      backend: place.backend(),
+      open: (backend, options) => place.over(backend, { deadlineMs: 60_000, ...options }),
+    }
   }
 }
 
-function naiveGround(lack: Partial<Care>, options: SessionStoreOptions = {}): (scheduler: Scheduler) => Ground {
+async function pauseOf(scheduler: Scheduler): Promise<void> {
+  running -= 1
+  await scheduler.schedule(Promise.resolve(), 'a pause')
+  running += 1
+}
+
+function naiveGround(
+  lack: Partial<Care>,
+  options: SessionStoreOptions = {},
+): (scheduler: Scheduler) => Ground {
   return (scheduler) => ({
-    backend: createNaiveBackend({ ...careful, ...lack }, () => scheduler.schedule(Promise.resolve(), 'a pause')),
+    backend: createNaiveBackend({ ...careful, ...lack }, () => pauseOf(scheduler)),
     open: (backend, more) => new PartsStore(backend, { deadlineMs: 60_000, ...options, ...more }),
   })
 }
 
 describe.each([
-  { kind: new InProcessKind(), numRuns: 300 },
-  { kind: new ValkeyKind(), numRuns: 60 },
+  { kind: new InProcessKind(), numRuns: 200 },
+  { kind: new ValkeyKind(), numRuns: 40 },
 ])('whatever the order of the steps $kind.name', ({ kind, numRuns }) => {
   beforeAll(() => kind.start())
   afterAll(() => kind.stop())
@@ -163,8 +187,8 @@ describe('the same properties', () => {
   const sabotages = { seed: SEED, numRuns: 300, endOnFailure: true }
 
   test('hold for a naive backend with all care, so that the cases below fail for their reason', async () => {
-    await fc.assert(endedIsEnded(naiveGround({})), sabotages)
-    await fc.assert(nothingIsLost(naiveGround({})), sabotages)
+    await fc.assert(endedIsEnded(naiveGround({})), { seed: SEED, numRuns: 100 })
+    await fc.assert(nothingIsLost(naiveGround({})), { seed: SEED, numRuns: 100 })
   })
 
   test.each([

@@ -39,7 +39,9 @@ describe.each(storeKinds())('lifetimes $name', (kind) => {
 
   async function stored(place: Place, options: SessionStoreOptions, { cookie = {}, content = {} } = {}) {
     const store = place.share(options)
-    const writing = await timed(place, store, () => store.set('sid', generateSession(store, 'sid', { cookie, content })))
+    const writing = await timed(place, store, () =>
+      store.set('sid', generateSession(store, 'sid', { cookie, content })),
+    )
     return { store, ...writing }
   }
 
@@ -101,29 +103,43 @@ describe.each(storeKinds())('lifetimes $name', (kind) => {
       ['a cookie that expired', {}, new Date(Date.now() - 1000)],
       ['a cookie whose expiry is no date', {}, new Date(Number.NaN)],
       ['a cookie whose expiry cannot be parsed', {}, 'next tuesday' as unknown as Date],
-    ])('is an error with %s: set and touch neither delete nor apply a default', async (_, options, expires) => {
-      const place = kind.place()
-      const { expiresAtMs } = await stored(place, { ttl: 600 }, { content: { user: 'alice' } })
-      const store = place.share({ touchAfter: 0, ...options })
-      const spoilt = async (): Promise<LiveSession> => {
-        const live = Object.assign(await loadedSession(store, 'sid'), { changed: true })
-        if (expires !== undefined) live.cookie.expires = expires
-        return live
-      }
+    ])(
+      'is an error with %s: set and touch neither delete nor apply a default',
+      async (_, options, expires) => {
+        const place = kind.place()
+        const { expiresAtMs } = await stored(place, { ttl: 600 }, { content: { user: 'alice' } })
+        const store = place.share({ touchAfter: 0, ...options })
+        const spoilt = async (): Promise<LiveSession> => {
+          const live = Object.assign(await loadedSession(store, 'sid'), { changed: true })
+          if (expires !== undefined) live.cookie.expires = expires
+          return live
+        }
 
-      const failures = [
-        await failureOf(store.set('sid', await spoilt())),
-        await failureOf(store.set('sid', { ...(await spoilt()) } as never)),
-        await failureOf(store.touch('sid', await spoilt())),
-        await failureOf(store.touch('sid', { ...(await spoilt()) } as never)),
-        await failureOf(store.set('new', Object.assign(generateSession(store, 'new'), { cookie: (await spoilt()).cookie }))),
-      ]
+        const failures = [
+          await failureOf(store.set('sid', await spoilt())),
+          await failureOf(store.set('sid', { ...(await spoilt()) } as never)),
+          await failureOf(store.touch('sid', await spoilt())),
+          await failureOf(store.touch('sid', { ...(await spoilt()) } as never)),
+          await failureOf(
+            store.set(
+              'new',
+              Object.assign(generateSession(store, 'new'), { cookie: (await spoilt()).cookie }),
+            ),
+          ),
+        ]
 
-      expect(failures.map((failure) => failure instanceof SessionTtlError)).toEqual([true, true, true, true, true])
-      expect(await storedContent(store, 'sid')).toEqual({ user: 'alice' })
-      expect(await expiryOf(place, store)).toBe(expiresAtMs)
-      expect(await store.get('new')).toBeNull()
-    })
+        expect(failures.map((failure) => failure instanceof SessionTtlError)).toEqual([
+          true,
+          true,
+          true,
+          true,
+          true,
+        ])
+        expect(await storedContent(store, 'sid')).toEqual({ user: 'alice' })
+        expect(await expiryOf(place, store)).toBe(expiresAtMs)
+        expect(await store.get('new')).toBeNull()
+      },
+    )
   })
 
   describe('a touch', () => {
@@ -131,7 +147,8 @@ describe.each(storeKinds())('lifetimes $name', (kind) => {
       const clock = new TestClock()
       const place = kind.place({ clock })
       const { store, expiresAtMs } = await stored(place, { ttl: 10, touchAfter: 0.5 })
-      const touch = () => timed(place, store, async () => store.touch('sid', await loadedSession(store, 'sid')))
+      const touch = () =>
+        timed(place, store, async () => store.touch('sid', await loadedSession(store, 'sid')))
 
       const early = await touch()
       await kind.pass(500 + kind.clockErrorMs, clock)
@@ -207,13 +224,19 @@ describe.each(storeKinds())('lifetimes $name', (kind) => {
       await kind.pass(810, clock)
 
       expect(await store.get('sid')).toBeNull()
-      expect(await failureOf(store.set('sid', Object.assign(last, { late: true })))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
+      expect(await failureOf(store.set('sid', Object.assign(last, { late: true })))).toMatchObject({
+        code: 'ERR_SESSION_ENDED',
+      })
       expect(await store.get('sid')).toBeNull()
     })
 
     test('shows in the cookie of a loaded session when it comes before the idle end', async () => {
       const place = kind.place()
-      const { store } = await stored(place, { absoluteTtl: 30 }, { cookie: { maxAge: 60_000, originalMaxAge: 60_000 } })
+      const { store } = await stored(
+        place,
+        { absoluteTtl: 30 },
+        { cookie: { maxAge: 60_000, originalMaxAge: 60_000 } },
+      )
 
       const cookie = (await store.get('sid'))?.cookie
 
@@ -264,7 +287,10 @@ describe('lifetimes on Valkey', () => {
 
   test.each([
     ['was persisted by an administrator', (admin: Redis, key: string) => admin.persist(key)],
-    ['was given a year by an administrator', (admin: Redis, key: string) => admin.pexpire(key, 365 * 86_400_000)],
+    [
+      'was given a year by an administrator',
+      (admin: Redis, key: string) => admin.pexpire(key, 365 * 86_400_000),
+    ],
   ])('a session whose record %s ends at its hard end all the same', async (_, meddle) => {
     const admin = kind.server.client()
     const place = kind.place()
@@ -279,7 +305,9 @@ describe('lifetimes on Valkey', () => {
     expect(await admin.exists(key)).toBe(1)
     expect(await store.get('sid')).toBeNull()
     await store.touch('sid', live)
-    expect(await failureOf(store.set('sid', Object.assign(live, { late: true })))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
+    expect(await failureOf(store.set('sid', Object.assign(live, { late: true })))).toMatchObject({
+      code: 'ERR_SESSION_ENDED',
+    })
     expect(await place.open({ ttl: 60 }).get('sid')).toBeNull()
     expect(await store.all()).toEqual([])
     admin.disconnect()
@@ -316,7 +344,13 @@ describe('lifetimes on Valkey', () => {
     let right: SessionStore
 
     beforeAll(async () => {
-      const store = { connection: { url: kind.server.url }, prefix, ttl: 600, absoluteTtl: 3600, touchAfter: 0 }
+      const store = {
+        connection: { url: kind.server.url },
+        prefix,
+        ttl: 600,
+        absoluteTtl: 3600,
+        touchAfter: 0,
+      }
       app = await forkApp({ store, clockOffsetMs, sessions: [{}, { cookie: { maxAge: 600_000 } }] })
       right = kind.open({ prefix, ttl: 600, absoluteTtl: 3600 })
     })

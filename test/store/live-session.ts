@@ -15,7 +15,11 @@ interface Beginning {
 }
 
 /** A session as express-session generates it for a visitor who has none. */
-export function generateSession(store: Store, sid: string, { cookie = {}, content = {} }: Beginning = {}): LiveSession {
+export function generateSession(
+  store: Store,
+  sid: string,
+  { cookie = {}, content = {} }: Beginning = {},
+): LiveSession {
   const req = { sessionID: sid, sessionStore: store }
   const live = Object.assign(new LiveSessionClass(req), { cookie: new Cookie(cookie), ...content })
   Object.assign(req, { session: live })
@@ -25,7 +29,9 @@ export function generateSession(store: Store, sid: string, { cookie = {}, conten
 /** A session as express-session loads it, `undefined` if there is none. */
 export function loadSession(store: Store, sid: string): Promise<LiveSession | undefined> {
   return new Promise((resolve, reject) => {
-    store.load(sid, (error: unknown, loaded?: SessionData) => (error ? reject(error) : resolve(loaded as LiveSession | undefined)))
+    store.load(sid, (error: unknown, loaded?: SessionData) =>
+      error ? reject(error) : resolve(loaded as LiveSession | undefined),
+    )
   })
 }
 
@@ -37,7 +43,10 @@ export async function loadedSession(store: Store, sid: string): Promise<LiveSess
 }
 
 /** The content of a stored session, without its cookie. */
-export async function storedContent(store: { get(sid: string): Promise<SessionData | null> }, sid: string): Promise<object | undefined> {
+export async function storedContent(
+  store: { get(sid: string): Promise<SessionData | null> },
+  sid: string,
+): Promise<object | undefined> {
   const data = await store.get(sid)
   if (data === null) return undefined
   const { cookie: _, ...content } = data

@@ -50,14 +50,17 @@ async function race(slowOrigin: string, otherOrigin: string, offsetMs: number): 
   await Promise.all([slowDone, signOutDone])
 
   const pages = [await old.get('/content'), await old.get('/content')]
-  const order = ends.slow < ends.signOutSent ? 'slow first' : ends.signOut < ends.slow ? 'sign-out first' : 'overlapping'
+  const order =
+    ends.slow < ends.signOutSent ? 'slow first' : ends.signOut < ends.slow ? 'sign-out first' : 'overlapping'
   return { order, after: pages.map(({ body }) => body) }
 }
 
 /** As many at once, their offsets spread evenly. */
 function races(origins: readonly [string, string], pairs: number): Promise<readonly Outcome[]> {
   const [slow, other] = origins
-  return Promise.all(Array.from({ length: pairs }, (_, at) => race(slow, other, (at / (pairs - 1)) * MAX_OFFSET_MS)))
+  return Promise.all(
+    Array.from({ length: pairs }, (_, at) => race(slow, other, (at / (pairs - 1)) * MAX_OFFSET_MS)),
+  )
 }
 
 function expectEnded(outcomes: readonly Outcome[], pairs: number): void {
@@ -71,35 +74,38 @@ describe.each(storeKinds())('a sign-out beside a slow request $name', (kind) => 
   beforeAll(() => kind.start())
   afterAll(() => kind.stop())
 
-  test.each(settings)(`holds in ${PAIRS} of ${PAIRS} pairs with resave $resave and rolling $rolling`, async (session) => {
-    const store = kind.place().open()
-    const refusals: unknown[] = []
-    store.on('write-refused', (facts) => refusals.push(facts))
-    const app = await listen(createApp({ store, session }))
+  test.each(settings)(
+    `holds in ${PAIRS} of ${PAIRS} pairs with resave $resave and rolling $rolling`,
+    async (session) => {
+      const store = kind.place().open()
+      const refusals: unknown[] = []
+      store.on('write-refused', (facts) => refusals.push(facts))
+      const app = await listen(createApp({ store, session }))
 
-    const outcomes = await races([app.origin, app.origin], PAIRS)
-    await app.close()
+      const outcomes = await races([app.origin, app.origin], PAIRS)
+      await app.close()
 
-    expectEnded(outcomes, PAIRS)
-    expect(await store.ids()).toEqual([])
-    expect(refusals.length).toBeGreaterThan(0)
-  })
+      expectEnded(outcomes, PAIRS)
+      expect(await store.ids()).toEqual([])
+      expect(refusals.length).toBeGreaterThan(0)
+    },
+  )
 })
 
 describe('on Valkey', () => {
   const kind = new ValkeyKind()
-  beforeAll(() => kind.start())
-  afterAll(() => kind.stop())
-
   const prefix = freshPrefix()
   let forked: readonly ForkedApp[] = []
 
   beforeAll(async () => {
-    const fork = () => forkApp({ store: { connection: { url: kind.server.url }, prefix }, sessions: settings })
+    await kind.start()
+    const fork = () =>
+      forkApp({ store: { connection: { url: kind.server.url }, prefix }, sessions: settings })
     forked = await Promise.all([fork(), fork()])
   })
   afterAll(async () => {
     await Promise.all(forked.map((app) => app.close()))
+    await kind.stop()
   })
 
   test.each(settings)(
@@ -153,7 +159,8 @@ describe('on Valkey', () => {
       const place = kind.place()
       const store = impatient(place.prefix, kind.server.port)
       const other = impatient(place.prefix, kind.server.port)
-      for (const sid of ['after', 'beside']) await store.set(sid, generateSession(store, sid, { content: { user: 'alice' } }))
+      for (const sid of ['after', 'beside'])
+        await store.set(sid, generateSession(store, sid, { content: { user: 'alice' } }))
       const [after, beside] = [await loadedSession(store, 'after'), await loadedSession(store, 'beside')]
       await other.destroy('after')
       const before = await scriptsRun()

@@ -32,7 +32,11 @@ async function countKept(origins: readonly string[]): Promise<number> {
 }
 
 /** Two loaded copies of one session, as two requests at once have them. */
-async function twoCopies(store: SessionStore, content: object, other = store): Promise<readonly [LiveSession, LiveSession]> {
+async function twoCopies(
+  store: SessionStore,
+  content: object,
+  other = store,
+): Promise<readonly [LiveSession, LiveSession]> {
   await store.set('sid', generateSession(store, 'sid', { content: { ...content } }))
   return [await loadedSession(store, 'sid'), await loadedSession(other, 'sid')]
 }
@@ -58,7 +62,13 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
   describe('with merge', () => {
     test('changes of different keys are all kept, deletions included, and the live session gets what is stored', async () => {
       const store = kind.place().open()
-      const [one, two] = await twoCopies(store, { kept: 0, oneChanges: 0, twoChanges: 0, oneDeletes: 0, twoDeletes: 0 })
+      const [one, two] = await twoCopies(store, {
+        kept: 0,
+        oneChanges: 0,
+        twoChanges: 0,
+        oneDeletes: 0,
+        twoDeletes: 0,
+      })
 
       Object.assign(one, { oneChanges: 1, oneAdds: 1 })
       delete one['oneDeletes']
@@ -189,7 +199,8 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
     const outcomes = await Promise.all(
       Array.from({ length: 500 }, async (_, at) => {
         const sid = `sid${at}`
-        const create = (store: SessionStore, by: string) => failureOf(store.set(sid, generateSession(store, sid, { content: { by } })))
+        const create = (store: SessionStore, by: string) =>
+          failureOf(store.set(sid, generateSession(store, sid, { content: { by } })))
         const failures = await Promise.all([create(left, 'left'), create(right, 'right')])
         const winner = failures[0] === undefined ? 'left' : 'right'
         const isKept = JSON.stringify(await storedContent(left, sid)) === JSON.stringify({ by: winner })
@@ -219,9 +230,13 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
     ]
     await new Promise((resolve) => setImmediate(resolve))
 
-    expect(errors).toMatchObject(Array.from({ length: 4 }, () => ({ code: 'ERR_SESSION_ENDED', status: 401, ending: 'ended' })))
+    expect(errors).toMatchObject(
+      Array.from({ length: 4 }, () => ({ code: 'ERR_SESSION_ENDED', status: 401, ending: 'ended' })),
+    )
     expect(await store.ids()).toEqual([])
-    expect(events).toEqual(['sid', 'other', 'sid', 'sid'].map((sid) => ({ handle: store.handle(sid), ending: 'ended' })))
+    expect(events).toEqual(
+      ['sid', 'other', 'sid', 'sid'].map((sid) => ({ handle: store.handle(sid), ending: 'ended' })),
+    )
   })
 
   describe('saves of one session object in flight at once', () => {
@@ -258,17 +273,22 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
       }
     }
 
-    test.each(['merge', 'reject', 'overwrite'] as const)('are put in order and do not conflict, with %s', async (concurrency) => {
-      const place = kind.place()
-      const { store, next } = hold(place, { concurrency })
-      const live = generateSession(store, 'sid')
+    test.each(['merge', 'reject', 'overwrite'] as const)(
+      'are put in order and do not conflict, with %s',
+      async (concurrency) => {
+        const place = kind.place()
+        const { store, next } = hold(place, { concurrency })
+        const live = generateSession(store, 'sid')
 
-      const saves = Array.from({ length: 5 }, (_, n) => store.set('sid', Object.assign(live, { n, [`k${n}`]: n })))
-      for (let n = 0; n < 5; n += 1) await next()
-      await Promise.all(saves)
+        const saves = Array.from({ length: 5 }, (_, n) =>
+          store.set('sid', Object.assign(live, { n, [`k${n}`]: n })),
+        )
+        for (let n = 0; n < 5; n += 1) await next()
+        await Promise.all(saves)
 
-      expect(await storedContent(store, 'sid')).toEqual({ n: 4, k0: 0, k1: 1, k2: 2, k3: 3, k4: 4 })
-    })
+        expect(await storedContent(store, 'sid')).toEqual({ n: 4, k0: 0, k1: 1, k2: 2, k3: 3, k4: 4 })
+      },
+    )
 
     test('keep everything when the first is refused', async () => {
       const place = kind.place()
@@ -346,21 +366,31 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
     }
 
     test.each([
-      ['the same key: unknown, and what was built upon it stays', { log: ['op1', 'op2'] }, 'ERR_STORE_OUTCOME_UNKNOWN', { log: ['op1', 'op2'] }],
+      [
+        'the same key: unknown, and what was built upon it stays',
+        { log: ['op1', 'op2'] },
+        'ERR_STORE_OUTCOME_UNKNOWN',
+        { log: ['op1', 'op2'] },
+      ],
       ['another key: both are kept', { log: ['op1'], other: 1 }, undefined, { log: ['op1'], other: 1 }],
-    ])('are not laid over what another request made of them before the repeat. It changed %s', async (_, theirs, code, expected) => {
-      const place = kind.place()
-      const other = place.share()
-      await other.set('sid', generateSession(other, 'sid', { content: { log: [] } }))
-      const store = losingFirstReply(place, async () => {
-        await other.set('sid', Object.assign(await loadedSession(other, 'sid'), theirs))
-      })
+    ])(
+      'are not laid over what another request made of them before the repeat. It changed %s',
+      async (_, theirs, code, expected) => {
+        const place = kind.place()
+        const other = place.share()
+        await other.set('sid', generateSession(other, 'sid', { content: { log: [] } }))
+        const store = losingFirstReply(place, async () => {
+          await other.set('sid', Object.assign(await loadedSession(other, 'sid'), theirs))
+        })
 
-      const error = await failureOf(store.set('sid', Object.assign(await loadedSession(store, 'sid'), { log: ['op1'] })))
+        const error = await failureOf(
+          store.set('sid', Object.assign(await loadedSession(store, 'sid'), { log: ['op1'] })),
+        )
 
-      expect((error as { code?: string } | undefined)?.code).toBe(code)
-      expect(await storedContent(other, 'sid')).toEqual(expected)
-    })
+        expect((error as { code?: string } | undefined)?.code).toBe(code)
+        expect(await storedContent(other, 'sid')).toEqual(expected)
+      },
+    )
 
     test('never apply an operation twice: one that was reported unknown is not laid over what was built upon it', async () => {
       const place = kind.place()
@@ -406,11 +436,19 @@ describe('on Valkey no update is lost', () => {
   })
 
   // The reply to each script that writes is lost, once.
-  const dropNextWrite = () => proxy.set({ kind: 'drop-reply', when: (request) => request.includes('version') })
+  const dropNextWrite = () =>
+    proxy.set({ kind: 'drop-reply', when: (request) => request.includes('version') })
 
   function throughProxy(prefix: string, retries: number): SessionStore {
     const connection = { url: proxy.url }
-    return new ValkeyStore({ connection, prefix, secrets: [SECRET], connectTimeoutMs: 5000, commandTimeoutMs: 5000, retries })
+    return new ValkeyStore({
+      connection,
+      prefix,
+      secrets: [SECRET],
+      connectTimeoutMs: 5000,
+      commandTimeoutMs: 5000,
+      retries,
+    })
   }
 
   async function appended(live: LiveSession, operation: string): Promise<LiveSession> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { changedKeys, clashes, type Content, mergeContents, overlay } from '../../lib/store/merge.ts'
+import { type Content, changedKeys, clashes, mergeContents, overlay } from '../../lib/store/merge.ts'
 import { SEED } from '../seal/seed.ts'
 
 describe('changedKeys', () => {
@@ -79,8 +79,17 @@ describe('mergeContents', () => {
   })
 
   test('gives the same content in either order when the sides change different keys', () => {
-    const content = fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'), fc.jsonValue({ maxDepth: 2 }), { noNullPrototype: true })
-    const disjoint = fc.tuple(content, content, content, fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }))
+    const content = fc.dictionary(
+      fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+      fc.jsonValue({ maxDepth: 2 }),
+      { noNullPrototype: true },
+    )
+    const disjoint = fc.tuple(
+      content,
+      content,
+      content,
+      fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }),
+    )
 
     fc.assert(
       fc.property(disjoint, ([base, left, right, isLefts]) => {

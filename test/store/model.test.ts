@@ -209,7 +209,10 @@ const touch = (slot: number) =>
   })
 
 const destroy = (sid: string) =>
-  new Command(`destroy ${sid}`, { expect: (model) => model.destroy(sid), run: ({ store }) => outcomeOf(store.destroy(sid)) })
+  new Command(`destroy ${sid}`, {
+    expect: (model) => model.destroy(sid),
+    run: ({ store }) => outcomeOf(store.destroy(sid)),
+  })
 
 const write = (sid: string, key: string, value: unknown) =>
   new Command(`write ${key} of ${sid} as a script does`, {
@@ -263,7 +266,10 @@ describe('the stores of both kinds', () => {
 
     await fc.assert(
       fc.asyncProperty(commands, async (run) => {
-        const setup = () => ({ model: new Model(), real: kinds.map((kind) => new World(kind.place().open({ touchAfter: 0 }))) })
+        const setup = () => ({
+          model: new Model(),
+          real: kinds.map((kind) => new World(kind.place().open({ touchAfter: 0 }))),
+        })
         await fc.asyncModelRun(setup, run)
         count += 1
       }),
@@ -275,7 +281,10 @@ describe('the stores of both kinds', () => {
 
   test('are caught when they do not: a store that takes the last write for the whole session', async () => {
     const [kind = new InProcessKind()] = kinds
-    const setup = () => ({ model: new Model(), real: [new World(kind.place().open({ concurrency: 'overwrite' }))] })
+    const setup = () => ({
+      model: new Model(),
+      real: [new World(kind.place().open({ concurrency: 'overwrite' }))],
+    })
 
     const details = await fc.check(
       fc.asyncProperty(commands, async (run) => fc.asyncModelRun(setup, run)),

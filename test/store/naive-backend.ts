@@ -15,7 +15,12 @@ export interface Care {
   readonly leavesTombstones: boolean
 }
 
-export const careful: Care = { heedsTombstones: true, heedsEtags: true, touchesInPlace: true, leavesTombstones: true }
+export const careful: Care = {
+  heedsTombstones: true,
+  heedsEtags: true,
+  touchesInPlace: true,
+  leavesTombstones: true,
+}
 
 /**
  * A fake of a backend as one would first write it, for sabotage: with all care it keeps the contract, without any of
@@ -31,7 +36,8 @@ export function createNaiveBackend(care: Care, pause: () => Promise<unknown>): B
       const stands = records.get(handle)
       if (ended.has(handle) && care.heedsTombstones) return { answer: 'ended' }
       if (care.heedsEtags && expect.kind === 'absent' && stands) return { answer: 'conflict' }
-      if (care.heedsEtags && expect.kind === 'version' && stands && !etagOf(stands.blob).equals(expect.etag)) return { answer: 'conflict' }
+      if (care.heedsEtags && expect.kind === 'version' && stands && !etagOf(stands.blob).equals(expect.etag))
+        return { answer: 'conflict' }
       if (care.heedsTombstones && expect.kind === 'version' && !stands) return { answer: 'gone' }
       records.set(handle, { blob, expiresAtMs: expiry(ttlMs) })
       return { answer: 'stored', expiresAtMs: expiry(ttlMs) }
@@ -40,7 +46,8 @@ export function createNaiveBackend(care: Care, pause: () => Promise<unknown>): B
       const stands = records.get(handle)
       if (!stands) return undefined
       if (!care.touchesInPlace) await pause()
-      if (!care.touchesInPlace || records.has(handle)) records.set(handle, { ...stands, expiresAtMs: expiry(ttlMs) })
+      if (!care.touchesInPlace || records.has(handle))
+        records.set(handle, { ...stands, expiresAtMs: expiry(ttlMs) })
       return expiry(ttlMs)
     },
     end: async (handle) => {

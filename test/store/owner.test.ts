@@ -32,6 +32,8 @@ describe('ownerName', () => {
     ['a BigInt', 1n],
     ['a promise', Promise.resolve('alice')],
   ])('is refused with the name of the option for %s', (_, userId) => {
-    expect(() => ownerName(userId)).toThrow(new TypeError('Option "userId" must be a function that returns a string, a number or undefined'))
+    expect(() => ownerName(userId)).toThrow(
+      new TypeError('Option "userId" must be a function that returns a string, a number or undefined'),
+    )
   })
 })

@@ -1,12 +1,21 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
-import { type AppOptions, contentOf, createApp, handled, listen, regenerate, type Running, save } from './app.ts'
+import { TestClock } from '../support/clock.ts'
+import {
+  type AppOptions,
+  contentOf,
+  createApp,
+  handled,
+  listen,
+  type Running,
+  regenerate,
+  save,
+} from './app.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'
 import type { PartsStoreOptions } from './parts-store.ts'
 import { storeKinds } from './stores.ts'
-import { TestClock } from '../support/clock.ts'
 import { wrapBackend } from './wrap-backend.ts'
 
 const codeOf = (error: unknown) => (error as { code?: unknown } | undefined)?.code
@@ -77,7 +86,8 @@ describe.each(storeKinds())('regenerate $name', (kind) => {
           res.json({ regenerate: codeOf(error), isSame, save: codeOf(saved) ?? 'saved' })
         }),
       )
-    const wrap = (inner: Backend) => wrapBackend(inner, { end: (handle, ending) => (isFailing ? end() : inner.end(handle, ending)) })
+    const wrap = (inner: Backend) =>
+      wrapBackend(inner, { end: (handle, ending) => (isFailing ? end() : inner.end(handle, ending)) })
     const setting = { wrap, routes: careless, store: { deadlineMs: 300 } }
 
     test('gives the caller the error, makes no new id, and lets the old session be saved no more', async () => {
@@ -129,7 +139,11 @@ describe.each(storeKinds())('regenerate $name', (kind) => {
         }),
       )
     const lifetimes = { ttl: 1000, absoluteTtl: 2 }
-    const surviving = await serve({ clock, routes: twice, store: { ...lifetimes, absoluteTtlSurvivesRegenerate: true } })
+    const surviving = await serve({
+      clock,
+      routes: twice,
+      store: { ...lifetimes, absoluteTtlSurvivesRegenerate: true },
+    })
     const fresh = await serve({ clock, routes: twice, store: lifetimes })
     await Promise.all([surviving, fresh].map(({ browser }) => browser.post('/set/a/1')))
     await kind.pass(1000, clock)

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SessionStore } from '../../lib/store/session-store.ts'
+import { TestClock } from '../support/clock.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'
 import { createGate } from './gate.ts'
 import { generateSession, loadedSession, storedContent } from './live-session.ts'
 import { SECRET as A } from './parts-store.ts'
 import { storeKinds } from './stores.ts'
-import { TestClock } from '../support/clock.ts'
 import { wrapBackend } from './wrap-backend.ts'
 
 const B = 'the secret that comes after, as long as it has to be'
@@ -32,11 +32,17 @@ async function visit(visitor: Visitor): Promise<string | undefined> {
   visitor.sets += 1
   await visitor.browser.post(`/set/${name}/x`)
   const { body } = await visitor.browser.get('/content')
-  const expected = { user: visitor.user, ...Object.fromEntries(Array.from({ length: visitor.sets }, (_, at) => [`k${at}`, 'x'])) }
-  return JSON.stringify(sorted(body)) === JSON.stringify(sorted(expected)) ? undefined : `${visitor.user} got ${JSON.stringify(body)}`
+  const expected = {
+    user: visitor.user,
+    ...Object.fromEntries(Array.from({ length: visitor.sets }, (_, at) => [`k${at}`, 'x'])),
+  }
+  return JSON.stringify(sorted(body)) === JSON.stringify(sorted(expected))
+    ? undefined
+    : `${visitor.user} got ${JSON.stringify(body)}`
 }
 
-const sorted = (content: unknown) => Object.entries(content as object).sort(([one], [other]) => (one < other ? -1 : 1))
+const sorted = (content: unknown) =>
+  Object.entries(content as object).sort(([one], [other]) => (one < other ? -1 : 1))
 
 describe.each(storeKinds())('rotating secrets $name', (kind) => {
   beforeAll(() => kind.start())
@@ -46,10 +52,14 @@ describe.each(storeKinds())('rotating secrets $name', (kind) => {
     const place = kind.place()
     // Behind a load balancer, each instance is restarted with the next list of secrets while the others serve.
     const instances: Running[] = []
-    const startInstance = (secrets: readonly string[]) => listen(createApp({ store: place.share({ secrets, touchAfter: 0 }) }))
+    const startInstance = (secrets: readonly string[]) =>
+      listen(createApp({ store: place.share({ secrets, touchAfter: 0 }) }))
     for (let at = 0; at < 3; at += 1) instances.push(await startInstance([A]))
     const origins = instances.map(({ origin }) => origin)
-    const visitors = Array.from({ length: USERS }, (_, at): Visitor => ({ browser: new Browser(...origins), user: `user${at}`, sets: 0 }))
+    const visitors = Array.from(
+      { length: USERS },
+      (_, at): Visitor => ({ browser: new Browser(...origins), user: `user${at}`, sets: 0 }),
+    )
     await Promise.all(visitors.map(({ browser, user }) => browser.post(`/sign-in/${user}`)))
 
     const complaints: string[] = []
@@ -117,47 +127,56 @@ describe.each(storeKinds())('rotating secrets $name', (kind) => {
     expect(after).not.toEqual(before)
   })
 
-  test.each(['merge', 'reject', 'overwrite'] as const)('loses no save that overtakes a re-seal, with %s', async (concurrency) => {
-    const place = kind.place()
-    const before = place.share({ secrets: [A] })
-    await before.set('sid', generateSession(before, 'sid', { content: { user: 'alice' } }))
-    const backend = place.backend()
-    const [sealed, go] = [createGate(), createGate()]
-    // Holds the re-seal back, just before it is stored, until the save is done.
-    const slow = place.over(
-      wrapBackend(backend, {
-        put: async (handle, write) => {
-          sealed.open()
-          await go.opened
-          return backend.put(handle, write)
-        },
-      }),
-      { secrets: [B, A], ttl: 10, touchAfter: 0, concurrency },
-    )
-    const quick = place.share({ secrets: [B, A], concurrency })
-    const copy = await loadedSession(quick, 'sid')
+  test.each(['merge', 'reject', 'overwrite'] as const)(
+    'loses no save that overtakes a re-seal, with %s',
+    async (concurrency) => {
+      const place = kind.place()
+      const before = place.share({ secrets: [A] })
+      await before.set('sid', generateSession(before, 'sid', { content: { user: 'alice' } }))
+      const backend = place.backend()
+      const [sealed, go] = [createGate(), createGate()]
+      // Holds the re-seal back, just before it is stored, until the save is done.
+      const slow = place.over(
+        wrapBackend(backend, {
+          put: async (handle, write) => {
+            sealed.open()
+            await go.opened
+            return backend.put(handle, write)
+          },
+        }),
+        { secrets: [B, A], ttl: 10, touchAfter: 0, concurrency },
+      )
+      const quick = place.share({ secrets: [B, A], concurrency })
+      const copy = await loadedSession(quick, 'sid')
 
-    const touching = slow.touch('sid', await loadedSession(slow, 'sid'))
-    await sealed.opened
-    await quick.set('sid', Object.assign(copy, { cart: 'full' }))
-    go.open()
-    await touching
+      const touching = slow.touch('sid', await loadedSession(slow, 'sid'))
+      await sealed.opened
+      await quick.set('sid', Object.assign(copy, { cart: 'full' }))
+      go.open()
+      await touching
 
-    expect(await storedContent(quick, 'sid')).toEqual({ user: 'alice', cart: 'full' })
-  })
+      expect(await storedContent(quick, 'sid')).toEqual({ user: 'alice', cart: 'full' })
+    },
+  )
 
-  test.each(['merge', 'reject', 'overwrite'] as const)('is no conflict to a save that a re-seal overtakes, with %s', async (concurrency) => {
-    const place = kind.place()
-    const before = place.share({ secrets: [A] })
-    await before.set('sid', generateSession(before, 'sid', { content: { user: 'alice' } }))
-    const store = place.share({ secrets: [B, A], ttl: 10, touchAfter: 0, concurrency })
-    const copy = await loadedSession(store, 'sid')
+  test.each(['merge', 'reject', 'overwrite'] as const)(
+    'is no conflict to a save that a re-seal overtakes, with %s',
+    async (concurrency) => {
+      const place = kind.place()
+      const before = place.share({ secrets: [A] })
+      await before.set('sid', generateSession(before, 'sid', { content: { user: 'alice' } }))
+      const store = place.share({ secrets: [B, A], ttl: 10, touchAfter: 0, concurrency })
+      const copy = await loadedSession(store, 'sid')
 
-    await store.touch('sid', await loadedSession(store, 'sid'))
-    await store.set('sid', Object.assign(copy, { cart: 'full' }))
+      await store.touch('sid', await loadedSession(store, 'sid'))
+      await store.set('sid', Object.assign(copy, { cart: 'full' }))
 
-    expect(await storedContent(place.share({ secrets: [B] }), 'sid')).toEqual({ user: 'alice', cart: 'full' })
-  })
+      expect(await storedContent(place.share({ secrets: [B] }), 'sid')).toEqual({
+        user: 'alice',
+        cart: 'full',
+      })
+    },
+  )
 
   test('revives nothing by a re-seal that the sign-out overtakes', async () => {
     const place = kind.place()

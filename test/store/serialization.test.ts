@@ -45,7 +45,9 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
       const loaded = Object.assign(await loadedSession(store, 'sid'), { x })
 
       expect(await failureOf(store.set('sid', loaded))).toBeInstanceOf(SessionNotSerializableError)
-      expect(await failureOf(store.set('sid', { cookie: {}, x } as never))).toBeInstanceOf(SessionNotSerializableError)
+      expect(await failureOf(store.set('sid', { cookie: {}, x } as never))).toBeInstanceOf(
+        SessionNotSerializableError,
+      )
       expect(await storedContent(store, 'sid')).toEqual({ x: 1 })
     })
 
@@ -98,7 +100,10 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
     const live = generateSession(store, 'sid', { content: { x: 1n } })
     live.cookie.expires = new Date(Number.NaN)
 
-    const failures = [await failureOf(store.set('sid', live)), await failureOf(store.set('sid', { ...live } as never))]
+    const failures = [
+      await failureOf(store.set('sid', live)),
+      await failureOf(store.set('sid', { ...live } as never)),
+    ]
     await new Promise((resolve) => setImmediate(resolve))
 
     process.off('unhandledRejection', unhandled)
@@ -123,7 +128,9 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
 
   test('may have maxBytes bytes and not one more', async () => {
     const store = kind.place().open({ maxBytes: 1000 })
-    const overhead = Buffer.byteLength(JSON.stringify({ cookie: { originalMaxAge: null, path: '/', httpOnly: true }, x: '' }))
+    const overhead = Buffer.byteLength(
+      JSON.stringify({ cookie: { originalMaxAge: null, path: '/', httpOnly: true }, x: '' }),
+    )
     const withText = (sid: string, x: string) => generateSession(store, sid, { content: { x } })
 
     await store.set('fits', withText('fits', 'x'.repeat(1000 - overhead)))
@@ -157,7 +164,10 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
   })
 
   describe('with MessagePack', () => {
-    const serializer: SessionSerializer = { stringify: pack, parse: (bytes) => unpack(Buffer.from(bytes)) as unknown }
+    const serializer: SessionSerializer = {
+      stringify: pack,
+      parse: (bytes) => unpack(Buffer.from(bytes)) as unknown,
+    }
 
     test('comes back with its buffers and dates', async () => {
       const store = kind.place().open({ serializer })
@@ -170,21 +180,37 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
 
     test('is merged by key, and an unchanged date or buffer is not a change', async () => {
       const store = kind.place().open({ serializer, concurrency: 'merge' })
-      await store.set('sid', generateSession(store, 'sid', { content: { at: new Date(5), raw: Buffer.from('a') } }))
+      await store.set(
+        'sid',
+        generateSession(store, 'sid', { content: { at: new Date(5), raw: Buffer.from('a') } }),
+      )
       const [one, two] = [await loadedSession(store, 'sid'), await loadedSession(store, 'sid')]
 
       await store.set('sid', Object.assign(one, { at: new Date(6), raw: Buffer.from('b') }))
       await store.set('sid', Object.assign(two, { added: true }))
 
-      expect(await storedContent(store, 'sid')).toEqual({ at: new Date(6), raw: Buffer.from('b'), added: true })
+      expect(await storedContent(store, 'sid')).toEqual({
+        at: new Date(6),
+        raw: Buffer.from('b'),
+        added: true,
+      })
     })
 
     test('keeps its cookie', async () => {
       const store = kind.place().open({ serializer })
 
-      await store.set('sid', generateSession(store, 'sid', { cookie: { maxAge: 60_000, originalMaxAge: 60_000, sameSite: 'lax' } }))
+      await store.set(
+        'sid',
+        generateSession(store, 'sid', {
+          cookie: { maxAge: 60_000, originalMaxAge: 60_000, sameSite: 'lax' },
+        }),
+      )
 
-      expect((await store.get('sid'))?.cookie).toMatchObject({ originalMaxAge: 60_000, sameSite: 'lax', expires: expect.any(Date) })
+      expect((await store.get('sid'))?.cookie).toMatchObject({
+        originalMaxAge: 60_000,
+        sameSite: 'lax',
+        expires: expect.any(Date),
+      })
     })
   })
 
@@ -205,10 +231,15 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
     await store.set('sid', generateSession(store, 'sid', { content: { a: 1 } }))
     const [one, two] = [await loadedSession(store, 'sid'), await loadedSession(store, 'sid')]
 
-    await Promise.all([store.set('sid', Object.assign(one, { b: 1 })), store.set('sid', Object.assign(two, { c: 1 }))])
+    await Promise.all([
+      store.set('sid', Object.assign(one, { b: 1 })),
+      store.set('sid', Object.assign(two, { c: 1 })),
+    ])
 
     expect(await storedContent(store, 'sid')).toEqual({ a: 1, b: 1, c: 1 })
-    expect(await store.all()).toEqual([{ id: store.handle('sid'), cookie: expect.anything(), a: 1, b: 1, c: 1 }])
+    expect(await store.all()).toEqual([
+      { id: store.handle('sid'), cookie: expect.anything(), a: 1, b: 1, c: 1 },
+    ])
   })
 
   test.each([
@@ -218,7 +249,9 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
     ['returns an object', () => ({ hunter2: 1 })],
     ['returns a promise of a number', async () => 5],
   ])('rejects set with the typed error when stringify %s', async (_, stringify) => {
-    const store = kind.place().open({ serializer: { stringify: stringify as never, parse: JSON.parse as never } })
+    const store = kind
+      .place()
+      .open({ serializer: { stringify: stringify as never, parse: JSON.parse as never } })
 
     const error = await failureOf(store.set('sid', generateSession(store, 'sid')))
 
@@ -228,7 +261,12 @@ describe.each(storeKinds())('what a session holds, $name', (kind) => {
 
   test.each([
     ['throws', () => JSON.parse('hunter2')],
-    ['throws as if a file were missing', () => { throw Object.assign(new Error('no file'), { code: 'ENOENT' }) }],
+    [
+      'throws as if a file were missing',
+      () => {
+        throw Object.assign(new Error('no file'), { code: 'ENOENT' })
+      },
+    ],
     ['rejects', () => Promise.reject(new Error('hunter2'))],
     ['returns null', () => null],
     ['returns a list', () => []],

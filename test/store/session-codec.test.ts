@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { SessionNotSerializableError, SessionTooLargeError } from '../../lib/errors.ts'
-import { sameBody, SessionCodec } from '../../lib/store/session-codec.ts'
+import { SessionCodec, sameBody } from '../../lib/store/session-codec.ts'
 import { jsonSerializer, type SessionSerializer } from '../../lib/store/session-serializer.ts'
 
 const MAX_BYTES = 1000
@@ -17,7 +17,10 @@ describe('encoding', () => {
 
     const body = await codecOf({}).encodeSession(live)
 
-    expect(JSON.parse(body.bytes.toString())).toEqual({ cookie: { originalMaxAge: 5000, path: '/' }, user: 'alice' })
+    expect(JSON.parse(body.bytes.toString())).toEqual({
+      cookie: { originalMaxAge: 5000, path: '/' },
+      user: 'alice',
+    })
     expect(body.isText).toBe(true)
   })
 
@@ -35,7 +38,11 @@ describe('encoding', () => {
     const tooLarge = codecOf({ stringify: () => `${'é'.repeat(MAX_BYTES / 2)}x` })
 
     expect((await fitting.encode({})).bytes).toHaveLength(MAX_BYTES)
-    await expect(tooLarge.encode({})).rejects.toMatchObject({ code: 'ERR_SESSION_TOO_LARGE', bytes: MAX_BYTES + 1, maxBytes: MAX_BYTES })
+    await expect(tooLarge.encode({})).rejects.toMatchObject({
+      code: 'ERR_SESSION_TOO_LARGE',
+      bytes: MAX_BYTES + 1,
+      maxBytes: MAX_BYTES,
+    })
     await expect(tooLarge.encode({})).rejects.toBeInstanceOf(SessionTooLargeError)
   })
 
@@ -125,7 +132,9 @@ describe('decoding', () => {
   test('does not let a parser change the body', async () => {
     const body = { bytes: Buffer.from('abc'), isText: false }
 
-    await codecOf({ parse: (stored) => ({ cleared: Buffer.isBuffer(stored) && stored.fill(0) }) }).decode(body)
+    await codecOf({ parse: (stored) => ({ cleared: Buffer.isBuffer(stored) && stored.fill(0) }) }).decode(
+      body,
+    )
 
     expect(body.bytes.toString()).toBe('abc')
   })

@@ -47,20 +47,31 @@ describe('handleOf', () => {
     const alphabet = /^[A-Za-z0-9._~+/=:-]+$/
 
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }), fc.string({ minLength: 1, maxLength: 40 }), (odd, other) => {
-        expect(handleOf(odd) !== undefined).toBe(alphabet.test(odd))
-        expect(handleOf(odd) !== undefined && handleOf(odd) === handleOf(other)).toBe(alphabet.test(odd) && odd === other)
-      }),
+      fc.property(
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
+        fc.string({ minLength: 1, maxLength: 40 }),
+        (odd, other) => {
+          expect(handleOf(odd) !== undefined).toBe(alphabet.test(odd))
+          expect(handleOf(odd) !== undefined && handleOf(odd) === handleOf(other)).toBe(
+            alphabet.test(odd) && odd === other,
+          )
+        },
+      ),
       { seed: SEED, numRuns: 5000 },
     )
   })
 })
 
 describe('isHandle', () => {
-  test.each([['A'.repeat(42)], ['A'.repeat(44)], [`${'A'.repeat(42)}+`], [`${'A'.repeat(43)}\n`], [undefined], [5], [['A'.repeat(43)]]])(
-    'is false for %j',
-    (text) => {
-      expect(isHandle(text)).toBe(false)
-    },
-  )
+  test.each([
+    ['A'.repeat(42)],
+    ['A'.repeat(44)],
+    [`${'A'.repeat(42)}+`],
+    [`${'A'.repeat(43)}\n`],
+    [undefined],
+    [5],
+    [['A'.repeat(43)]],
+  ])('is false for %j', (text) => {
+    expect(isHandle(text)).toBe(false)
+  })
 })

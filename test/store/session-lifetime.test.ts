@@ -1,7 +1,13 @@
 import type { SessionData } from 'express-session'
 import { describe, expect, test } from 'vitest'
 import { SessionTtlError } from '../../lib/errors.ts'
-import { hardEndMs, idleTtlMs, isTouchDue, type LifetimeOptions, MAX_TTL_MS } from '../../lib/store/session-lifetime.ts'
+import {
+  hardEndMs,
+  idleTtlMs,
+  isTouchDue,
+  type LifetimeOptions,
+  MAX_TTL_MS,
+} from '../../lib/store/session-lifetime.ts'
 
 const NOW_MS = 1_700_000_000_000
 const OPTIONS: LifetimeOptions = { ttl: 86_400, absoluteTtl: undefined, touchAfter: undefined }
@@ -101,7 +107,10 @@ describe('the hard end', () => {
 describe('a touch', () => {
   const ttlMs = 100_000
   const isDue = (agoMs: number, options: Partial<LifetimeOptions> = {}, hardEnd?: number) =>
-    isTouchDue({ ttlMs, nowMs: NOW_MS, expiresAtMs: NOW_MS - agoMs + ttlMs, hardEndMs: hardEnd }, { ...OPTIONS, ...options })
+    isTouchDue(
+      { ttlMs, nowMs: NOW_MS, expiresAtMs: NOW_MS - agoMs + ttlMs, hardEndMs: hardEnd },
+      { ...OPTIONS, ...options },
+    )
 
   test('is due after a twentieth of the lifetime by default', () => {
     expect(isDue(4999)).toBe(false)

@@ -35,10 +35,12 @@ describe('the JSON serializer', () => {
     ['lists', (inner: unknown) => [inner]],
     ['both', (inner: unknown) => ({ y: [inner] })],
   ])('writes exactly the depth of %s that a later load accepts', async (_, wrap) => {
-    const outcomes = Array.from({ length: MAX_DEPTH + 5 }, (_, at) => nested(at + 1, wrap)).map((session) => ({
-      isWritten: failureOf(session) === undefined,
-      isAccepted: sanitize(JSON.parse(JSON.stringify(session)) as object),
-    }))
+    const outcomes = Array.from({ length: MAX_DEPTH + 5 }, (_, at) => nested(at + 1, wrap)).map(
+      (session) => ({
+        isWritten: failureOf(session) === undefined,
+        isAccepted: sanitize(JSON.parse(JSON.stringify(session)) as object),
+      }),
+    )
 
     expect(outcomes.filter(({ isWritten, isAccepted }) => isWritten !== isAccepted)).toEqual([])
     expect(outcomes.filter(({ isWritten }) => isWritten)).not.toHaveLength(outcomes.length)

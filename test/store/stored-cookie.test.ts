@@ -49,7 +49,16 @@ describe('storedCookie', () => {
   })
 
   test('drops unknown attributes and known ones of a wrong type', () => {
-    const cookie = { path: 5, domain: {}, httpOnly: 'yes', secure: 1, sameSite: 'maybe', priority: 'max', extra: 1, data: {} }
+    const cookie = {
+      path: 5,
+      domain: {},
+      httpOnly: 'yes',
+      secure: 1,
+      sameSite: 'maybe',
+      priority: 'max',
+      extra: 1,
+      data: {},
+    }
 
     expect(storedCookie(cookie)).toEqual({ originalMaxAge: null })
     expect(storedCookie({ path: 'x'.repeat(1025) })).toEqual({ originalMaxAge: null })

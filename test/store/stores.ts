@@ -125,7 +125,12 @@ export class ValkeyKind implements StoreKind {
   }
 
   open(options: SessionStoreOptions): SessionStore {
-    return new ValkeyStore({ client: this.client, ...PATIENCE, ...options, secrets: options.secrets ?? [SECRET] })
+    return new ValkeyStore({
+      client: this.client,
+      ...PATIENCE,
+      ...options,
+      secrets: options.secrets ?? [SECRET],
+    })
   }
 
   place(): ValkeyPlace {

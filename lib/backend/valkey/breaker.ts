@@ -27,7 +27,7 @@ const broken: Outcome & { readonly failure: Failure } = {
   failure: { reason: 'breaker-open', mayBeApplied: false, isWorthRepeating: false },
 }
 
-// Reasons of a server that does not serve at all. One that refuses writes still answers reads and lets sessions end.
+// Reasons of a server that does not serve at all. One that refuses writes still answers reads and ends records.
 const OUTAGES: ReadonlySet<string> = new Set([
   'timeout',
   'connection',

@@ -116,12 +116,12 @@ function describeTombstones(create: CreateSubject): void {
       const { backend, passTo } = subject()
       const handle = newHandle()
       await backend.put(handle, write(absent, newBlob(), { owner: newOwner() }))
-      await backend.end(handle, { ...ending, ownedTtlMs: 10 * BRIEF_MS, fenceTtlMs: BRIEF_MS })
+      await backend.end(handle, { ...ending, ownedTtlMs: 30 * BRIEF_MS, fenceTtlMs: BRIEF_MS })
       const endedAtMs = await backend.now()
 
-      await passTo(endedAtMs + 2 * BRIEF_MS)
+      await passTo(endedAtMs + 6 * BRIEF_MS)
       expect(await backend.put(handle, write(any, newBlob()))).toEqual({ answer: 'ended' })
-      await passTo(endedAtMs + 11 * BRIEF_MS)
+      await passTo(endedAtMs + 36 * BRIEF_MS)
       expect(await backend.put(handle, write(any, newBlob()))).toMatchObject({ answer: 'stored' })
     })
 
@@ -130,9 +130,9 @@ function describeTombstones(create: CreateSubject): void {
       const [ownerless, missing] = [newHandle(), newHandle()]
       await backend.put(ownerless, write(absent, newBlob()))
       for (const handle of [ownerless, missing])
-        await backend.end(handle, { ...ending, fenceTtlMs: 5 * BRIEF_MS })
+        await backend.end(handle, { ...ending, fenceTtlMs: 20 * BRIEF_MS })
       expect(await backend.put(ownerless, write(any, newBlob()))).toEqual({ answer: 'ended' })
-      await passTo((await backend.now()) + 6 * BRIEF_MS)
+      await passTo((await backend.now()) + 26 * BRIEF_MS)
 
       for (const handle of [ownerless, missing]) {
         expect(await backend.put(handle, write(absent, newBlob()))).toMatchObject({ answer: 'stored' })
@@ -142,10 +142,10 @@ function describeTombstones(create: CreateSubject): void {
     it('is not prolonged by ending again', async () => {
       const { backend, passTo } = subject()
       const handle = newHandle()
-      await backend.end(handle, { ...ending, fenceTtlMs: 2 * BRIEF_MS })
+      await backend.end(handle, { ...ending, fenceTtlMs: 20 * BRIEF_MS })
       const endedAtMs = await backend.now()
       await backend.end(handle, ending)
-      await passTo(endedAtMs + 3 * BRIEF_MS)
+      await passTo(endedAtMs + 26 * BRIEF_MS)
 
       expect(await backend.put(handle, write(absent, newBlob()))).toMatchObject({ answer: 'stored' })
     })
@@ -155,7 +155,7 @@ function describeTombstones(create: CreateSubject): void {
       const handle = newHandle()
       await backend.put(handle, write(absent, newBlob(), { owner: newOwner() }))
       await backend.end(handle, { ...ending, ownedTtlMs: BRIEF_MS })
-      await passTo((await backend.now()) + 2 * BRIEF_MS)
+      await passTo((await backend.now()) + 6 * BRIEF_MS)
       const reply = await backend.end(handle, ending)
 
       expect([reply.answer, reply.owner]).toEqual(['missing', undefined])
@@ -208,7 +208,7 @@ function describeEnding(create: CreateSubject): void {
       const { backend, passTo } = subject()
       const handle = newHandle()
       await backend.end(handle, { ...ending, fenceTtlMs: BRIEF_MS })
-      await passTo((await backend.now()) + BRIEF_MS)
+      await passTo((await backend.now()) + 6 * BRIEF_MS)
 
       expect(await backend.ending(handle)).toBeUndefined()
     })

@@ -191,7 +191,7 @@ function describePutLimits(create: CreateSubject): void {
     it('expires at the hard end when that comes before the ttl', async () => {
       const { backend, passTo } = subject()
       const handle = newHandle()
-      const endsAtMs = (await backend.now()) + 150
+      const endsAtMs = (await backend.now()) + 1000
       const reply = await backend.put(handle, write(absent, newBlob(), { endsAtMs }))
 
       expect(reply).toEqual({ answer: 'stored', expiresAtMs: endsAtMs })

@@ -40,7 +40,7 @@ export function describeTouch(create: CreateSubject): void {
     it('never passes the hard end, however often it is called', async () => {
       const { backend, passTo } = subject()
       const handle = newHandle()
-      const endsAtMs = (await backend.now()) + 200
+      const endsAtMs = (await backend.now()) + 1000
       await backend.put(handle, write(absent, newBlob(), { ttlMs: 100, endsAtMs }))
 
       expect(await backend.touch(handle, LONG_MS)).toBe(endsAtMs)

@@ -12,13 +12,23 @@ export function checkCalls(evidence: Evidence): Violation[] {
   const needless = journal.calls.filter(isNeedlesslyRefused)
   return [
     ...pending,
-    ...late.map((call): Violation => ({ check: 'call too late', detail: `${call.kind}: ${durationMs(call).toFixed(0)} ms` })),
-    ...needless.map(({ kind, failure }): Violation => ({ check: 'refused for no reason', detail: `${kind}: ${failure}` })),
+    ...late.map(
+      (call): Violation => ({
+        check: 'call too late',
+        detail: `${call.kind}: ${durationMs(call).toFixed(0)} ms`,
+      }),
+    ),
+    ...needless.map(
+      ({ kind, failure }): Violation => ({ check: 'refused for no reason', detail: `${kind}: ${failure}` }),
+    ),
   ]
 }
 
 export function longestCallMs(calls: readonly Call[]): number {
-  return calls.reduce((longest, call) => Math.max(longest, Number.isFinite(call.endMs) ? durationMs(call) : 0), 0)
+  return calls.reduce(
+    (longest, call) => Math.max(longest, Number.isFinite(call.endMs) ? durationMs(call) : 0),
+    0,
+  )
 }
 
 function durationMs({ startMs, endMs }: Call): number {

@@ -37,7 +37,9 @@ function checkEnded(evidence: Evidence, subject: Subject): Violation[] {
   } else if (subject.seenMs > subject.missedMs && !isTainted(evidence, subject)) {
     violations.push({ check: 'session came back', detail: name })
   }
-  const late = subject.writes.flatMap(({ calls }) => calls).find((call) => call.verdict === 'acked' && call.startMs > endedAtMs)
+  const late = subject.writes
+    .flatMap(({ calls }) => calls)
+    .find((call) => call.verdict === 'acked' && call.startMs > endedAtMs)
   if (late) violations.push({ check: 'write after the end', detail: `${name}: ${late.kind}` })
   return violations
 }
@@ -45,23 +47,33 @@ function checkEnded(evidence: Evidence, subject: Subject): Violation[] {
 /** When it was certainly ended, `Infinity` if that is not certain. */
 function endedAt(evidence: Evidence, subject: Subject): number {
   const sure = endingsOf(subject).filter((call) => !isExcused(evidence, call))
-  const vanishedAtMs = subject.vanishedAtMs < Number.MAX_VALUE ? subject.vanishedAtMs : Number.POSITIVE_INFINITY
+  const vanishedAtMs =
+    subject.vanishedAtMs < Number.MAX_VALUE ? subject.vanishedAtMs : Number.POSITIVE_INFINITY
   return Math.min(vanishedAtMs, ...sure.map(({ endMs }) => endMs))
 }
 
 /** The acknowledged calls that ended it. */
 function endingsOf(subject: Subject): Call[] {
   const { createdAtMs, user } = subject
-  const ofAll = (user?.endings ?? []).filter(({ call, except }) => except !== subject && createdAtMs < call.startMs)
+  const ofAll = (user?.endings ?? []).filter(
+    ({ call, except }) => except !== subject && createdAtMs < call.startMs,
+  )
   return [...subject.endings, ...ofAll.map(({ call }) => call)].filter(({ verdict }) => verdict === 'acked')
 }
 
 function checkKept(evidence: Evidence, subject: Subject): Violation[] {
   if (!mustLive(evidence, subject) || isTainted(evidence, subject)) return []
   const isMissing = subject.missedMs < Number.POSITIVE_INFINITY || !evidence.inventory.contents.has(subject)
-  const refused = subject.writes.flatMap(({ calls }) => calls).find(({ failure }) => failure === 'ERR_SESSION_ENDED')
+  const refused = subject.writes
+    .flatMap(({ calls }) => calls)
+    .find(({ failure }) => failure === 'ERR_SESSION_ENDED')
   if (!isMissing && refused === undefined) return []
-  return [{ check: subject.pool === 'mortal' ? 'session ended early' : 'session missing', detail: `${nameOf(subject)}, ended: ${failuresOf(subject.endings)}` }]
+  return [
+    {
+      check: subject.pool === 'mortal' ? 'session ended early' : 'session missing',
+      detail: `${nameOf(subject)}, ended: ${failuresOf(subject.endings)}`,
+    },
+  ]
 }
 
 /** Whether nothing that was done can have ended it. */
@@ -69,10 +81,13 @@ function mustLive({ cap }: Evidence, subject: Subject): boolean {
   if (subject.pool !== 'mortal') return true
   const { user, askedAtMs } = subject
   const wasRefused = subject.endings.every(({ verdict }) => verdict === 'refused')
-  if (subject.creation !== 'acked' || !wasRefused || subject.vanishedAtMs < Number.POSITIVE_INFINITY) return false
+  if (subject.creation !== 'acked' || !wasRefused || subject.vanishedAtMs < Number.POSITIVE_INFINITY)
+    return false
   if (user === undefined) return true
   if (user.endings.some(({ call }) => lastsUntil(call) > askedAtMs)) return false
-  const later = user.subjects.filter((other) => other !== subject && other.creations.some((call) => lastsUntil(call) > askedAtMs))
+  const later = user.subjects.filter(
+    (other) => other !== subject && other.creations.some((call) => lastsUntil(call) > askedAtMs),
+  )
   return later.length < cap
 }
 
@@ -86,5 +101,7 @@ function checkRefusedCreation(evidence: Evidence, subject: Subject): Violation[]
   // Stored by an attempt whose reply was lost, and ended before the next: what became of the session is what was said.
   const wasEnded = creations.some(({ failure }) => failure === 'ERR_SESSION_ENDED')
   if (wasEnded || subject.isScripted || isTainted(evidence, subject)) return []
-  return [{ check: 'refused write applied', detail: `${nameOf(subject)} was created: ${failuresOf(creations)}` }]
+  return [
+    { check: 'refused write applied', detail: `${nameOf(subject)} was created: ${failuresOf(creations)}` },
+  ]
 }

@@ -65,5 +65,7 @@ export function isExcused({ windows }: Pick<Evidence, 'windows'>, call: Call): b
 /** Whether anything that was done to a session may have been lost. */
 export function isTainted(evidence: Evidence, subject: Subject): boolean {
   const { user } = subject
-  return [...subject.calls, ...(user?.endings.map(({ call }) => call) ?? [])].some((call) => isExcused(evidence, call))
+  return [...subject.calls, ...(user?.endings.map(({ call }) => call) ?? [])].some((call) =>
+    isExcused(evidence, call),
+  )
 }

@@ -19,9 +19,21 @@ function checkList({ scene, inventory, cap }: Evidence, user: User, index: numbe
   const missing = [...living].filter((subject) => !listed.has(subject)).length
   const dead = [...listed].filter((subject) => subject === undefined || !living.has(subject)).length
   const violations: Violation[] = []
-  if (missing > 0) violations.push({ check: 'not in the registry', detail: `user ${index}: ${missing} of ${living.size} living` })
-  if (dead > 0) violations.push({ check: 'dead in the registry', detail: `user ${index}: ${dead} of ${listed.size} listed` })
-  if (living.size > cap) violations.push({ check: 'more sessions than allowed', detail: `user ${index}: ${living.size} at the end` })
+  if (missing > 0)
+    violations.push({
+      check: 'not in the registry',
+      detail: `user ${index}: ${missing} of ${living.size} living`,
+    })
+  if (dead > 0)
+    violations.push({
+      check: 'dead in the registry',
+      detail: `user ${index}: ${dead} of ${listed.size} listed`,
+    })
+  if (living.size > cap)
+    violations.push({
+      check: 'more sessions than allowed',
+      detail: `user ${index}: ${living.size} at the end`,
+    })
   return violations
 }
 
@@ -38,5 +50,7 @@ function checkCap({ cap }: Evidence, user: User, index: number): Violation[] {
     living += change
     most = Math.max(most, living)
   }
-  return most > cap ? [{ check: 'more sessions than allowed', detail: `user ${index}: ${most} at one instant` }] : []
+  return most > cap
+    ? [{ check: 'more sessions than allowed', detail: `user ${index}: ${most} at one instant` }]
+    : []
 }

@@ -20,7 +20,11 @@ export function checkWrites(evidence: Evidence): { violations: Violation[]; coun
     for (const write of subject.writes) {
       const times = marks.get(write.mark) ?? 0
       const fault = isLossy(evidence, write) ? undefined : faultOf(write, times)
-      if (fault) violations.push({ check: fault, detail: `${nameOf(subject)}, ${times} times: ${failuresOf(write.calls)}` })
+      if (fault)
+        violations.push({
+          check: fault,
+          detail: `${nameOf(subject)}, ${times} times: ${failuresOf(write.calls)}`,
+        })
       if (joint(write.calls) !== 'acked') continue
       if (isLossy(evidence, write)) {
         counts.excused += 1

@@ -1,3 +1,4 @@
+import { isDigest } from '../../arguments.ts'
 import type { Enrolment, EnrolReply } from '../../registry.ts'
 import type { RegistryKeys } from '../keys.ts'
 import type { Answer, ValkeyLink } from '../link.ts'
@@ -8,8 +9,9 @@ import { defineRegistryScript } from './registry-script.ts'
 const script = defineRegistryScript(
   '',
   /* lua */ `
--- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0   ARGV[4] cap, or 0 for none   ARGV[5] 'evict' or 'refuse'
--- returns { answer, server time, ms, epoch, order, pending handles }; only the first two unless the answer is 'enrolled'
+-- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0   ARGV[4] cap, or 0 for none
+-- ARGV[5] 'evict' or 'refuse'
+-- returns { 'enrolled', server time, ms, epoch, order, pending handles }, { 'full', time } or { 'gone', time }
 local handle, ends, cap, expires = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), now + tonumber(ARGV[2])
 if ends > 0 and ends < expires then expires = ends end
 if expires <= now then return { 'gone', now } end
@@ -26,8 +28,8 @@ if not waiting then
   redis.call('ZADD', orders, digits(order), handle)
   redis.call('ZADD', expiries, digits(expires), handle)
   redis.call('HSET', state, 'epoch', digits(epoch), 'order', digits(math.max(last, order)), handle, digits(now))
-  local surplus = (isNew and count + 1 or count) - cap
-  local evicted = ARGV[5] == 'evict' and cap > 0 and surplus > 0 and redis.call('ZRANGE', orders, 0, surplus - 1, 'WITHSCORES') or {}
+  local surplus = ARGV[5] == 'evict' and cap > 0 and (isNew and count + 1 or count) - cap or 0
+  local evicted = surplus > 0 and redis.call('ZRANGE', orders, 0, surplus - 1, 'WITHSCORES') or {}
   for index = 1, #evicted, 2 do
     redis.call('ZADD', pending, evicted[index + 1], evicted[index])
     redis.call('ZREM', orders, evicted[index])
@@ -61,5 +63,5 @@ function decode(reply: unknown): EnrolledReply | undefined {
   if (answer === undefined || typeof nowMs !== 'number') return undefined
   if (answer !== 'enrolled') return { nowMs, enrolled: { answer } }
   if (typeof epoch !== 'number' || typeof order !== 'number' || !Array.isArray(pending)) return undefined
-  return { nowMs, enrolled: { answer, epoch, order, pending: pending.map(String) } }
+  return { nowMs, enrolled: { answer, epoch, order, pending: pending.map(String).filter(isDigest) } }
 }

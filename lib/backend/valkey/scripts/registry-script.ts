@@ -10,7 +10,8 @@ const opening = /* lua */ `
 local orders, expiries, pending, state, departed = unpack(KEYS)
 for index, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= (index == 4 and 'hash' or 'zset') then return redis.error_reply('CORRUPT no registry') end
+  local isOurs = kind == 'none' or kind == (index == 4 and 'hash' or 'zset')
+  if not isOurs then return redis.error_reply('CORRUPT no registry') end
 end
 local function whole(text)
   local number = tonumber(text or 0)

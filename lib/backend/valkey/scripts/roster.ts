@@ -9,7 +9,8 @@ const DEPARTED_HEADER_BYTES = 56
 
 /** Returns everything that stands under the keys; `epoch` may be raised before. */
 export const returnRoster = /* lua */ `
--- returns { server time, ms, epoch, KEYS[1] and KEYS[2] with scores, KEYS[3] in order, KEYS[4] whole, KEYS[5] newest first }
+-- returns { server time, ms, epoch, KEYS[1] with scores, KEYS[2] with scores, KEYS[3] in order, KEYS[4],
+-- KEYS[5] newest first }
 local function ranked(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
 local waiting, left = redis.call('ZRANGE', pending, 0, -1), redis.call('ZRANGE', departed, 0, -1, 'REV')
 return { now, epoch, ranked(orders), ranked(expiries), waiting, redis.call('HGETALL', state), left }

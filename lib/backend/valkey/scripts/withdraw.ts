@@ -8,7 +8,8 @@ import { defineRegistryScript } from './registry-script.ts'
 const script = defineRegistryScript(
   'allow-oom',
   /* lua */ `
--- ARGV[1] ttl of departed, ms   ARGV[2] number of departed   ARGV[3...] handle and blob of each   ARGV[...] handles to remove
+-- ARGV[1] ttl of departed, ms   ARGV[2] number of departed   ARGV[3...] handle and blob of each
+-- ARGV[...] handles to remove
 -- returns server time, ms
 local last = 2 + 2 * tonumber(ARGV[2])
 for index = last + 1, #ARGV do forget(ARGV[index]) end
