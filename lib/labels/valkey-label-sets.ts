@@ -1,5 +1,6 @@
-import type { CommandRunner, ValkeyClient } from '../backend/valkey/client.ts'
+import type { ValkeyClient } from '../backend/valkey/client.ts'
 import { ValkeyLink, type ValkeyLinkOptions } from '../backend/valkey/link.ts'
+import { type Primary, primariesOf } from '../backend/valkey/primaries.ts'
 import { addLabels } from '../backend/valkey/scripts/add-labels.ts'
 import { loadLabels } from '../backend/valkey/scripts/load-labels.ts'
 import { releaseLabels } from '../backend/valkey/scripts/release-labels.ts'
@@ -53,8 +54,8 @@ export class ValkeyLabelSets implements LabelSets {
   }
 
   async evictionPolicies(): Promise<readonly string[]> {
-    const nodes = this.#client.nodes?.('master') ?? [this.#client]
-    return Promise.all(nodes.map((node) => this.#policyOf(node)))
+    const primaries = await primariesOf(this.#link)
+    return Promise.all(primaries.map((primary) => this.#policyOf(primary)))
   }
 
   onConnection(listener: () => void): void {
@@ -74,9 +75,9 @@ export class ValkeyLabelSets implements LabelSets {
     if (this.#ownsClient) this.#client.disconnect()
   }
 
-  #policyOf(node: CommandRunner): Promise<string> {
+  #policyOf(primary: Primary): Promise<string> {
     return this.#link.read({
-      send: () => node.callBuffer('info', 'memory'),
+      send: async (client) => (await primary(client)).callBuffer('info', 'memory'),
       decode: (reply) => /^maxmemory_policy:([a-z-]+)/m.exec(String(reply))?.[1],
     })
   }

@@ -43,6 +43,8 @@ export interface ChaosPlan {
   readonly deadlineMs: number
   readonly canary: Canary
   readonly removeRecord: (handle: string) => Promise<boolean>
+  /** Everything that stands in the server, in which no secret may be found. */
+  readonly remains?: () => Promise<string>
   /** Makes things go wrong while the workers work, and puts all right again; answers what may have been lost. */
   readonly trouble: (progress: Progress) => Promise<readonly LossWindow[]>
   /** Whether sessions and registries may have lost different things. */
@@ -85,6 +87,7 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
     const inventory = await takeInventory(scene)
     const file = { ...plan, scene, inventory, windows, loop: watches.loop, isTorn: plan.isTorn ?? false }
     const judgement = judgeSessions(file)
+    const remains = (await plan.remains?.()) ?? ''
     const clearings = await signInCalmly(scene, { cap: plan.cap, inventory })
     watches.stop()
     return {
@@ -92,7 +95,7 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
       violations: [
         ...judgement.violations,
         ...judgeClearings(file, clearings),
-        ...judgeConduct(file, watches),
+        ...judgeConduct(file, watches, remains),
       ],
       journal,
       operations,

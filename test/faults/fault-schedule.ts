@@ -22,11 +22,11 @@ export class FaultSchedule {
   }
 
   async #run(lane: FaultLane, random: Random): Promise<void> {
-    const byName = new Map(lane.kinds.map((kind) => [kind.name, kind]))
-    const weights = Object.fromEntries(lane.kinds.map(({ name, weight }) => [name, weight]))
+    // By place: several kinds may have one name, each doing it somewhere else.
+    const weights = Object.fromEntries(lane.kinds.map(({ weight }, index) => [index, weight]))
     while (!this.#stop.signal.aborted) {
       await this.#wait(random.between(...lane.restMs))
-      const kind = byName.get(random.weighted(weights))
+      const kind = lane.kinds[Number(random.weighted(weights))]
       if (kind !== undefined && !this.#stop.signal.aborted) await this.#inflict(kind, lane.name, random)
     }
   }

@@ -36,18 +36,19 @@ export function judgeSessions(file: CaseFile): Judgement {
 }
 
 /** Judges how the store behaved. */
-export function judgeConduct(file: Evidence, { failures, events, process, output }: Watches): Violation[] {
-  const wrong = file.scene.oddities.map(({ what }): Violation => ({ check: 'wrong session', detail: what }))
-  const written: Violation[] = file.scene.canary.isIn(output.written)
-    ? [{ check: 'secret leaked', detail: 'in what the process wrote' }]
-    : []
+export function judgeConduct(file: Evidence, watches: Watches, remains: string): Violation[] {
+  const { failures, events, process, output } = watches
+  const { canary, oddities } = file.scene
+  const leaks: Violation[] = []
+  if (canary.isIn(output.written)) leaks.push({ check: 'secret leaked', detail: 'in what the process wrote' })
+  if (canary.isIn(remains)) leaks.push({ check: 'secret leaked', detail: 'in what the server holds' })
   return [
     ...checkCalls(file),
-    ...wrong,
+    ...oddities.map(({ what }): Violation => ({ check: 'wrong session', detail: what })),
     ...failures.violations,
     ...events.violations,
     ...process.violations,
-    ...written,
+    ...leaks,
   ]
 }
 

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { Redis } from 'iovalkey'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import type { ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
@@ -70,6 +71,7 @@ export class Standalone {
         prefix,
         secrets,
         maxSessionsPerUser: cap,
+        encrypt: true,
         touchAfter: 0,
         concurrency: rejects ? 'reject' : 'merge',
         breaker: index % 2 === 0 ? BREAKER : false,
@@ -104,9 +106,22 @@ export class Standalone {
     return removed !== undefined
   }
 
+  /** Everything that stands in the server under a prefix, names and values. */
+  async remains(prefix: string): Promise<string> {
+    const keys = await this.#admin.keys(`${prefix}:*`)
+    const values = await Promise.all(keys.map((key) => this.#valueOf(key)))
+    return inspect([keys, values], { depth: 5, maxArrayLength: null, maxStringLength: null })
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#proxies.map((proxy) => proxy.stop()))
     await this.server.stop()
+  }
+
+  async #valueOf(key: string): Promise<unknown> {
+    const type = await this.#admin.type(key)
+    if (type === 'zset') return this.#admin.zrange(key, 0, -1)
+    return type === 'hash' ? this.#admin.hgetall(key) : this.#admin.get(key)
   }
 }
 

@@ -218,6 +218,26 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
     expect(body).toBe(`first ${big.join('')}`)
   })
 
+  test('sends a head that is flushed before there is a body', async () => {
+    const { holder, open } = gatedHolder()
+    open()
+    const bodyIsDue = createGate()
+    let drains = 0
+    const { ask } = await serveHeld(protocol, [holder], async (res) => {
+      res.on('drain', () => {
+        drains += 1
+      })
+      res.flushHeaders()
+      await bodyIsDue.opened
+      res.end('body')
+    })
+
+    const answer = await ask('/', { onFirstByte: bodyIsDue.open })
+
+    expect(answer).toMatchObject({ status: 200, body: 'body' })
+    expect(drains).toBe(0)
+  })
+
   test('calls the callbacks of write and end', async () => {
     const { holder, open } = gatedHolder()
     const called: unknown[] = []

@@ -175,6 +175,20 @@ describe.each(storeKinds())('sessionGuard, with sessions $name,', (kind) => {
       expect(await (await serve(bare)).ask('/')).toMatchObject({ status: 503 })
     })
 
+    test('refuses a request whose session was taken away before it', async () => {
+      const store = kind.place().share()
+      const app = express()
+      app.use(session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false }))
+      app.use((req, _res, next) => {
+        Reflect.set(req, 'session', null)
+        next()
+      })
+      app.use(sessionGuard({ store, onError: () => {} }))
+      app.get('/', (_req, res) => void res.send('as nobody'))
+
+      expect(await (await serve(app)).ask('/')).toMatchObject({ status: 503 })
+    })
+
     test('waits for a destroy that the handler did not wait for', async () => {
       let isStoredAtFirstByte: Promise<boolean> | undefined
       const { ask, ids, stored, signIn, watched } = await app({

@@ -6,8 +6,10 @@ let cluster: ValkeyCluster
 let watched: Observed
 
 beforeAll(async () => {
-  cluster = await startCluster({ replicas: 0 })
-  watched = openValkey('', { connection: { nodes: cluster.addresses } })
+  cluster = await startCluster()
+  watched = openValkey('', {
+    connection: { nodes: cluster.primaries.map(({ host, port }) => ({ host, port })) },
+  })
 })
 
 afterAll(async () => {
@@ -31,7 +33,7 @@ describe('on a cluster', () => {
   })
 
   it('check() looks at every primary', async () => {
-    const [one] = cluster.servers.slice(-1)
+    const [one] = cluster.primaries.slice(-1)
     const admin = one?.client()
     await admin?.config('SET', 'maxmemory-policy', 'allkeys-lru')
 

@@ -37,7 +37,8 @@ async function proxied(options: ValkeyLabelStoreOptions = {}) {
   const proxy = await startFaultProxy(server)
   onTestFinished(() => proxy.stop())
   const opened = open({ connection: { url: proxy.url }, ...options })
-  await opened.store.load(newSid())
+  await until(() => opened.store.load(newSid()).catch(() => undefined), { what: 'the store is connected' })
+  opened.alarms.length = 0
   return { ...opened, proxy }
 }
 
@@ -103,11 +104,12 @@ describe('row 1, a gateway’s label store', () => {
       const replica = await startValkey()
       onTestFinished(() => replica.stop())
       const atReplica = replica.client()
+      await admin.config('SET', 'repl-diskless-sync-delay', '0')
       await atReplica.replicaof(server.host, server.port)
       const sid = newSid()
       await open().store.add(sid, ['pii'])
       await until(async () => (await atReplica.sismember(keyOf(sid), 'pii')) === 1)
-      const { store } = openValkey(replica.url)
+      const { store } = openValkey(replica.url, { retries: 0 })
       onTestFinished(() => store.close())
 
       await expect(store.load(sid)).rejects.toMatchObject({
@@ -249,7 +251,7 @@ describe('row 1, a gateway’s label store', () => {
       const error: unknown = await store.load(newSid()).catch((failure: unknown) => failure)
       return { ms: performance.now() - startMs, reason: (error as { reason?: string }).reason }
     }
-    // Timers fire late, never early, on a machine that is busy.
+    // Timers fire late on a machine that is busy, and at most a little early.
     const lateMs = 400
 
     it('by default', async () => {
@@ -260,10 +262,11 @@ describe('row 1, a gateway’s label store', () => {
       const unanswered = await timed(store)
 
       expect(unconnected.reason).toBe('connection')
-      expect(unconnected.ms).toBeGreaterThanOrEqual(245)
+      expect(unconnected.ms).toBeGreaterThanOrEqual(240)
       expect(unconnected.ms).toBeLessThan(250 + lateMs)
-      expect(unanswered.reason).toBe('timeout')
-      expect(unanswered.ms).toBeGreaterThanOrEqual(995)
+      // Whichever is first: our own time limit, or the client's for a silent socket.
+      expect(unanswered.reason).toMatch(/^(timeout|connection)$/)
+      expect(unanswered.ms).toBeGreaterThanOrEqual(990)
       expect(unanswered.ms).toBeLessThan(1050 + lateMs)
     })
 
@@ -273,7 +276,7 @@ describe('row 1, a gateway’s label store', () => {
 
       const { ms } = await timed(store)
 
-      expect(ms).toBeGreaterThanOrEqual(49)
+      expect(ms).toBeGreaterThanOrEqual(45)
       expect(ms).toBeLessThan(50 + lateMs)
     })
 
@@ -288,7 +291,7 @@ describe('row 1, a gateway’s label store', () => {
       const reasons: (string | undefined)[] = []
       for (let call = 0; call < 6; call += 1) reasons.push((await timed(store)).reason)
 
-      expect(reasons).toEqual([...Array(5).fill('timeout'), 'breaker-open'])
+      expect(reasons.indexOf('breaker-open')).toBe(5)
       expect((await visitor.post('/export')).status).toBe(503)
       visitor.cookie = undefined
       expect((await visitor.post('/export')).status).toBe(200)

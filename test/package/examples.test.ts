@@ -73,6 +73,7 @@ describe('the examples', () => {
       '07-sign-out-everywhere.ts',
       '08-websocket.ts',
       '09-server-sent-events.ts',
+      '10-taint-gateway.ts',
     ])
   })
 
@@ -238,5 +239,20 @@ describe('09-server-sent-events', () => {
     await ann(`${origin}/sign-out`, { method: 'POST' })
 
     expect(await whole).toBe('data: hello ann\n\n')
+  })
+})
+
+describe('10-taint-gateway', () => {
+  it('lets nobody export or mail who has read customer data', async () => {
+    const { origin } = await start('10-taint-gateway.ts', environment())
+    const ann = visitor()
+    const post = (path: string) => ann(`${origin}${path}`, { method: 'POST', body: 'text' })
+    expect(await post('/export')).toBe('{"exported":"text"}')
+
+    await ann(`${origin}/customers`)
+
+    expect(await ann(`${origin}/labels`)).toBe('["pii"]')
+    expect(await post('/export')).toMatch(/^403 /)
+    expect(await post('/mail')).toMatch(/^403 /)
   })
 })

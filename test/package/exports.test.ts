@@ -40,7 +40,6 @@ const VALUES = [
 const TYPES = [
   'AdminAction',
   'AdminRequest',
-  'BreakerOptions',
   'Clock',
   'ClosableConnection',
   'CloseOnEndOptions',

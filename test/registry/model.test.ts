@@ -155,15 +155,15 @@ class Run {
   }
 }
 
-async function hold(kind: StoreKind, runs: number, verbs: (verb: Step['verb']) => boolean): Promise<void> {
+async function hold(kind: StoreKind, adapt: (step: Step) => Step = (step) => step): Promise<void> {
   const property = fc.asyncProperty(anyRun, async ({ steps, cap, onMaxSessions }) => {
     const run = new Run(kind, cap, onMaxSessions)
-    for (const step of steps.filter(({ verb }) => verbs(verb))) {
+    for (const step of steps.map(adapt)) {
       await run.take(step)
       await run.check()
     }
   })
-  await fc.assert(property, { numRuns: runs })
+  await fc.assert(property, { numRuns: 2000 / STEPS_PER_RUN })
 }
 
 describe('2,000 random steps in the life of three users are listed, counted, admitted and ended as the model says', () => {
@@ -171,8 +171,9 @@ describe('2,000 random steps in the life of three users are listed, counted, adm
   beforeAll(() => Promise.all(kinds.map((kind) => kind.start())))
   afterAll(() => Promise.all(kinds.map((kind) => kind.stop())))
 
-  test('in process, while time goes by', () => hold(kinds[0], 2000 / STEPS_PER_RUN, () => true))
+  test('in process, while time goes by', () => hold(kinds[0]))
 
   // The server's clock cannot be set, and what expires there is shown elsewhere.
-  test('on Valkey, at one time', () => hold(kinds[1], 2000 / STEPS_PER_RUN, (verb) => verb !== 'elapse'))
+  test('on Valkey, at one time', () =>
+    hold(kinds[1], (step) => (step.verb === 'elapse' ? { ...step, verb: 'visit' } : step)))
 })

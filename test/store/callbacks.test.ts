@@ -209,6 +209,8 @@ describe.each(storeKinds())('the methods of a store $name', (kind) => {
     process.on('unhandledRejection', unhandled)
 
     Reflect.apply(live.destroy, live, [])
+    const generated = generateSession(store, 'sid')
+    Reflect.apply(generated.destroy, generated, [])
     await settled()
 
     process.off('unhandledRejection', unhandled)

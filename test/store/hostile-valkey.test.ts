@@ -173,6 +173,18 @@ describe('a planted value of 100 MB', () => {
   })
 })
 
+test('a record copied under another prefix, or under another id, is no session', async () => {
+  const [elsewhere, other] = [kind.place(), 'other']
+  const foreign = elsewhere.open()
+  const record = await admin.getBuffer(recordKey)
+  await admin.set(createKeys(elsewhere.prefix).record(foreign.handle('sid')), record ?? '')
+  await admin.set(createKeys(place.prefix).record(store.handle(other)), record ?? '')
+
+  expect(await foreign.get('sid')).toBeNull()
+  expect(await store.get(other)).toBeNull()
+  expect(await storedContent(store, 'sid')).toEqual({ user: 'alice' })
+})
+
 test('a record that grew beyond a lowered maxBytes is not fetched whole', async () => {
   const large = place.open({ maxBytes: 60_000 })
   await large.set('large', generateSession(large, 'large', { content: { x: 'x'.repeat(50_000) } }))

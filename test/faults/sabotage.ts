@@ -1,0 +1,88 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { brokenBuild, type Patch } from './broken-build.ts'
+import type { Canary } from './canary.ts'
+import { type ChaosReport, runChaos } from './chaos.ts'
+import type { CheckName } from './checks/evidence.ts'
+import type { FaultKind, FaultLane } from './fault-kind.ts'
+import { FaultLog } from './fault-log.ts'
+import { FaultSchedule } from './fault-schedule.ts'
+import { runSeed } from './random.ts'
+import type { Standalone } from './standalone.ts'
+import { statedDeadlineMs } from './timing.ts'
+
+/** A way to break a promise, and what the checker must say to it. */
+export interface Sabotage {
+  readonly name: string
+  readonly patches: readonly Patch[]
+  /** The violations one of which must be found. */
+  readonly found: readonly CheckName[]
+  /** The faults under which it shows; without any it shows when all is well. */
+  readonly faults?: readonly string[]
+  /** How long those faults last instead of as long as usual, in ms. */
+  readonly lastingMs?: number
+}
+
+const CAP = 2
+const ROUND_MS = 1200
+const MAX_ROUNDS = 6
+const QUICK = { connectTimeoutMs: 80, commandTimeoutMs: 80, retries: 1 }
+
+let rounds = 0
+
+/** Runs rounds on a broken build until the checker finds what it must, or gives up; answers all it found. */
+export async function findings(
+  place: Standalone,
+  canary: Canary,
+  sabotage: Sabotage,
+): Promise<ReadonlySet<CheckName>> {
+  const make = await brokenBuild(sabotage.name, sabotage.patches)
+  const found = new Set<CheckName>()
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const { violations } = await runRound({ place, canary, sabotage, make })
+    for (const { check } of violations) found.add(check)
+    if (sabotage.found.some((check) => found.has(check))) break
+  }
+  return found
+}
+
+interface Round {
+  readonly place: Standalone
+  readonly canary: Canary
+  readonly sabotage: Pick<Sabotage, 'faults' | 'lastingMs'>
+  readonly make: Parameters<Standalone['stores']>[0]['make']
+}
+
+export async function runRound({ place, canary, sabotage, make }: Round): Promise<ChaosReport> {
+  rounds += 1
+  const prefix = `round-${rounds}`
+  const stores = place.stores({ make, prefix, cap: CAP, options: QUICK })
+  try {
+    return await runChaos({
+      seed: runSeed(),
+      stores,
+      canary,
+      cap: CAP,
+      deadlineMs: statedDeadlineMs(QUICK),
+      size: { users: 4, kept: 6, keepers: 3, visitors: 3, samplers: 3 },
+      removeRecord: (handle) => place.removeRecord(prefix, handle),
+      remains: () => place.remains(prefix),
+      trouble: async ({ random }) => {
+        const schedule = new FaultSchedule(lanesFor(place, sabotage), new FaultLog(), random)
+        await delay(ROUND_MS)
+        await schedule.stop()
+        return []
+      },
+    })
+  } finally {
+    await Promise.all(stores.map(({ store }) => store.close()))
+  }
+}
+
+function lanesFor(place: Standalone, { faults = [], lastingMs }: Round['sabotage']): readonly FaultLane[] {
+  const lasting = (kind: FaultKind): FaultKind =>
+    lastingMs === undefined ? kind : { ...kind, lastsMs: [lastingMs, lastingMs] }
+  const lanes = place.lanes(1).map(({ name, kinds }): FaultLane => {
+    return { name, kinds: kinds.filter((kind) => faults.includes(kind.name)).map(lasting), restMs: [10, 60] }
+  })
+  return lanes.filter(({ kinds }) => kinds.length > 0)
+}

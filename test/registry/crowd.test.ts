@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'iovalkey'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freshPrefix } from '../store/stores.ts'
+import { startValkey, type ValkeyServer } from '../support/valkey.ts'
+import { Crowd, type Round } from './crowd.ts'
+
+const PROCESSES = 4
+const SIGN_INS = 200
+const CAPS = [1, 2, 5, 10]
+const ROUNDS_PER_CAP = 25
+
+function expectExactly(cap: number, round: Round): void {
+  const { handles, accepted, newestFirst, orders, evicted } = round
+  const last = newestFirst.slice(0, cap)
+  expect(newestFirst.toSorted()).toEqual(handles.toSorted())
+  expect(new Set(orders).size).toBe(handles.length)
+  expect(accepted.toSorted()).toEqual(last.toSorted())
+  // Each once: the two lists have the same length.
+  expect(evicted.toSorted()).toEqual(handles.filter((handle) => !last.includes(handle)).toSorted())
+}
+
+describe('on one server', () => {
+  const prefix = freshPrefix()
+  let server: ValkeyServer
+  let admin: Redis
+  let crowd: Crowd
+
+  beforeAll(async () => {
+    server = await startValkey()
+    admin = server.client()
+    crowd = await Crowd.start(PROCESSES, { connection: { url: server.url }, prefix, caps: CAPS })
+  })
+  afterAll(async () => {
+    await crowd.stop()
+    await server.stop()
+  })
+
+  /** How many sessions could be used at each of many instants while something was going on. */
+  async function sampled<Value>(
+    cap: number,
+    work: Promise<Value>,
+  ): Promise<{ value: Value; samples: number[] }> {
+    const samples: number[] = []
+    let isOver = false
+    const value = work.finally(() => {
+      isOver = true
+    })
+    // One script: all of them at one instant.
+    for (; !isOver; await delay(1)) {
+      samples.push(
+        (await admin.eval("return #redis.call('KEYS', ARGV[1])", 0, `${prefix}-${cap}:r:*`)) as number,
+      )
+    }
+    return { value: await value, samples }
+  }
+
+  test.each(CAPS)(
+    `${SIGN_INS} sign-ins at once through ${PROCESSES} processes, ${ROUNDS_PER_CAP} times, leave exactly the last %i`,
+    async (cap) => {
+      let [instants, most] = [0, 0]
+      const t = performance.now()
+      for (let round = 1; round <= ROUNDS_PER_CAP; round += 1) {
+        const { value, samples } = await sampled(cap, crowd.round(cap, SIGN_INS))
+        expectExactly(cap, value)
+        most = Math.max(most, ...samples)
+        instants += samples.length
+        await admin.flushdb()
+      }
+      console.log(cap, instants, performance.now() - t)
+
+      expect(most).toBe(cap)
+      expect(instants).toBeGreaterThan(10 * ROUNDS_PER_CAP)
+    },
+    300_000,
+  )
+})
