@@ -46,6 +46,7 @@ export function createApp(options: DemoOptions): Express {
   )
   app.use(express.urlencoded({ extended: false, limit: '4kb' }))
   addSignInAndOut(app, options)
+  addDevices(app, options)
   addCounter(app, options)
   app.use((_req, res) => send(res.status(404), noticePage('Not found', 'There is no page at this address.')))
   app.use(answerError)
@@ -69,13 +70,33 @@ function addSignInAndOut(app: Express, { place }: DemoOptions): void {
   })
 }
 
+function addDevices(app: Express, { store }: DemoOptions): void {
+  app.post('/devices/:handle/end', async (req, res) => {
+    const { userId } = req.session
+    const sessions = userId === undefined ? [] : await store.registry.list(userId)
+    // Only one's own: a handle is no secret.
+    const isOwn = sessions.some(({ handle }) => handle === req.params.handle)
+    if (isOwn)
+      await store.registry.end(req.params.handle, { reason: 'ended-by-user', actor: { type: 'user' } })
+    res.redirect(303, '/')
+  })
+
+  app.post('/sign-out-elsewhere', async (req, res) => {
+    const { userId } = req.session
+    const terms = { except: req.sessionID, reason: 'signed-out-elsewhere', actor: { type: 'user' } }
+    if (userId !== undefined) await store.registry.endAll(userId, terms)
+    res.redirect(303, '/')
+  })
+}
+
 function addCounter(app: Express, { store, place, slowMs = 5000 }: DemoOptions): void {
-  app.get('/', (req, res) => {
+  app.get('/', async (req, res) => {
     const { userId: name, count = 0, signedInAtMs = 0 } = req.session
     if (name === undefined) return send(res, signInPage(place))
     const handle = store.handle(req.sessionID)
     const signedInAt = new Date(signedInAtMs)
-    send(res, homePage({ name, count, signedInAt, handle, place, slowSeconds: slowMs / 1000 }))
+    const sessions = await store.registry.list(name, { current: req.sessionID })
+    send(res, homePage({ name, count, signedInAt, handle, sessions, place, slowSeconds: slowMs / 1000 }))
   })
 
   app.post('/count', async (req, res) => {

@@ -11,7 +11,7 @@ export class Html {
   }
 }
 
-export type HtmlPart = Html | string | number | readonly HtmlPart[] | undefined
+export type HtmlPart = Html | string | number | false | readonly HtmlPart[] | undefined
 
 /** A template tag: every value is escaped, unless it is `Html` already. */
 export function html(texts: TemplateStringsArray, ...parts: readonly HtmlPart[]): Html {
@@ -19,7 +19,7 @@ export function html(texts: TemplateStringsArray, ...parts: readonly HtmlPart[])
 }
 
 function safe(part: HtmlPart): string {
-  if (part === undefined) return ''
+  if (part === undefined || part === false) return ''
   if (part instanceof Html) return part.toString()
   if (typeof part === 'object') return part.map(safe).join('')
   return String(part).replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)

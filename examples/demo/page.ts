@@ -1,3 +1,5 @@
+import type { RegisteredSession } from 'express-session-valkey'
+import { devicesCard } from './devices.ts'
 import { type Html, type HtmlPart, html } from './html.ts'
 
 export const MAX_NAME_LENGTH = 40
@@ -12,6 +14,8 @@ export interface HomeFacts {
   /** Where sessions are kept, in words. */
   readonly place: string
   readonly slowSeconds: number
+  /** All sessions of the user, this one among them. */
+  readonly sessions: readonly RegisteredSession[]
 }
 
 export function signInPage(
@@ -40,6 +44,7 @@ export function homePage(facts: HomeFacts): Html {
   return document(`${facts.name}: ${facts.count}`, [
     counter(facts),
     session(facts),
+    devicesCard(facts.sessions),
     experiments(facts),
     placeNote(facts.place),
   ])

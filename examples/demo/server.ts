@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { Express } from 'express'
 import { createSessionStore, type SessionStore } from 'express-session-valkey'
 import { createApp } from './app.ts'
+import { describeDevice } from './devices.ts'
 import { freshSecrets, keptSecrets } from './secrets.ts'
 
 const HOST = '127.0.0.1'
@@ -12,10 +13,11 @@ const GRACE_MS = 5000
 
 const url = process.env['VALKEY_URL']
 const { sessionKey, cookieSecret } = url ? keptSecrets() : freshSecrets()
+const sessions = { secrets: [sessionKey], encrypt: true, maxSessionsPerUser: 5, device: describeDevice }
 const store = createSessionStore(
   url
-    ? { kind: 'valkey', connection: { url }, secrets: [sessionKey], encrypt: true, prefix: 'demo' }
-    : { kind: 'memory', secrets: [sessionKey], encrypt: true },
+    ? { ...sessions, kind: 'valkey', connection: { url }, prefix: 'demo' }
+    : { ...sessions, kind: 'memory' },
 )
 const place = url
   ? `on Valkey at ${new URL(url).host}, sealed and encrypted`

@@ -100,6 +100,57 @@ describe('the demo in process', () => {
     },
   )
 
+  it('shows where somebody is signed in, and signs them out everywhere else', async () => {
+    const { page, problems } = await openPage()
+    await page.goto(demo.origin)
+    await signIn(page, 'Dora')
+    const elsewhere = await browser.newContext()
+    const other = await elsewhere.newPage()
+    try {
+      await other.goto(demo.origin)
+      await signIn(other, 'Dora')
+      await page.reload()
+      expect(await page.getByRole('listitem').count()).toBe(2)
+      expect(await page.getByText('this device').count()).toBe(1)
+
+      await page.getByRole('button', { name: 'Sign out everywhere else' }).click()
+      await page.getByRole('button', { name: 'Sign out everywhere else' }).waitFor({ state: 'detached' })
+      await other.reload()
+
+      expect(await heading(other)).toBe('Sign in')
+      expect(await heading(page)).toBe('Hello, Dora')
+      expect(problems).toEqual([])
+    } finally {
+      await elsewhere.close()
+    }
+  })
+
+  it('ends one device, and none of somebody else', async () => {
+    const { page } = await openPage()
+    await page.goto(demo.origin)
+    await signIn(page, 'Emil')
+    const elsewhere = await browser.newContext()
+    const other = await elsewhere.newPage()
+    try {
+      await other.goto(demo.origin)
+      await signIn(other, 'Emil')
+      await page.reload()
+      await page.getByRole('button', { name: /^End / }).click()
+      await page.getByRole('button', { name: /^End / }).waitFor({ state: 'detached' })
+      await other.reload()
+      expect(await heading(other)).toBe('Sign in')
+
+      await signIn(other, 'Frida')
+      const handle = await other.locator('code').textContent()
+      const foreign = await page.request.post(`${demo.origin}/devices/${handle}/end`, { maxRedirects: 0 })
+      expect(foreign.status()).toBe(303)
+      await other.reload()
+      expect(await heading(other)).toBe('Hello, Frida')
+    } finally {
+      await elsewhere.close()
+    }
+  })
+
   it('keeps an old cookie out after the sign-out', async () => {
     const { page, problems } = await openPage()
     await page.goto(demo.origin)
