@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { InProcessRegistry } from '../../lib/backend/in-process-registry.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
+import type { SessionStore } from '../../lib/store/session-store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { loadedSession } from '../store/live-session.ts'
 import { type StoreKind, storeKinds, ValkeyKind, type ValkeyPlace } from '../store/stores.ts'
@@ -22,12 +23,24 @@ function losable(kind: StoreKind) {
   const backend = place.backend()
   if (kind instanceof ValkeyKind) {
     const { registry } = createKeys((place as ValkeyPlace).prefix)
-    return { place, clock, backend, lose: (user: string) => kind.client.callBuffer('del', ...registry(ownerOf(user))) }
+    return {
+      place,
+      clock,
+      backend,
+      lose: (user: string) => kind.client.callBuffer('del', ...registry(ownerOf(user))),
+    }
   }
   // What is kept in process cannot be deleted by hand: another registry, which is empty, takes its place.
   let lost: InProcessRegistry | undefined
+  const registry = new Proxy(backend.registry, {
+    get: (kept, name) => {
+      const current = lost ?? kept
+      const verb: unknown = Reflect.get(current, name)
+      return typeof verb === 'function' ? verb.bind(current) : verb
+    },
+  })
   const losing = new Proxy(wrapBackend(backend, {}), {
-    get: (target, name) => (name === 'registry' && lost ? lost : Reflect.get(target, name)),
+    get: (target, name) => (name === 'registry' ? registry : Reflect.get(target, name)),
   })
   const lose = async () => {
     lost = new InProcessRegistry({ clock })
@@ -84,7 +97,9 @@ describe.each(storeKinds())('$name', (kind) => {
       counts.after += sids.filter(isAfter).length
       counts.before += sids.filter((sid) => !isAfter(sid)).length
     }
-    expect(Math.min(counts.before, counts.after)).toBeGreaterThan(SIGN_INS)
+    expect(counts.before + counts.after).toBe(ROUNDS * SIGN_INS)
+    // In process a round runs to its end in one go; only over a network do the two really overlap.
+    if (kind instanceof ValkeyKind) expect(Math.min(counts.before, counts.after)).toBeGreaterThan(SIGN_INS)
   })
 
   test('answers the handles of those it ended, and none when there is none', async () => {
@@ -130,7 +145,7 @@ describe.each(storeKinds())('$name', (kind) => {
 
     test.each([
       ['touch', visit],
-      ['save', (store, sid) => edit(store, sid, { late: true })],
+      ['save', (store: SessionStore, sid: string) => edit(store, sid, { late: true })],
     ] as const)('ends each session no later than its first %s after a touch window', async (_, use) => {
       const { place, clock, backend, lose } = losable(kind)
       const store = place.over(backend, options)
@@ -223,9 +238,15 @@ describe.each(storeKinds())('$name', (kind) => {
       const foreign = await signIn(store, other)
       await store.destroy(gone)
 
-      const failures = [gone, 'never-there', foreign].map((except) => failureOf(store.registry.endAll(user, { except })))
+      const failures = [gone, 'never-there', foreign].map((except) =>
+        failureOf(store.registry.endAll(user, { except })),
+      )
 
-      expect(await Promise.all(failures)).toMatchObject([{ code: 'ERR_SESSION_ENDED' }, { code: 'ERR_SESSION_ENDED' }, { name: 'TypeError' }])
+      expect(await Promise.all(failures)).toMatchObject([
+        { code: 'ERR_SESSION_ENDED' },
+        { code: 'ERR_SESSION_ENDED' },
+        { name: 'TypeError' },
+      ])
       expect(await validOf(store, [mine, foreign])).toEqual([mine, foreign])
     })
   })
