@@ -118,5 +118,19 @@ function clientOf(
       'an iovalkey or ioredis client, or left out in favour of "connection": { url }',
     )
   }
+  if (autoPipelines(client)) {
+    // iovalkey 0.4.0 then throws outside of every promise when `call` is used, which ends the process.
+    throw optionError('client', 'made without "enableAutoPipelining"')
+  }
   return { client, ownsClient: false }
+}
+
+function autoPipelines(client: object): boolean {
+  const { options } = client as { readonly options?: ClientOptions }
+  return options?.enableAutoPipelining === true || options?.redisOptions?.enableAutoPipelining === true
+}
+
+interface ClientOptions {
+  readonly enableAutoPipelining?: unknown
+  readonly redisOptions?: { readonly enableAutoPipelining?: unknown }
 }
