@@ -106,7 +106,9 @@ describe('the subscriber connection', () => {
       await killed
     }
 
-    await until(() => [...ended].every((handle) => told.has(handle) || doneAtGap.has(handle)))
+    await until(() => [...ended].every((handle) => told.has(handle) || doneAtGap.has(handle)), {
+      withinMs: 45_000,
+    })
     expect(gaps).toBeGreaterThan(1)
     expect(told.size).toBeGreaterThan(0)
   })
