@@ -1,4 +1,7 @@
+export type { ClientSetting } from './backend/valkey/client-inspection.ts'
+export { type ClientTiming, safeClientOptions, safeClusterOptions } from './backend/valkey/client-settings.ts'
 export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection.ts'
+export type { ValkeyOptions } from './backend/valkey/valkey-options.ts'
 export {
   OutcomeUnknownError,
   SessionConflictError,
@@ -37,6 +40,7 @@ export {
   createLabelStore,
   type LabelStoreConfig,
   type LabelStoreFactory,
+  type ValkeyLabelStoreOptions,
 } from './labels/create-label-store.ts'
 export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
 export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
@@ -50,7 +54,6 @@ export {
 export type { LabelHolder } from './labels/label-holder.ts'
 export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'
-export type { ValkeyLabelStoreOptions } from './labels/valkey-label-options.ts'
 export type { Secret, Secrets } from './seal/secret.ts'
 export {
   createSessionStore,

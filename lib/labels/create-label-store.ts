@@ -1,14 +1,13 @@
+import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
 import { checkFunction, checkObject, optionError } from '../option.ts'
 import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'
 import type { LabelStore } from './label-store.ts'
 import { LABEL_STORE_OPTIONS, type LabelStoreOptions, resolveLabelOptions } from './label-store-options.ts'
-import {
-  resolveValkeyLabelOptions,
-  VALKEY_LABEL_OPTIONS,
-  type ValkeyLabelStoreOptions,
-} from './valkey-label-options.ts'
 import { ValkeyLabelSets } from './valkey-label-sets.ts'
+
+/** Options of the kind `valkey`: those of every kind, and how Valkey is reached. Either `client` or `connection` is required. */
+export interface ValkeyLabelStoreOptions extends LabelStoreOptions, ValkeyOptions {}
 
 /** What configures a label store: its kind, and the options of that kind. Options that only `valkey` knows are ignored by `memory`. */
 export type LabelStoreConfig =
@@ -59,7 +58,7 @@ export function createLabelStore(
 const IN_PROCESS_WINDOW_MS = 1000
 
 function inProcessLabelStore(config: object): LabelStore {
-  const valkeyOnly = new Set<string>(VALKEY_LABEL_OPTIONS)
+  const valkeyOnly = new Set<string>(VALKEY_OPTIONS)
   const options = resolveLabelOptions(
     Object.fromEntries(Object.entries(config).filter(([name]) => !valkeyOnly.has(name))),
   )
@@ -68,8 +67,8 @@ function inProcessLabelStore(config: object): LabelStore {
 }
 
 function valkeyLabelStore(config: ValkeyLabelStoreOptions): LabelStore {
-  const options = resolveLabelOptions(config, [...LABEL_STORE_OPTIONS, ...VALKEY_LABEL_OPTIONS])
-  const valkey = resolveValkeyLabelOptions(config)
+  const options = resolveLabelOptions(config, [...LABEL_STORE_OPTIONS, ...VALKEY_OPTIONS])
+  const valkey = resolveValkeyOptions(config)
   return new KeyedLabelStore({
     sets: new ValkeyLabelSets(valkey),
     options,

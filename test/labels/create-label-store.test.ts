@@ -1,5 +1,6 @@
 import { Redis } from 'iovalkey'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { safeClientOptions } from '../../lib/backend/valkey/client-settings.ts'
 import { createLabelStore, type LabelStoreConfig } from '../../lib/labels/create-label-store.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
@@ -8,7 +9,7 @@ import { newSid, openMemory } from './subjects.ts'
 const create = (config: unknown) => () => createLabelStore(config as LabelStoreConfig)
 
 function unconnected(): Redis {
-  const client = new Redis({ lazyConnect: true, host: '127.0.0.1', port: 1 })
+  const client = new Redis({ ...safeClientOptions(), lazyConnect: true, host: '127.0.0.1', port: 1 })
   onTestFinished(() => client.disconnect())
   return client
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/valkey-label-options.ts'
+import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
 import { TestClock } from '../support/clock.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
 import { type Observed, openMemory, openValkey } from './subjects.ts'

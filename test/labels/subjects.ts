@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import type { LabelAudit } from '../../lib/labels/declassification.ts'
 import type { LabelAlarm } from '../../lib/labels/label-alarm.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/valkey-label-options.ts'
 
 /** Time limits that a busy machine keeps. */
 export const patient = { connectTimeoutMs: 2000, commandTimeoutMs: 3000 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { safeClientOptions } from '../../lib/backend/valkey/client-settings.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
@@ -211,7 +212,7 @@ describe('administration on Valkey', () => {
       secrets: [SECRET],
       connectTimeoutMs: 5000,
     })
-    const given = kind.server.client()
+    const given = kind.server.client(safeClientOptions())
     const borrowed = new ValkeyStore({ client: given, secrets: [SECRET], connectTimeoutMs: 5000 })
     await Promise.all([own.get('sid'), borrowed.get('sid')])
     expect(await clients()).toBe(before + 2)

@@ -59,6 +59,7 @@ const wrongs: Readonly<Record<string, readonly unknown[]>> = {
 const wrongsOfValkey: Readonly<Record<string, readonly unknown[]>> = {
   client: [null, {}, 'valkey://127.0.0.1', undefined],
   connection: [null, 5, 'valkey://127.0.0.1', {}, []],
+  unsafeClientSettings: [null, 'tls', ['TLS'], [5], {}],
   connectTimeoutMs: [...wrongNumbers, 1.5, 60_001],
   commandTimeoutMs: [...wrongNumbers, 1.5, 60_001],
   retries: [-1, 1.5, 6, Number.NaN, '1', null],

@@ -31,6 +31,7 @@ const broken: Outcome & { readonly failure: Failure } = {
 const OUTAGES: ReadonlySet<string> = new Set([
   'timeout',
   'connection',
+  'tls',
   'loading',
   'busy',
   'cluster-down',

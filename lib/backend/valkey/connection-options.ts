@@ -1,5 +1,6 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
-import { checkInteger, checkKnown, optionError } from '../../option.ts'
+import { checkBoolean, checkInteger, checkKnown, optionError } from '../../option.ts'
+import { tlsFlaw } from './transport.ts'
 
 /** Where a server listens. */
 export interface ServerAddress {
@@ -22,8 +23,14 @@ export interface ValkeyConnection {
   /** ACL user of the servers; also possible in the URL. */
   readonly username?: string | undefined
   readonly password?: string | undefined
-  /** `true`, or options of Node's `tls.connect` such as `ca`. On by itself with `valkeys://`. */
+  /**
+   * `true`, or options of Node's `tls.connect`: `ca` for a private authority, `cert` and `key` for a client
+   * certificate. On by itself with `valkeys://`, required for every server that is not on this machine. At least
+   * TLS 1.2, and always verified.
+   */
   readonly tls?: boolean | TlsOptions | undefined
+  /** Lets logins travel unprotected to a server that is not on this machine. @defaultValue false */
+  readonly unsafeAllowPlaintext?: boolean | undefined
   /** Shown by `CLIENT LIST`. */
   readonly connectionName?: string | undefined
 }
@@ -41,7 +48,7 @@ const TEXTS = [
 /** Throws a `TypeError` that names the option if one is wrong. No value of a credential or URL is quoted. */
 export function checkConnection(connection: ValkeyConnection): void {
   const options = fieldsOf('connection', connection)
-  checkKnown(options, [...PLACES, ...TEXTS, 'tls'], '"connection"')
+  checkKnown(options, [...PLACES, ...TEXTS, 'tls', 'unsafeAllowPlaintext'], '"connection"')
   if (PLACES.filter((place) => options[place] !== undefined).length !== 1) {
     throw optionError('connection', 'an object with exactly one of "url", "nodes" and "sentinels"')
   }
@@ -51,8 +58,16 @@ export function checkConnection(connection: ValkeyConnection): void {
     const text = options[name]
     if (text !== undefined && typeof text !== 'string') throw optionError(`connection.${name}`, 'a string')
   }
-  const { tls } = options
-  if (tls !== undefined && typeof tls !== 'boolean') fieldsOf('connection.tls', tls)
+  const { unsafeAllowPlaintext } = options
+  if (unsafeAllowPlaintext !== undefined)
+    checkBoolean('connection.unsafeAllowPlaintext', unsafeAllowPlaintext)
+  checkTls(options['tls'])
+}
+
+function checkTls(tls: unknown): void {
+  if (tls === undefined || typeof tls === 'boolean') return
+  const flaw = tlsFlaw(fieldsOf('connection.tls', tls))
+  if (flaw) throw optionError(`connection.tls.${flaw.option}`, flaw.remedy)
 }
 
 function checkAddresses(name: string, addresses: unknown): void {

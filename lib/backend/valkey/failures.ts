@@ -22,6 +22,7 @@ export const unexpectedReply: Failure = {
 const unrecognized: Failure = { reason: 'unknown', mayBeApplied: true, isWorthRepeating: false }
 const connectionLost: Failure = { reason: 'connection', mayBeApplied: true, isWorthRepeating: true }
 const notSent: Failure = { reason: 'connection', mayBeApplied: false, isWorthRepeating: true }
+const notTrusted: Failure = { reason: 'tls', mayBeApplied: false, isWorthRepeating: false }
 // A script that lacks a right may have used others before it came to this one.
 const deniedInScript: Failure = { reason: 'no-permission', mayBeApplied: true, isWorthRepeating: false }
 
@@ -72,6 +73,9 @@ const socketCodes: ReadonlySet<string> = new Set([
   'ENOTFOUND',
 ])
 
+// Of OpenSSL and of Node's own checks of a certificate; all of them before a command is sent.
+const TLS_CODE = /^ERR_(TLS|SSL)_|^EPROTO$|^UNABLE_TO_|CERT/
+
 // The client follows redirections itself and, when it gives up, wraps what it met last.
 const WRAPPED = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?/
 const READY_CHECK = /^Ready check failed: /
@@ -83,8 +87,9 @@ export function classifyFailure(error: unknown): Failure {
   const [word = ''] = message.split(' ', 1)
   const known = refusals.get(word) ?? clientErrors.find(([start]) => message.startsWith(start))?.[1]
   if (known !== undefined) return known
-  const code = 'code' in error ? error.code : undefined
-  return typeof code === 'string' && socketCodes.has(code) ? connectionLost : unrecognized
+  const code = 'code' in error ? String(error.code) : ''
+  if (TLS_CODE.test(code)) return notTrusted
+  return socketCodes.has(code) ? connectionLost : unrecognized
 }
 
 function refused(reason: string, { isPassing } = { isPassing: false }): Failure {

@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'iovalkey'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { flawsOf } from '../../../lib/backend/valkey/client-inspection.ts'
 import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
 
 const timing = { connectTimeoutMs: 250, commandTimeoutMs: 500 }
@@ -51,7 +52,7 @@ describe('createValkeyClient', () => {
       db: 3,
       username: 'app',
       password: 'p@ss:word',
-      tls: {},
+      tls: { minVersion: 'TLSv1.2' },
     })
     expect(redisOptions({ url: 'unix:///tmp/none.sock' })).toMatchObject({ path: '/tmp/none.sock' })
     expect(redisOptions({ url: 'redis://127.0.0.1' })).toMatchObject({ host: '127.0.0.1', port: 6379, db: 0 })
@@ -92,10 +93,43 @@ describe('createValkeyClient', () => {
       name: 'main',
       sentinelPassword: 'secret',
       enableTLSForSentinelMode: true,
-      sentinelTLS: {},
-      tls: {},
+      sentinelTLS: { minVersion: 'TLSv1.2' },
+      tls: { minVersion: 'TLSv1.2' },
       failoverDetector: true,
     })
+  })
+
+  it.each([
+    'valkey://127.0.0.1',
+    'valkey://127.1.2.3',
+    'valkey://[::1]',
+    'valkey://localhost',
+    'unix:///tmp/none.sock',
+  ])('needs no TLS to %s, which is this machine', (url) => {
+    expect(redisOptions({ url }).tls).toBeUndefined()
+  })
+
+  it('lets plaintext to another machine be chosen by name', () => {
+    const elsewhere = { host: 'valkey.invalid', port: 6379 }
+
+    expect(redisOptions({ url: 'valkey://valkey.invalid', unsafeAllowPlaintext: true })).toMatchObject({
+      host: 'valkey.invalid',
+    })
+    expect(open({ nodes: [elsewhere], unsafeAllowPlaintext: true })).toBeInstanceOf(Cluster)
+  })
+
+  it('makes clients that the inspection of a client from elsewhere has nothing against', () => {
+    const tls = true
+    for (const connection of [
+      { url: 'valkey://127.0.0.1:1' },
+      { nodes: [nowhere] },
+      { sentinels: [nowhere], sentinelName: 'main' },
+      { url: 'valkeys://valkey.invalid' },
+      { nodes: [{ host: 'valkey.invalid', port: 1 }], tls },
+      { sentinels: [{ host: 'valkey.invalid', port: 1 }], sentinelName: 'main', tls },
+    ]) {
+      expect(flawsOf(open(connection))).toEqual([])
+    }
   })
 
   it('is quiet while nothing answers', async () => {
@@ -131,6 +165,37 @@ describe('a wrong connection', () => {
       'a password in bytes',
       { url: 'valkey://127.0.0.1', password: Buffer.from(password) },
       /^Option "connection.password" must be a string$/,
+    ],
+    [
+      'TLS that is not verified',
+      { url: 'valkeys://127.0.0.1', tls: { rejectUnauthorized: false } },
+      /"connection.tls.rejectUnauthorized" must be left out; give the CA/,
+    ],
+    ['a retired TLS', { nodes: [nowhere], tls: { minVersion: 'TLSv1.1' } }, /"connection.tls.minVersion"/],
+    [
+      'at most a retired TLS',
+      { nodes: [nowhere], tls: { maxVersion: 'TLSv1' } },
+      /"connection.tls.maxVersion"/,
+    ],
+    [
+      'no TLS to another machine',
+      { url: 'valkey://valkey.internal' },
+      /^Option "connection.url" must be used with TLS.*unsafeAllowPlaintext/,
+    ],
+    [
+      'no TLS to a node elsewhere',
+      { nodes: [nowhere, { host: '10.0.0.1', port: 1 }] },
+      /^Option "connection.nodes" must be used with TLS/,
+    ],
+    [
+      'no TLS to a sentinel elsewhere',
+      { sentinels: [{ host: '::2', port: 1 }], sentinelName: 'main' },
+      /^Option "connection.sentinels" must be used with TLS/,
+    ],
+    [
+      'an unsafe flag that is none',
+      { url: 'valkey://valkey.internal', unsafeAllowPlaintext: 1 },
+      /^Option "connection.unsafeAllowPlaintext"/,
     ],
     ['no nodes', { nodes: [] }, /^Option "connection.nodes" must be a list/],
     ['a node without a host', { nodes: [{ port: 1 }] }, /^Option "connection.nodes\[0\].host"/],

@@ -1,0 +1,80 @@
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
+import type { ClusterOptions, RedisOptions } from 'iovalkey'
+
+export interface ClientTiming {
+  /** How long connecting may take, in ms. @defaultValue 250 */
+  readonly connectTimeoutMs?: number | undefined
+  /** How long a reply may take, in ms. @defaultValue 500 */
+  readonly commandTimeoutMs?: number | undefined
+}
+
+const MAX_RETRY_DELAY_MS = 2000
+
+/**
+ * Settings of an iovalkey client under which every command settles, none is sent twice or late behind the store's
+ * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from 'iovalkey'
+ * import { safeClientOptions, ValkeyStore } from 'express-session-valkey'
+ *
+ * const client = new Redis({ host: '127.0.0.1', ...safeClientOptions() })
+ * const store = new ValkeyStore({ client, secrets: [process.env['SESSION_KEY'] ?? ''] })
+ * ```
+ */
+export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
+  return { ...nodeSettings(timing), enableOfflineQueue: false, retryStrategy: fullJitter }
+}
+
+/**
+ * As {@link safeClientOptions}, for a client of a cluster.
+ *
+ * @example
+ * ```ts
+ * import { Cluster } from 'iovalkey'
+ * import { safeClusterOptions, ValkeyStore } from 'express-session-valkey'
+ *
+ * const client = new Cluster([{ host: '127.0.0.1', port: 7000 }], safeClusterOptions())
+ * const store = new ValkeyStore({ client, secrets: [process.env['SESSION_KEY'] ?? ''] })
+ * ```
+ */
+export function safeClusterOptions(timing: ClientTiming = {}): ClusterOptions {
+  return {
+    redisOptions: nodeSettings(timing),
+    enableOfflineQueue: false,
+    scaleReads: 'master',
+    clusterRetryStrategy: fullJitter,
+    // The link repeats, and knows that it does; a repeat of the client's own would look like a first attempt.
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    maxRedirections: 5,
+    slotsRefreshInterval: 5000,
+  }
+}
+
+/** What every TLS connection of ours has, whatever else is asked of it. */
+export function tlsSettings(tls: boolean | TlsOptions | undefined): TlsOptions | undefined {
+  return tls ? { minVersion: 'TLSv1.2', ...(tls === true ? {} : tls) } : undefined
+}
+
+// Without jitter all processes come back in step: measured, 75 to 100 of 100 clients within the same 50 ms.
+export function fullJitter(times: number): number {
+  return Math.ceil(Math.random() * Math.min(MAX_RETRY_DELAY_MS, 50 * 2 ** Math.min(times, 10)))
+}
+
+function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): RedisOptions {
+  return {
+    connectTimeout: connectTimeoutMs,
+    commandTimeout: commandTimeoutMs,
+    // Without it a half-open connection is never left: every command times out, and the next goes the same way.
+    socketTimeout: 2 * commandTimeoutMs,
+    keepAlive: 5000,
+    // 0 fails what is in flight when the connection closes. `autoResendUnfulfilledCommands: false` would let it hang.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: true,
+    enableAutoPipelining: false,
+    // After a failover the old primary answers READONLY; a new connection finds the new one.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  }
+}
