@@ -1,5 +1,6 @@
 /** The contract between the store and whatever keeps its records. */
 
+import type { Finding } from './finding.ts'
 import type { Registry } from './registry.ts'
 
 /** What a backend keeps under a handle. */
@@ -66,6 +67,22 @@ export interface EndNotice {
   readonly owner: string | undefined
 }
 
+/** How the calls to a backend have fared. */
+export interface Condition {
+  /** Whether calls are sent (`closed`), answered without asking (`open`), or one of them is finding out (`half-open`). */
+  readonly breaker?: 'closed' | 'open' | 'half-open'
+  /** The last attempt that failed, even if a repeat of it succeeded. */
+  readonly lastFailure?: LastFailure
+}
+
+export interface LastFailure {
+  /** `refused`: it was definitely not applied. `unknown`: it may have been. */
+  readonly kind: 'refused' | 'unknown'
+  /** One of the words docs/ERRORS.md lists. */
+  readonly reason: string
+  readonly at: Date
+}
+
 /** Must not throw. */
 export interface NoticeListener {
   notice(notice: EndNotice): void
@@ -103,6 +120,9 @@ export interface Backend {
   now(): Promise<number>
   /** Resolves when the backend answers. */
   ping(): Promise<void>
+  readonly condition: Condition
+  /** What an operator should know of the servers. Never rejects. */
+  inspect(): Promise<readonly Finding[]>
   /** Lets calls in flight settle, then frees what the backend itself opened. Later calls reject with `StoreClosedError`. */
   close(): Promise<void>
 }

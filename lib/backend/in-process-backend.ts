@@ -42,6 +42,7 @@ export interface InProcessBackendOptions {
  * runs to its end before anything else does, so what it answers is what every other backend must answer.
  */
 export class InProcessBackend implements Backend {
+  readonly condition = {}
   readonly registry: InProcessRegistry
   readonly #clock: { now(): number }
   readonly #records = new Map<string, KeptRecord>()
@@ -133,6 +134,10 @@ export class InProcessBackend implements Backend {
 
   async ping(): Promise<void> {
     this.#checkOpen()
+  }
+
+  async inspect(): Promise<[]> {
+    return []
   }
 
   async close(): Promise<void> {

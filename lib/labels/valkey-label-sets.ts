@@ -1,6 +1,7 @@
 import type { ValkeyClient } from '../backend/valkey/client.ts'
 import { ValkeyLink, type ValkeyLinkOptions } from '../backend/valkey/link.ts'
 import { type Primary, primariesOf } from '../backend/valkey/primaries.ts'
+import { readinessOf } from '../backend/valkey/readiness.ts'
 import { addLabels } from '../backend/valkey/scripts/add-labels.ts'
 import { loadLabels } from '../backend/valkey/scripts/load-labels.ts'
 import { releaseLabels } from '../backend/valkey/scripts/release-labels.ts'
@@ -21,7 +22,7 @@ export class ValkeyLabelSets implements LabelSets {
   readonly #link: ValkeyLink
   // What must not be sent twice.
   readonly #once: ValkeyLink
-  readonly #listeners = new Set<() => void>()
+  readonly #stops: (() => void)[] = []
   #closing: Promise<void> | undefined
 
   constructor(options: ValkeyLabelSetsOptions) {
@@ -59,9 +60,7 @@ export class ValkeyLabelSets implements LabelSets {
   }
 
   onConnection(listener: () => void): void {
-    this.#listeners.add(listener)
-    this.#client.on('ready', listener)
-    if (this.#client.status === 'ready') listener()
+    this.#stops.push(readinessOf(this.#client).onConnection(listener))
   }
 
   close(): Promise<void> {
@@ -70,7 +69,7 @@ export class ValkeyLabelSets implements LabelSets {
   }
 
   async #close(): Promise<void> {
-    for (const listener of this.#listeners) this.#client.off('ready', listener)
+    for (const stop of this.#stops) stop()
     await Promise.all([this.#link.close(), this.#once.close()])
     if (this.#ownsClient) this.#client.disconnect()
   }

@@ -11,3 +11,15 @@ export function deliver<Value>(outcome: Promise<Value>, callback: Callback<Value
     (error: unknown) => process.nextTick(callback, error),
   )
 }
+
+/** What a method with an optional callback returns: the promise, or nothing when the callback is given. */
+export function answer<Value>(
+  outcome: Promise<Value>,
+  callback?: Callback<Value>,
+): Promise<Value> | undefined {
+  // express-session calls without a callback, and drops the promise: that must not end the process.
+  outcome.catch(() => {})
+  if (callback === undefined) return outcome
+  deliver(outcome, callback)
+  return undefined
+}

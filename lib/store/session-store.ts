@@ -1,18 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import type { Request } from 'express'
-import { type Session, type SessionData, Store } from 'express-session'
+import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
+import type { Finding } from '../backend/finding.ts'
 import {
   OutcomeUnknownError,
   SessionIdError,
   SessionNotSerializableError,
-  SessionStoreError,
   StoreUnavailableError,
 } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
-import { type Callback, deliver } from './callback.ts'
+import { answer, type Callback, deliver } from './callback.ts'
 import { withDeadline } from './deadline.ts'
+import { lifetimeFindings } from './lifetime-findings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
 import { SessionCopy } from './session-copy.ts'
@@ -23,20 +24,13 @@ import type { SessionLife } from './session-life.ts'
 import type { SessionRecord } from './session-records.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
+import { StoreEmitter } from './store-emitter.ts'
 import type { Announce } from './store-events.ts'
+import { healthOf, type StoreHealth } from './store-health.ts'
 
 export interface CommitOptions {
   /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
   readonly saveUninitialized?: boolean | undefined
-}
-
-/** What `health()` answers. */
-export interface StoreHealth {
-  readonly isReady: boolean
-  /** How long the backend took to answer, in ms; absent if it did not. */
-  readonly latencyMs?: number
-  /** The `code` of what went wrong, if something did. */
-  readonly failure?: string
 }
 
 export interface SessionStoreParts {
@@ -56,7 +50,7 @@ const late = {
  * What express-session and an app see of every store of this package: the methods of its `Store`, each with a
  * callback or a promise. `ValkeyStore` and `InProcessStore` say where the sessions are kept.
  */
-export abstract class SessionStore extends Store {
+export abstract class SessionStore extends StoreEmitter {
   /** Which sessions a user has, and how to end them. */
   readonly registry: SessionRegistry
   readonly #backend: Backend
@@ -64,7 +58,7 @@ export abstract class SessionStore extends Store {
   readonly #life: SessionLife
   readonly #scan: SessionScan
   readonly #deadlineMs: number
-  readonly #userId: (session: SessionData) => string | number | undefined
+  readonly #options: ResolvedOptions
   // express-session hands loaded data back to createSession, and live sessions to set: what they came from is kept aside.
   readonly #records = new WeakMap<object, SessionRecord>()
   readonly #copies = new WeakMap<object, SessionCopy>()
@@ -78,7 +72,7 @@ export abstract class SessionStore extends Store {
     super()
     this.#backend = backend
     this.#deadlineMs = deadlineMs
-    this.#userId = options.userId
+    this.#options = options
     // Outside our promises: what a listener throws must not fail the session's request in our name.
     const announce: Announce = (name, facts) => process.nextTick(() => this.emit(name, facts))
     const { life, ender, registry } = assemble({ backend, sealer, options, deadlineMs, announce })
@@ -158,7 +152,7 @@ export abstract class SessionStore extends Store {
 
   /** Whose session it is, as the `userId` option tells. */
   userIdOf(session: SessionData): string | number | undefined {
-    return this.#userId(session)
+    return this.#options.userId(session)
   }
 
   /** The handle of a session id, its name everywhere but in the cookie. Throws `SessionIdError` if it cannot be one. */
@@ -168,15 +162,18 @@ export abstract class SessionStore extends Store {
     return handle
   }
 
-  /** Whether the backend answers, for readiness probes. Never rejects. */
-  async health(): Promise<StoreHealth> {
-    const startMs = performance.now()
-    try {
-      await withDeadline(this.#backend.ping(), this.#deadlineMs, late.read)
-      return { isReady: true, latencyMs: performance.now() - startMs }
-    } catch (error) {
-      return { isReady: false, failure: codeOf(error) }
-    }
+  /** Whether the backend answers, and how calls to it have fared, for readiness probes. Never rejects. */
+  health(): Promise<StoreHealth> {
+    return healthOf(this.#backend, this.#deadlineMs)
+  }
+
+  /**
+   * What an operator should know: whether servers, connection, rights and lifetimes are such that every promise holds.
+   * Asks every primary, and tries every right on keys that are gone a second later: for deployments and administration, not for requests. Never
+   * rejects; an empty list is good news.
+   */
+  async check(): Promise<readonly Finding[]> {
+    return [...lifetimeFindings(this.#options), ...(await this.#backend.inspect())]
   }
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
@@ -362,18 +359,6 @@ export abstract class SessionStore extends Store {
     outcome.then(settled, settled)
     return outcome
   }
-}
-
-function answer<Value>(outcome: Promise<Value>, callback?: Callback<Value>): Promise<Value> | undefined {
-  // express-session calls without a callback, and drops the promise: that must not end the process.
-  outcome.catch(() => {})
-  if (callback === undefined) return outcome
-  deliver(outcome, callback)
-  return undefined
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
 }
 
 function isObject(value: unknown): value is object {

@@ -1,3 +1,5 @@
+import type { Finding } from '../backend/finding.ts'
+
 /**
  * What the store tells its listeners, by event name. None carries more of a session than its handle. A store
  * never emits `connect` or `disconnect`, at which express-session lets requests through without a session.
@@ -21,6 +23,8 @@ export interface StoreEvents {
   'session-ended': [{ readonly handle: string; readonly reason: string }]
   /** A save was refused because the session had been ended, or was gone. */
   'write-refused': [{ readonly handle: string; readonly ending: 'ended' | 'gone' }]
+  /** A server that was connected to breaks a promise; all of severity `error`. See the option `onUnsafeServer`. */
+  'unsafe-server': [{ readonly findings: readonly Finding[] }]
 }
 
 export type Announce = <Name extends keyof StoreEvents>(name: Name, facts: StoreEvents[Name][0]) => void

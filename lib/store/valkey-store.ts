@@ -1,5 +1,7 @@
-import { ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
+import type { Finding } from '../backend/finding.ts'
+import { type UnsafeServerPolicy, ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
 import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
+import { checkOneOf } from '../option.ts'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
 import { resolveOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
@@ -10,7 +12,16 @@ import { SessionStore } from './session-store.ts'
 export interface ValkeyStoreOptions extends SessionStoreOptions, ValkeyOptions {
   /** Required: what seals the sessions. See {@link SessionStoreOptions.secrets}. */
   readonly secrets: Secrets
+  /**
+   * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
+   * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
+   * connection; the event `unsafe-server` tells of it. `check()` looks further.
+   * @defaultValue 'warn'
+   */
+  readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined
 }
+
+const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
 
 /**
  * Keeps sessions on Valkey 7.2 or later, or Redis 7.0 or later; one server, Sentinel or Cluster.
@@ -30,7 +41,9 @@ export interface ValkeyStoreOptions extends SessionStoreOptions, ValkeyOptions {
  */
 export class ValkeyStore extends SessionStore {
   constructor(options: ValkeyStoreOptions) {
-    const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_OPTIONS])
+    const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_OPTIONS, 'onUnsafeServer'])
+    const { onUnsafeServer = 'warn' } = options
+    checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
     const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })
     const valkey = resolveValkeyOptions(options)
     const { connectTimeoutMs, commandTimeoutMs, retries } = valkey
@@ -39,10 +52,33 @@ export class ValkeyStore extends SessionStore {
         ...valkey,
         prefix: resolved.prefix,
         maxBlobBytes: maxBlobBytes(resolved.maxBytes),
+        unsafeServer: policyOf(onUnsafeServer, (findings) => this.emit('unsafe-server', { findings })),
       }),
       sealer,
       options: resolved,
       deadlineMs: connectTimeoutMs + 2 * commandTimeoutMs * (retries + 1),
     })
   }
+}
+
+type Report = UnsafeServerPolicy['report']
+
+function policyOf(
+  onUnsafeServer: 'error' | 'warn' | 'ignore',
+  announce: Report,
+): UnsafeServerPolicy | undefined {
+  if (onUnsafeServer === 'ignore') return undefined
+  const report: Report = (findings) => {
+    // Outside our promises: what a listener throws must not fail a call in our name.
+    process.nextTick(() => announce(findings))
+    if (onUnsafeServer === 'warn') warn(findings)
+  }
+  return { isRefused: onUnsafeServer === 'error', report }
+}
+
+function warn(findings: readonly Finding[]): void {
+  const list = findings.map(({ message, action }) => `${message}. ${action}.`).join(' ')
+  process.emitWarning(`The session store runs on a server that breaks its promises. ${list}`, {
+    type: 'UnsafeServerWarning',
+  })
 }

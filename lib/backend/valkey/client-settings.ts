@@ -20,7 +20,7 @@ const MAX_RETRY_DELAY_MS = 2000
  * import { safeClientOptions, ValkeyStore } from 'express-session-valkey'
  *
  * const client = new Redis({ host: '127.0.0.1', ...safeClientOptions() })
- * const store = new ValkeyStore({ client, secrets: [process.env['SESSION_KEY'] ?? ''] })
+ * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
  * ```
  */
 export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
@@ -36,7 +36,7 @@ export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
  * import { safeClusterOptions, ValkeyStore } from 'express-session-valkey'
  *
  * const client = new Cluster([{ host: '127.0.0.1', port: 7000 }], safeClusterOptions())
- * const store = new ValkeyStore({ client, secrets: [process.env['SESSION_KEY'] ?? ''] })
+ * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
  * ```
  */
 export function safeClusterOptions(timing: ClientTiming = {}): ClusterOptions {

@@ -20,6 +20,8 @@ export interface ValkeyClient extends CommandRunner {
   disconnect(): void
   on(event: string, listener: (error: Error) => void): unknown
   off(event: string, listener: (error: Error) => void): unknown
+  /** Of one server only: the socket, once there is one. */
+  readonly stream?: { setMaxListeners(count: number): unknown } | undefined
   /** Cluster only: the primaries it has connections to. */
   nodes?(role: 'master'): readonly ClusterNode[]
   /** Cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */

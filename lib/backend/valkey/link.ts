@@ -6,9 +6,18 @@ import {
   StoreClosedError,
   StoreUnavailableError,
 } from '../../errors.ts'
-import { Breaker, type BreakerOptions, type BreakerState, DEFAULT_BREAKER } from './breaker.ts'
+import type { Condition, LastFailure } from '../backend.ts'
+import type { Admission } from './admission.ts'
+import { Breaker, type BreakerOptions, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
-import { classifyFailure, type Failure, timedOut, UNREADABLE, unexpectedReply } from './failures.ts'
+import {
+  classifyFailure,
+  type Failure,
+  notConnected,
+  timedOut,
+  UNREADABLE,
+  unexpectedReply,
+} from './failures.ts'
 import { type Readiness, readinessOf } from './readiness.ts'
 
 /** Full jitter, so that callers which failed together do not come back together. */
@@ -24,6 +33,8 @@ export interface ValkeyLinkOptions {
   readonly retries: number
   /** When to answer without asking a server that is away; `false` always asks. Default {@link DEFAULT_BREAKER}. */
   readonly breaker?: BreakerOptions | false | undefined
+  /** Asked before anything is sent. Default: everything is. */
+  readonly admission?: Admission | undefined
   /** Whether the client is nobody else's, and so connected again when it has given up. Default false. */
   readonly ownsClient?: boolean | undefined
 }
@@ -56,6 +67,7 @@ export class ValkeyLink {
   readonly #readiness: Readiness
   readonly #inFlight = new Set<Promise<unknown>>()
   readonly #breaker: Breaker | undefined
+  #lastFailure: LastFailure | undefined
   #isClosed = false
 
   constructor(options: ValkeyLinkOptions) {
@@ -78,9 +90,11 @@ export class ValkeyLink {
     )
   }
 
-  /** `closed` while calls are sent as they come. */
-  get breakerState(): BreakerState {
-    return this.#breaker?.state ?? 'closed'
+  get condition(): Condition {
+    return {
+      ...(this.#breaker && { breaker: this.#breaker.state }),
+      ...(this.#lastFailure && { lastFailure: this.#lastFailure }),
+    }
   }
 
   /** Throws `StoreClosedError` once `close` was called. */
@@ -119,6 +133,7 @@ export class ValkeyLink {
       const attempt = await this.#guardedAttempt(exchange, deadline)
       const { failure } = attempt
       if (failure === undefined) return { value: attempt.value, mayBeRepeated }
+      this.#note(failure)
       mayBeRepeated ||= failure.mayBeApplied
       if (failure.reason === UNREADABLE) throw new SessionInvalidError()
       if (left === 0 || !failure.isWorthRepeating || this.#isClosed) {
@@ -141,7 +156,21 @@ export class ValkeyLink {
       const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, leftMs()), { mayRevive })
       if (failure) return { failure }
     }
-    return this.#exchange(exchange, Math.min(commandTimeoutMs, leftMs()))
+    const refusal = await this.#refusal(leftMs())
+    return refusal ? { failure: refusal } : this.#exchange(exchange, Math.min(commandTimeoutMs, leftMs()))
+  }
+
+  async #refusal(waitMs: number): Promise<Failure | undefined> {
+    const { admission } = this.#options
+    if (admission === undefined) return undefined
+    const tooLate = new AbortController()
+    const { reason } = timedOut
+    const late = delay(waitMs, { ...notConnected, reason }, { signal: tooLate.signal }).catch(() => undefined)
+    try {
+      return await Promise.race([admission.refusal(), late])
+    } finally {
+      tooLate.abort()
+    }
   }
 
   /** Never rejects. The timer is ours because no option of the client bounds every way it can fail to answer. */
@@ -157,6 +186,10 @@ export class ValkeyLink {
       const send = async () => decoded(exchange, await exchange.send(this.#options.client, () => isAwaited))
       send().then(settle, (error: unknown) => settle({ failure: classifyFailure(error) }))
     })
+  }
+
+  #note({ reason, mayBeApplied }: Failure): void {
+    this.#lastFailure = { kind: mayBeApplied ? 'unknown' : 'refused', reason, at: new Date() }
   }
 
   // A cluster client told not to repeat by itself does not notice a failover by itself either.

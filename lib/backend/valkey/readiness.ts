@@ -17,20 +17,30 @@ export function readinessOf(client: ValkeyClient): Readiness {
 export class Readiness {
   readonly #client: ValkeyClient
   readonly #waiting = new Set<() => void>()
+  readonly #listeners = new Set<() => void>()
   #lastRefusal: Failure = notConnected
 
   constructor(client: ValkeyClient) {
     this.#client = client
     client.on('ready', () => {
       this.#lastRefusal = notConnected
+      for (const listener of this.#listeners) listener()
       this.#wake()
     })
     client.on('end', () => this.#wake())
+    client.on('connect', () => makeRoom(client))
     client.on('error', (error) => this.#note(error))
   }
 
   get isReady(): boolean {
     return this.#client.status === 'ready'
+  }
+
+  /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
+  onConnection(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    if (this.isReady) listener()
+    return () => this.#listeners.delete(listener)
   }
 
   /**
@@ -66,4 +76,10 @@ export class Readiness {
     const { reason, mayBeApplied } = classifyFailure(error)
     this.#lastRefusal = mayBeApplied ? notConnected : { ...notConnected, reason }
   }
+}
+
+// Every READONLY of a pipeline makes iovalkey leave the socket once more, with a listener each time; more than ten make
+// Node print a warning about a leak that is none.
+function makeRoom({ stream }: ValkeyClient): void {
+  stream?.setMaxListeners(0)
 }

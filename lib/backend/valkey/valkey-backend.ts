@@ -1,7 +1,8 @@
-import { SessionInvalidError } from '../../errors.ts'
+import { SessionInvalidError, SessionStoreError, StoreUnavailableError } from '../../errors.ts'
 import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
 import type {
   Backend,
+  Condition,
   EndReply,
   NoticeListener,
   PutReply,
@@ -9,6 +10,8 @@ import type {
   RecordWrite,
   StoredRecord,
 } from '../backend.ts'
+import type { Finding } from '../finding.ts'
+import { Admission } from './admission.ts'
 import type { BreakerOptions } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
 import { createKeys, type Keys } from './keys.ts'
@@ -21,10 +24,12 @@ import {
   LAST_TOMBSTONE_BYTE,
   lastByteToRead,
 } from './record-value.ts'
+import { probeRights } from './rights-probe.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { putRecord } from './scripts/put-record.ts'
 import { touchRecord } from './scripts/touch-record.ts'
 import { ServerClock } from './server-clock.ts'
+import { inspectServers } from './server-inspection.ts'
 import { ValkeyRegistry } from './valkey-registry.ts'
 
 const SCAN_COUNT = 500
@@ -45,6 +50,15 @@ export interface ValkeyBackendOptions {
   readonly breaker?: BreakerOptions | false | undefined
   /** Whether `close` disconnects the client. Default false. */
   readonly ownsClient?: boolean | undefined
+  /** What is done about a server that breaks a promise. Default: it is not looked at. */
+  readonly unsafeServer?: UnsafeServerPolicy | undefined
+}
+
+export interface UnsafeServerPolicy {
+  /** Whether it is not used at all; calls are then refused with the reason `unsafe-server`. */
+  readonly isRefused: boolean
+  /** Must not throw. */
+  report(findings: readonly Finding[]): void
 }
 
 /** Keeps records in Valkey; docs/VALKEY.md has the keys, values and scripts. */
@@ -53,6 +67,9 @@ export class ValkeyBackend implements Backend {
   readonly #client: ValkeyClient
   readonly #keys: Keys
   readonly #link: ValkeyLink
+  // Also looks at servers that nothing else is sent to.
+  readonly #inspector: ValkeyLink
+  readonly #admission: Admission | undefined
   readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
   readonly #ownsClient: boolean
@@ -66,14 +83,12 @@ export class ValkeyBackend implements Backend {
     this.#client = client
     this.#maxBlobBytes = options.maxBlobBytes
     this.#ownsClient = options.ownsClient ?? false
-    this.#link = new ValkeyLink({
-      client,
-      commandTimeoutMs,
-      connectTimeoutMs,
-      retries,
-      breaker: options.breaker,
-      ownsClient: options.ownsClient,
-    })
+    const { ownsClient, breaker, unsafeServer } = options
+    const link = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient }
+    this.#admission = unsafeServer && new Admission({ client, report: unsafeServer.report })
+    const admission = unsafeServer?.isRefused ? this.#admission : undefined
+    this.#link = new ValkeyLink({ ...link, breaker, admission })
+    this.#inspector = new ValkeyLink({ ...link, breaker: false })
     this.#notices = new NoticeChannel({
       client,
       channel: this.#keys.notices,
@@ -169,6 +184,19 @@ export class ValkeyBackend implements Backend {
     })
   }
 
+  get condition(): Condition {
+    return this.#link.condition
+  }
+
+  async inspect(): Promise<readonly Finding[]> {
+    try {
+      this.#link.checkOpen()
+      return [...(await inspectServers(this.#inspector, this.#client)), ...(await probeRights(this))]
+    } catch (error) {
+      return [unreachable(error)]
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -176,7 +204,8 @@ export class ValkeyBackend implements Backend {
 
   async #close(): Promise<void> {
     this.#notices.close()
-    await this.#link.close()
+    this.#admission?.close()
+    await Promise.all([this.#link.close(), this.#inspector.close()])
     if (this.#ownsClient) this.#client.disconnect()
   }
 
@@ -205,6 +234,17 @@ export class ValkeyBackend implements Backend {
     })
     this.#clock.observe(serverMs, sentAtMs)
     return this.#clock.read() ?? serverMs
+  }
+}
+
+function unreachable(error: unknown): Finding {
+  const code = error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
+  const reason = error instanceof StoreUnavailableError ? error.reason : code
+  return {
+    code: 'unreachable',
+    severity: 'error',
+    message: `The server could not be asked (${reason})`,
+    action: 'Look the reason up in docs/ERRORS.md',
   }
 }
 

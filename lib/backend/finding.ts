@@ -1,0 +1,29 @@
+/** Something an operator should know of what a store runs on. docs/OPERATIONS.md has a line for each code. */
+export interface Finding {
+  readonly code: FindingCode
+  /** `error`: a promise does not hold. `warning`: it may not, one day. `unknown`: it could not be looked at. */
+  readonly severity: 'error' | 'warning' | 'unknown'
+  /** What is so. */
+  readonly message: string
+  /** What to do. */
+  readonly action: string
+}
+
+export type FindingCode =
+  | 'append-only-off'
+  | 'eviction-policy'
+  | 'fsync-off'
+  | 'fsync-unknown'
+  | 'memory-low'
+  | 'memory-unlimited'
+  | 'missing-right'
+  | 'plaintext'
+  | 'replica'
+  | 'rights-too-broad'
+  | 'rights-unknown'
+  | 'server-too-old'
+  | 'server-unknown'
+  | 'touch-too-rare'
+  | 'ttl-too-short'
+  | 'unreachable'
+  | 'unsafe-client-setting'

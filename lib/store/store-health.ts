@@ -1,0 +1,24 @@
+import type { Backend, Condition } from '../backend/backend.ts'
+import { SessionStoreError, StoreUnavailableError } from '../errors.ts'
+import { withDeadline } from './deadline.ts'
+
+/** What `health()` answers. */
+export interface StoreHealth extends Condition {
+  readonly isReady: boolean
+  /** How long the backend took to answer, in ms; absent if it did not. */
+  readonly latencyMs?: number
+  /** The `code` of what went wrong, if something did. */
+  readonly failure?: string
+}
+
+/** Never rejects. */
+export async function healthOf(backend: Backend, deadlineMs: number): Promise<StoreHealth> {
+  const startMs = performance.now()
+  try {
+    await withDeadline(backend.ping(), deadlineMs, () => new StoreUnavailableError('timeout'))
+    return { isReady: true, latencyMs: performance.now() - startMs, ...backend.condition }
+  } catch (error) {
+    const failure = error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
+    return { isReady: false, failure, ...backend.condition }
+  }
+}

@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto'
+import type { Redis } from 'iovalkey'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { InProcessStore, type InProcessStoreOptions } from '../../lib/store/in-process-store.ts'
+import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
+import { startCluster, startValkey, type ValkeyServer } from '../support/valkey.ts'
+import { failureOf } from './failure-of.ts'
+import { generateSession } from './live-session.ts'
+import { SECRET } from './parts-store.ts'
+
+let server: ValkeyServer
+let admin: Redis
+
+beforeAll(async () => {
+  server = await startValkey()
+  admin = server.client()
+})
+
+afterAll(() => server.stop())
+
+beforeEach(async () => {
+  await admin.config('SET', 'maxmemory-policy', 'noeviction')
+})
+
+const cutAll = () => admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+const evict = () => admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+
+function open(options: Partial<ValkeyStoreOptions>) {
+  const store = new ValkeyStore({
+    connection: { url: server.url },
+    prefix: randomBytes(6).toString('hex'),
+    secrets: [SECRET],
+    connectTimeoutMs: 5000,
+    commandTimeoutMs: 5000,
+    ...options,
+  })
+  onTestFinished(() => store.close())
+  const events: string[] = []
+  store.on('unsafe-server', ({ findings }) => events.push(findings.map(({ code }) => code).join(' ')))
+  return { store, events }
+}
+
+function warnings(): string[] {
+  const seen: string[] = []
+  const spy = vi.spyOn(process, 'emitWarning').mockImplementation((warning) => {
+    seen.push(String(warning))
+  })
+  onTestFinished(() => spy.mockRestore())
+  return seen
+}
+
+describe('a server that evicts', () => {
+  test("is used with 'warn', the default: one process warning, one event", async () => {
+    await evict()
+    const seen = warnings()
+    const { store, events } = open({})
+
+    await store.set('sid', generateSession(store, 'sid'))
+
+    await vi.waitFor(() => expect(events).toEqual(['eviction-policy']))
+    expect(seen).toEqual([
+      expect.stringMatching(/maxmemory-policy is allkeys-lru.*Set maxmemory-policy to noeviction/),
+    ])
+    await cutAll()
+    await vi.waitFor(async () => expect(await store.get('sid')).not.toBeNull())
+    expect(seen).toHaveLength(1)
+  })
+
+  test("is refused with 'error' until it is mended, without a restart", async () => {
+    await evict()
+    const { store, events } = open({ onUnsafeServer: 'error' })
+
+    const failures = [
+      await failureOf(store.get('sid')),
+      await failureOf(store.set('sid', generateSession(store, 'sid'))),
+      await failureOf(store.destroy('sid')),
+      await failureOf(store.registry.endAll('alice')),
+    ]
+
+    expect(failures).toEqual(
+      Array(4).fill(expect.objectContaining({ code: 'ERR_STORE_UNAVAILABLE', reason: 'unsafe-server' })),
+    )
+    await vi.waitFor(() => expect(events).toEqual(['eviction-policy']))
+    expect(await store.health()).toMatchObject({ isReady: false, lastFailure: { reason: 'unsafe-server' } })
+    expect((await store.check()).map(({ code }) => code)).toContain('eviction-policy')
+
+    await admin.config('SET', 'maxmemory-policy', 'noeviction')
+    await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), { timeout: 10_000 })
+  })
+
+  test("is refused with 'error' when it began to evict before the connection was made anew", async () => {
+    const { store } = open({ onUnsafeServer: 'error' })
+    expect(await store.get('sid')).toBeNull()
+    await evict()
+
+    await cutAll()
+
+    await vi.waitFor(async () =>
+      expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' }),
+    )
+  })
+
+  test("is not looked at with 'ignore'", async () => {
+    await evict()
+    const seen = warnings()
+    const { store, events } = open({ onUnsafeServer: 'ignore' })
+    await admin.config('RESETSTAT')
+
+    expect(await store.get('sid')).toBeNull()
+
+    expect([...seen, ...events]).toEqual([])
+    const calls = await admin.info('commandstats')
+    // The client's own ready check asks once.
+    expect(/cmdstat_info:calls=(\d+)/.exec(calls)?.[1]).toBe('1')
+  })
+
+  test('is found among the primaries of a cluster', async () => {
+    const cluster = await startCluster({ primaries: 3 })
+    onTestFinished(() => cluster.stop())
+    await cluster.primaries[1]?.client().config('SET', 'maxmemory-policy', 'volatile-lru')
+    const nodes = cluster.primaries.map(({ host, port }) => ({ host, port }))
+    const { store } = open({ connection: { nodes }, onUnsafeServer: 'error' })
+
+    await vi.waitFor(async () =>
+      expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' }),
+    )
+  })
+})
+
+test('a server that may not be looked at is used all the same', async () => {
+  await admin.acl('SETUSER', 'blind', 'reset', 'on', '>only-for-this-test', '~*', '&*', '+@all', '-info')
+  const { store, events } = open({
+    connection: { url: server.url, username: 'blind', password: 'only-for-this-test' },
+    onUnsafeServer: 'error',
+  })
+
+  expect(await store.get('sid')).toBeNull()
+  expect(events).toEqual([])
+})
+
+test('a server that does not answer the look is not taken for an unsafe one', async () => {
+  const { store } = open({ onUnsafeServer: 'error', commandTimeoutMs: 200, retries: 0, breaker: false })
+  await store.get('sid')
+  await cutAll()
+  await server.freeze()
+
+  expect(await failureOf(store.get('sid'))).toMatchObject({
+    reason: expect.not.stringMatching('unsafe-server'),
+  })
+
+  await server.thaw()
+  await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), { timeout: 10_000 })
+})
+
+describe('check', () => {
+  test('tells of unsound lifetimes', async () => {
+    const codes = async (options: InProcessStoreOptions) => {
+      const store = new InProcessStore(options)
+      onTestFinished(() => store.close())
+      return (await store.check()).map(({ code }) => code)
+    }
+
+    expect(await codes({})).toEqual([])
+    expect(await codes({ ttl: 600, touchAfter: 300 })).toEqual([])
+    expect(await codes({ ttl: 600, touchAfter: 301 })).toEqual(['touch-too-rare'])
+    expect(await codes({ ttl: 59 })).toEqual(['ttl-too-short'])
+  })
+})
+
+describe('health', () => {
+  test('tells latency, breaker and the last failure, and never rejects', async () => {
+    const { store } = open({
+      commandTimeoutMs: 100,
+      connectTimeoutMs: 100,
+      retries: 0,
+      breaker: { failures: 2 },
+    })
+    await vi.waitFor(async () =>
+      expect(await store.health()).toEqual({
+        isReady: true,
+        latencyMs: expect.any(Number),
+        breaker: 'closed',
+      }),
+    )
+
+    await server.freeze()
+    const failures = [await failureOf(store.get('sid')), await failureOf(store.get('sid'))]
+    const ill = await store.health()
+    await server.thaw()
+
+    expect(failures).toEqual(Array(2).fill(expect.objectContaining({ code: 'ERR_STORE_UNAVAILABLE' })))
+    expect(ill).toMatchObject({
+      isReady: false,
+      failure: 'ERR_STORE_UNAVAILABLE',
+      breaker: 'open',
+      lastFailure: { kind: 'refused', reason: 'breaker-open', at: expect.any(Date) },
+    })
+    await vi.waitFor(
+      async () => expect(await store.health()).toMatchObject({ isReady: true, breaker: 'closed' }),
+      {
+        timeout: 10_000,
+      },
+    )
+  })
+})
