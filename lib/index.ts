@@ -62,11 +62,14 @@ export {
   type SessionStoreConfig,
   type SessionStoreFactory,
 } from './store/create-session-store.ts'
+export type { Durability, ReplicaTerms } from './store/durability.ts'
 export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
 export type { SessionDevice } from './store/session-device.ts'
 export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'
 export type {
+  DurableEnd,
+  DurableEndAll,
   EndAllTerms,
   EndOutcome,
   ListOptions,

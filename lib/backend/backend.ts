@@ -60,6 +60,18 @@ export interface EndReply {
   readonly owner?: string | undefined
 }
 
+/** What replicas should have. */
+export interface EndedHandles {
+  readonly handles: readonly string[]
+  readonly owner?: string | undefined
+}
+
+export interface ReplicaTerms {
+  readonly replicas: number
+  /** How long to wait for them. */
+  readonly timeoutMs: number
+}
+
 /** Says that a handle was ended, or fenced where there was no record. */
 export interface EndNotice {
   readonly handle: string
@@ -118,6 +130,11 @@ export interface Backend {
   handles(): AsyncIterable<readonly string[]>
   /** The backend's clock in ms, the only one that decides what has expired. */
   now(): Promise<number>
+  /**
+   * How many replicas certainly have the endings of these handles, and the epoch of that owner; the least of them. 0 if
+   * that cannot be found out. Never rejects.
+   */
+  confirm(ended: EndedHandles, terms: ReplicaTerms): Promise<number>
   /** Resolves when the backend answers. */
   ping(): Promise<void>
   readonly condition: Condition

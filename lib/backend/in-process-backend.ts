@@ -136,6 +136,10 @@ export class InProcessBackend implements Backend {
     this.#checkOpen()
   }
 
+  async confirm(): Promise<0> {
+    return 0
+  }
+
   async inspect(): Promise<[]> {
     return []
   }

@@ -1,13 +1,20 @@
-import type { Backend } from '../backend/backend.ts'
+import type { Backend, EndedHandles } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
 import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
 import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { withDeadline } from './deadline.ts'
 import { decodeDeparted } from './departed-session.ts'
+import { failInDoubt } from './doubt.ts'
+import {
+  type Durability,
+  type ReplicaTerms,
+  type ResolvedReplicaTerms,
+  resolveReplicaTerms,
+} from './durability.ts'
 import { ownerName } from './owner.ts'
 import type { SessionDevice } from './session-device.ts'
-import type { SessionEnder } from './session-ender.ts'
+import type { SessionEnder, Struck } from './session-ender.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from './session-ending.ts'
 import { handleOf, isHandle } from './session-id.ts'
 import type { SessionRecords } from './session-records.ts'
@@ -47,6 +54,17 @@ export interface EndAllTerms extends EndingTerms {
 
 /** `not-found`: nothing lives or has ended under that name; it is barred for the next 15 minutes all the same. */
 export type EndOutcome = 'ended' | 'already-ended' | 'not-found'
+
+/** What `end` answers when it was told of replicas. */
+export interface DurableEnd extends Durability {
+  readonly outcome: EndOutcome
+}
+
+/** What `endAll` answers when it was told of replicas. */
+export interface DurableEndAll extends Durability {
+  /** The handles of those it ended. */
+  readonly ended: readonly string[]
+}
 
 export interface SessionRegistryParts {
   readonly backend: Backend
@@ -99,20 +117,40 @@ export class SessionRegistry {
     return (await this.list(userId)).length
   }
 
-  /** Ends one session, by its id or handle. */
-  end(sidOrHandle: string, terms: EndingTerms = {}): Promise<EndOutcome> {
+  /** Ends one session, by its id or handle. With `replicas` it also tells how many of them have it by then. */
+  end(sidOrHandle: string, terms?: EndingTerms): Promise<EndOutcome>
+  end(sidOrHandle: string, terms: EndingTerms & ReplicaTerms): Promise<DurableEnd>
+  async end(
+    sidOrHandle: string,
+    { replicas, timeoutMs, ...terms }: EndingTerms & Partial<ReplicaTerms> = {},
+  ): Promise<EndOutcome | DurableEnd> {
     checkKnown(terms, ['reason', 'actor'], 'end')
-    return this.#within(this.#end(named(sidOrHandle), terms), unknownOutcome)
+    const handle = named(sidOrHandle)
+    const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
+    const outcome = await this.#within(this.#end(handle, terms), unknownOutcome)
+    return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
   }
 
   /**
    * Ends all sessions of a user, but for the one `except` names, and answers the handles of those it ended. Once
-   * it resolves, no session of the user that began before the call can be used. If it rejects, repeat it.
+   * it resolves, no session of the user that began before the call can be used. If it rejects, repeat it. With
+   * `replicas` it also tells how many of them have all of it by then.
    */
-  endAll(userId: string | number, terms: EndAllTerms = {}): Promise<string[]> {
-    checkKnown(terms, ['reason', 'actor', 'except'], 'endAll')
-    const except = terms.except === undefined ? undefined : named(terms.except)
-    return this.#within(this.#endAll(ownerOf(userId), except, terms), unknownOutcome)
+  endAll(userId: string | number, terms?: EndAllTerms): Promise<string[]>
+  endAll(userId: string | number, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
+  async endAll(
+    userId: string | number,
+    { replicas, timeoutMs, except, ...terms }: EndAllTerms & Partial<ReplicaTerms> = {},
+  ): Promise<string[] | DurableEndAll> {
+    checkKnown(terms, ['reason', 'actor'], 'endAll')
+    const owner = ownerOf(userId)
+    const spared = except === undefined ? undefined : named(except)
+    const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
+    const struck = await this.#within(this.#endAll(owner, spared, terms), unknownOutcome)
+    const ended = struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
+    if (durably === undefined) return ended
+    const handles = struck.map(({ handle }) => handle)
+    return { ended, ...(await this.#confirm({ handles, owner }, durably)) }
   }
 
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
@@ -209,19 +247,21 @@ export class SessionRegistry {
     return answer === 'missing' ? 'not-found' : answer
   }
 
-  async #endAll(
-    owner: string,
-    except: string | undefined,
-    { reason, actor }: EndAllTerms,
-  ): Promise<string[]> {
+  async #endAll(owner: string, except: string | undefined, terms: EndingTerms): Promise<readonly Struck[]> {
     const { backend, ender } = this.#parts
-    const ending = endingOf({ reason, actor }, await backend.now())
+    const ending = endingOf(terms, await backend.now())
     const { members, pending } = await this.#raise(owner, except)
     const handles = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
     const { struck, failure } = await ender.strikeAll(handles, ending)
-    await ender.withdraw(owner, struck)
-    if (failure) throw failure
-    return struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
+    await ender.withdraw(owner, struck).catch(failInDoubt)
+    // The epoch was raised, so something was done.
+    if (failure) failInDoubt(failure)
+    return struck
+  }
+
+  async #confirm(ended: EndedHandles, terms: ResolvedReplicaTerms): Promise<Durability> {
+    const acknowledgedBy = await this.#parts.backend.confirm(ended, terms)
+    return { acknowledgedBy, isDurable: acknowledgedBy >= terms.replicas }
   }
 
   // The spared session is sealed with the new epoch before that comes into force: at no instant does it look ended.

@@ -34,6 +34,8 @@ export interface ValkeyClient extends CommandRunner {
 export interface DuplicateOptions {
   readonly lazyConnect: boolean
   readonly connectTimeout: number
+  readonly commandTimeout?: number
+  readonly socketTimeout?: number
   readonly autoResubscribe: boolean
   readonly failoverDetector: boolean
   retryStrategy(): null
@@ -42,11 +44,11 @@ export interface DuplicateOptions {
 
 /** What can open another connection to where it is connected: a client, or one node of a cluster. */
 export interface DuplicableRunner extends CommandRunner {
-  duplicate(options: DuplicateOptions): SubscriberConnection
+  duplicate(options: DuplicateOptions): SecondConnection
 }
 
-/** A connection that only listens. */
-export interface SubscriberConnection {
+/** A further connection. */
+export interface SecondConnection extends CommandRunner {
   connect(): Promise<unknown>
   disconnect(): void
   subscribe(channel: string): Promise<unknown>

@@ -2,12 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isDigest } from '../arguments.ts'
 import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
-import {
-  type DuplicableRunner,
-  isDuplicable,
-  type SubscriberConnection,
-  type ValkeyClient,
-} from './client.ts'
+import { type DuplicableRunner, isDuplicable, type SecondConnection, type ValkeyClient } from './client.ts'
 import { readinessOf } from './readiness.ts'
 
 const HEARTBEAT_MS = 2000
@@ -95,7 +90,7 @@ export class NoticeChannel {
     return hasListened
   }
 
-  async #enter(connection: SubscriberConnection, lost: AbortSignal): Promise<boolean> {
+  async #enter(connection: SecondConnection, lost: AbortSignal): Promise<boolean> {
     const { connectTimeoutMs, commandTimeoutMs, channel } = this.#options
     const hasConnected = await succeeds(connection.connect(), connectTimeoutMs)
     if (!hasConnected || !(await succeeds(connection.subscribe(channel), commandTimeoutMs)) || lost.aborted)
@@ -106,7 +101,7 @@ export class NoticeChannel {
   }
 
   // A connection that only listens looks the same when nothing happens and when the other side is gone.
-  async #watch(connection: SubscriberConnection, lost: AbortSignal): Promise<void> {
+  async #watch(connection: SecondConnection, lost: AbortSignal): Promise<void> {
     const { commandTimeoutMs, heartbeatMs = HEARTBEAT_MS } = this.#options
     await pause(heartbeatMs, lost)
     while (!lost.aborted && (await succeeds(connection.ping(), commandTimeoutMs)))
@@ -140,7 +135,7 @@ function duplicateOptions(connectTimeoutMs: number) {
 }
 
 /** Aborted when the connection has ended, or is to end. */
-function lossOf(connection: SubscriberConnection, stopped: AbortSignal): AbortSignal {
+function lossOf(connection: SecondConnection, stopped: AbortSignal): AbortSignal {
   const ended = new AbortController()
   connection.on('end', () => ended.abort())
   // Without a listener the client would print it; what failed rejects as well.

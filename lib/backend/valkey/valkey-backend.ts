@@ -3,11 +3,13 @@ import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
 import type {
   Backend,
   Condition,
+  EndedHandles,
   EndReply,
   NoticeListener,
   PutReply,
   RecordEnding,
   RecordWrite,
+  ReplicaTerms,
   StoredRecord,
 } from '../backend.ts'
 import type { Finding } from '../finding.ts'
@@ -24,6 +26,7 @@ import {
   LAST_TOMBSTONE_BYTE,
   lastByteToRead,
 } from './record-value.ts'
+import { type ConfirmationOptions, confirmReplicas } from './replica-confirmation.ts'
 import { probeRights } from './rights-probe.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { putRecord } from './scripts/put-record.ts'
@@ -73,6 +76,7 @@ export class ValkeyBackend implements Backend {
   readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
   readonly #ownsClient: boolean
+  readonly #timing: ConfirmationOptions
   readonly #clock = new ServerClock()
   #asking: Promise<number> | undefined
   #closing: Promise<void> | undefined
@@ -81,6 +85,7 @@ export class ValkeyBackend implements Backend {
     const { client, commandTimeoutMs = 500, connectTimeoutMs = 250, retries = 1 } = options
     this.#keys = createKeys(options.prefix)
     this.#client = client
+    this.#timing = { client, connectTimeoutMs, commandTimeoutMs }
     this.#maxBlobBytes = options.maxBlobBytes
     this.#ownsClient = options.ownsClient ?? false
     const { ownsClient, breaker, unsafeServer } = options
@@ -89,12 +94,7 @@ export class ValkeyBackend implements Backend {
     const admission = unsafeServer?.isRefused ? this.#admission : undefined
     this.#link = new ValkeyLink({ ...link, breaker, admission })
     this.#inspector = new ValkeyLink({ ...link, breaker: false })
-    this.#notices = new NoticeChannel({
-      client,
-      channel: this.#keys.notices,
-      connectTimeoutMs,
-      commandTimeoutMs,
-    })
+    this.#notices = new NoticeChannel({ ...this.#timing, channel: this.#keys.notices })
     this.registry = new ValkeyRegistry({ link: this.#link, keysOf: this.#keys.registry, clock: this.#clock })
   }
 
@@ -182,6 +182,12 @@ export class ValkeyBackend implements Backend {
       send: (client) => client.callBuffer('ping'),
       decode: (reply) => String(reply) === 'PONG' || undefined,
     })
+  }
+
+  async confirm({ handles, owner }: EndedHandles, terms: ReplicaTerms): Promise<number> {
+    const keys = handles.map((handle) => this.#keys.tombstone(handle))
+    const state = owner === undefined ? [] : [this.#keys.registry(owner)[3]]
+    return confirmReplicas(this.#timing, { ...terms, keys: [...keys, ...state] })
   }
 
   get condition(): Condition {

@@ -1,0 +1,96 @@
+import type { CommandRunner, DuplicateOptions, SecondConnection, ValkeyClient } from './client.ts'
+import { isDuplicable } from './client.ts'
+import { slotOf } from './key-slot.ts'
+import { stampKey } from './scripts/stamp-key.ts'
+
+export interface ConfirmationOptions {
+  readonly client: ValkeyClient
+  readonly connectTimeoutMs: number
+  readonly commandTimeoutMs: number
+}
+
+export interface Confirmation {
+  readonly keys: readonly string[]
+  readonly replicas: number
+  readonly timeoutMs: number
+}
+
+/**
+ * How many replicas certainly have these keys as they are now; of several primaries the least. 0 if that cannot be
+ * found out. Never rejects.
+ *
+ * WAIT is sent on a connection of its own, as it holds up everything behind it, to the very node that has the key,
+ * as a cluster client sends it to any, and outside of scripts and transactions, where it does not wait.
+ */
+export async function confirmReplicas(options: ConfirmationOptions, wanted: Confirmation): Promise<number> {
+  const groups = groupByPrimary(options.client, wanted.keys)
+  if (groups === undefined) return 0
+  const counts = await Promise.all(
+    [...groups].map(([primary, keys]) => confirmOn(primary, options, { ...wanted, keys })),
+  )
+  return Math.min(...counts)
+}
+
+type Groups = ReadonlyMap<CommandRunner, readonly string[]>
+
+/** `undefined` if a primary is not known. */
+function groupByPrimary(client: ValkeyClient, keys: readonly string[]): Groups | undefined {
+  const groups = new Map<CommandRunner, string[]>()
+  for (const key of keys) {
+    const primary = primaryOf(client, key)
+    if (primary === undefined) return undefined
+    groups.set(primary, [...(groups.get(primary) ?? []), key])
+  }
+  return groups
+}
+
+function primaryOf(client: ValkeyClient, key: string): CommandRunner | undefined {
+  if (client.slots === undefined || client.nodes === undefined) return client
+  const address = client.slots[slotOf(key)]?.[0]
+  return client.nodes('master').find(({ options }) => `${options.host}:${options.port}` === address)
+}
+
+async function confirmOn(
+  primary: CommandRunner,
+  { connectTimeoutMs, commandTimeoutMs }: ConfirmationOptions,
+  { keys, replicas, timeoutMs }: Confirmation,
+): Promise<number> {
+  if (!isDuplicable(primary)) return 0
+  const longestMs = commandTimeoutMs + timeoutMs
+  const connection = primary.duplicate(duplicateOptions(connectTimeoutMs, longestMs))
+  connection.on('error', () => {})
+  const late = setTimeout(() => connection.disconnect(), connectTimeoutMs + commandTimeoutMs + longestMs)
+  try {
+    await connection.connect()
+    return await waitFor(connection, keys, [replicas, timeoutMs])
+  } catch {
+    return 0
+  } finally {
+    clearTimeout(late)
+    connection.disconnect()
+  }
+}
+
+async function waitFor(
+  connection: SecondConnection,
+  keys: readonly string[],
+  terms: readonly [replicas: number, timeoutMs: number],
+): Promise<number> {
+  const stamps = await Promise.all(keys.map((key) => stampKey(connection, key)))
+  if (!stamps.every(Boolean)) return 0
+  const acknowledged = await connection.callBuffer('wait', ...terms)
+  return typeof acknowledged === 'number' ? acknowledged : 0
+}
+
+function duplicateOptions(connectTimeoutMs: number, longestMs: number): DuplicateOptions {
+  return {
+    lazyConnect: true,
+    connectTimeout: connectTimeoutMs,
+    commandTimeout: longestMs,
+    socketTimeout: longestMs,
+    autoResubscribe: false,
+    failoverDetector: false,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+  }
+}

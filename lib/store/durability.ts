@@ -1,0 +1,37 @@
+import { checkInteger } from '../option.ts'
+
+/** How many replicas should have an ending before it is reported. */
+export interface ReplicaTerms {
+  /** 1 to 100. */
+  readonly replicas: number
+  /** How long to wait for them, in ms. @defaultValue 1000 */
+  readonly timeoutMs?: number | undefined
+}
+
+export interface ResolvedReplicaTerms {
+  readonly replicas: number
+  readonly timeoutMs: number
+}
+
+/** How far an ending has got. It stands on the primary in any case. */
+export interface Durability {
+  /**
+   * How many replicas certainly have it; of several primaries of a cluster the least. 0 also if that could not be
+   * found out.
+   */
+  readonly acknowledgedBy: number
+  /** Whether these are as many as were asked for: then no failover to one of them brings a session back. */
+  readonly isDurable: boolean
+}
+
+const DEFAULT_TIMEOUT_MS = 1000
+
+/** Applies the default and checks both. Throws a `TypeError` that names the wrong one. */
+export function resolveReplicaTerms({
+  replicas,
+  timeoutMs = DEFAULT_TIMEOUT_MS,
+}: ReplicaTerms): ResolvedReplicaTerms {
+  checkInteger('replicas', replicas, { min: 1, max: 100 })
+  checkInteger('timeoutMs', timeoutMs, { min: 1, max: 60_000 })
+  return { replicas, timeoutMs }
+}
