@@ -4,6 +4,7 @@ export type { ClientSetting } from './backend/valkey/client-inspection.ts'
 export { type ClientTiming, safeClientOptions, safeClusterOptions } from './backend/valkey/client-settings.ts'
 export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection.ts'
 export type { ValkeyOptions } from './backend/valkey/valkey-options.ts'
+export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'
 export {
   OutcomeUnknownError,
   SessionConflictError,
@@ -65,6 +66,7 @@ export {
 export type { Durability, ReplicaTerms } from './store/durability.ts'
 export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
+export type { CommitOptions } from './store/session-commit.ts'
 export type { SessionDevice } from './store/session-device.ts'
 export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'
 export type {
@@ -79,7 +81,7 @@ export type {
 export type { Concurrency } from './store/session-saver.ts'
 export type { ListedSession } from './store/session-scan.ts'
 export type { SessionSerializer } from './store/session-serializer.ts'
-export { type CommitOptions, SessionStore } from './store/session-store.ts'
+export { SessionStore } from './store/session-store.ts'
 export type { SessionWatch, WatchedEnding, WatchOptions, WatchTarget } from './store/session-watch.ts'
 export type { StoreEvents } from './store/store-events.ts'
 export type { StoreHealth } from './store/store-health.ts'

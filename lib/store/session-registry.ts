@@ -1,5 +1,6 @@
 import type { Backend, EndedHandles } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
+import { type TracedOperation, traced } from '../diagnostics.ts'
 import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
 import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
@@ -109,7 +110,9 @@ export class SessionRegistry {
   list(userId: string | number, options: ListOptions = {}): Promise<RegisteredSession[]> {
     checkKnown(options, ['includeEnded', 'current'], 'list')
     const current = options.current === undefined ? undefined : named(options.current)
-    return this.#within(this.#list(ownerOf(userId), current, options.includeEnded ?? false), unavailable)
+    const owner = ownerOf(userId)
+    const { includeEnded = false } = options
+    return this.#within('list', () => this.#list(owner, current, includeEnded), unavailable)
   }
 
   /** How many sessions of the user live. */
@@ -127,7 +130,7 @@ export class SessionRegistry {
     checkKnown(terms, ['reason', 'actor'], 'end')
     const handle = named(sidOrHandle)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const outcome = await this.#within(this.#end(handle, terms), unknownOutcome)
+    const outcome = await this.#within('end', () => this.#end(handle, terms), unknownOutcome)
     return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
   }
 
@@ -146,7 +149,7 @@ export class SessionRegistry {
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : named(except)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const struck = await this.#within(this.#endAll(owner, spared, terms), unknownOutcome)
+    const struck = await this.#within('end-all', () => this.#endAll(owner, spared, terms), unknownOutcome)
     const ended = struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
     if (durably === undefined) return ended
     const handles = struck.map(({ handle }) => handle)
@@ -155,7 +158,8 @@ export class SessionRegistry {
 
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
   ending(sidOrHandle: string): Promise<SessionEnding | undefined> {
-    return this.#within(this.#ending(named(sidOrHandle)), unavailable)
+    const handle = named(sidOrHandle)
+    return this.#within('ending', () => this.#ending(handle), unavailable)
   }
 
   /**
@@ -302,8 +306,12 @@ export class SessionRegistry {
     return opened.state === 'open' ? opened.plaintext : undefined
   }
 
-  #within<Value>(work: Promise<Value>, tooLate: () => Error): Promise<Value> {
-    return withDeadline(work, this.#parts.deadlineMs, tooLate)
+  #within<Value>(
+    operation: TracedOperation,
+    work: () => Promise<Value>,
+    tooLate: () => Error,
+  ): Promise<Value> {
+    return traced(operation, () => withDeadline(work(), this.#parts.deadlineMs, tooLate))
   }
 }
 

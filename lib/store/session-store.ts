@@ -3,12 +3,8 @@ import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
-import {
-  OutcomeUnknownError,
-  SessionIdError,
-  SessionNotSerializableError,
-  StoreUnavailableError,
-} from '../errors.ts'
+import { decide, type TracedOperation, traced } from '../diagnostics.ts'
+import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
 import { answer, type Callback, deliver } from './callback.ts'
@@ -16,6 +12,7 @@ import { withDeadline } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
+import { type CommitOptions, isBlank, saveLive } from './session-commit.ts'
 import { SessionCopy } from './session-copy.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
@@ -27,11 +24,6 @@ import { type ListedSession, SessionScan } from './session-scan.ts'
 import { StoreEmitter } from './store-emitter.ts'
 import type { Announce } from './store-events.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
-
-export interface CommitOptions {
-  /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
-  readonly saveUninitialized?: boolean | undefined
-}
 
 export interface SessionStoreParts {
   readonly backend: Backend
@@ -74,7 +66,11 @@ export abstract class SessionStore extends StoreEmitter {
     this.#deadlineMs = deadlineMs
     this.#options = options
     // Outside our promises: what a listener throws must not fail the session's request in our name.
-    const announce: Announce = (name, facts) => process.nextTick(() => this.emit(name, facts))
+    const announce: Announce = (name, facts) => {
+      process.nextTick(() => this.emit(name, facts))
+      const { handle, ...untold } = facts
+      decide({ decision: name, ...untold })
+    }
     const { life, ender, registry } = assemble({ backend, sealer, options, deadlineMs, announce })
     this.#life = life
     this.#scan = new SessionScan(backend, life)
@@ -89,7 +85,10 @@ export abstract class SessionStore extends StoreEmitter {
     sid: string,
     callback?: Callback<SessionData | null>,
   ): Promise<SessionData | null> | undefined {
-    return answer(this.#within(this.#get(sid), late.read), callback)
+    return answer(
+      this.#within('get', () => this.#get(sid), late.read),
+      callback,
+    )
   }
 
   /**
@@ -106,28 +105,40 @@ export abstract class SessionStore extends StoreEmitter {
   override destroy(sid: string): Promise<void>
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
-    return answer(this.#within(this.#destroy(sid), late.write), callback)
+    return answer(
+      this.#within('destroy', () => this.#destroy(sid), late.write),
+      callback,
+    )
   }
 
   /** Extends a session's idle lifetime, if by at least `touchAfter`. Never changes or revives one. */
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    return answer(this.#within(this.#touch(sid, session), late.write), callback)
+    return answer(
+      this.#within('touch', () => this.#touch(sid, session), late.write),
+      callback,
+    )
   }
 
   /** All living sessions that open, each with its handle as `id`. Scans every primary: for administration, not for requests. */
   override all(): Promise<ListedSession[]>
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
-    return answer(this.#scan.all(), callback)
+    return answer(
+      traced('all', () => this.#scan.all()),
+      callback,
+    )
   }
 
   /** The handles of all living sessions. Scans every primary. */
   ids(): Promise<string[]>
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
-    return answer(this.#scan.ids(), callback)
+    return answer(
+      traced('ids', () => this.#scan.ids()),
+      callback,
+    )
   }
 
   /** How many sessions live. Scans every primary. */
@@ -135,7 +146,7 @@ export abstract class SessionStore extends StoreEmitter {
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      this.#scan.ids().then((handles) => handles.length),
+      traced('length', async () => (await this.#scan.ids()).length),
       callback,
     )
   }
@@ -145,7 +156,7 @@ export abstract class SessionStore extends StoreEmitter {
   override clear(callback: ((error?: unknown) => void) | undefined): void
   override clear(callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#scan.each((handle) => this.#end(handle, 'cleared', 'app')),
+      traced('clear', () => this.#scan.each((handle) => this.#end(handle, 'cleared', 'app'))),
       callback,
     )
   }
@@ -173,7 +184,8 @@ export abstract class SessionStore extends StoreEmitter {
    * rejects; an empty list is good news.
    */
   async check(): Promise<readonly Finding[]> {
-    return [...lifetimeFindings(this.#options), ...(await this.#backend.inspect())]
+    const found = await traced('check', () => this.#backend.inspect())
+    return [...lifetimeFindings(this.#options), ...found]
   }
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
@@ -189,7 +201,8 @@ export abstract class SessionStore extends StoreEmitter {
    * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
    */
   commit(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): Promise<void> {
-    return this.#within(this.#commit(req, options.saveUninitialized ?? false), late.write)
+    const { saveUninitialized = false } = options
+    return this.#within('commit', () => this.#commit(req, saveUninitialized), late.write)
   }
 
   /** The labels sealed, or about to be sealed, with a live session. */
@@ -226,7 +239,7 @@ export abstract class SessionStore extends StoreEmitter {
   /** As express-session's; but if the old session could not be ended, no new one is made and the old one cannot be saved any more. */
   override regenerate(req: Request, callback: (error?: unknown) => void): void {
     const old: object | undefined = req.session
-    const ended = this.#within(this.#destroy(req.sessionID), late.write)
+    const ended = this.#within('regenerate', () => this.#destroy(req.sessionID), late.write)
     deliver(
       ended.then(
         () => this.#replace(req, old),
@@ -269,25 +282,8 @@ export abstract class SessionStore extends StoreEmitter {
     if (copy === undefined || !isObject(session)) return
     const isNew = copy.record === undefined
     if (isNew && !saveUninitialized && isBlank(session) && copy.labels.length === 0) return
-    await this.#saveLive(session as Session & SessionData)
+    await saveLive(session as Session & SessionData)
     await this.#work.settle(req)
-  }
-
-  // Through the session's own method: express-session then knows that it is saved, and does not save it again.
-  async #saveLive(session: Session & SessionData): Promise<void> {
-    session.touch()
-    await new Promise<void>((resolve, reject) => {
-      try {
-        session.save((error: unknown) => (error ? reject(error) : resolve()))
-      } catch {
-        // It hashes the session's JSON first.
-        reject(
-          new SessionNotSerializableError(
-            'it holds a BigInt, a cycle, or something else that JSON cannot write',
-          ),
-        )
-      }
-    })
   }
 
   // An app that overlooks the error would go on to sign its user in to the id an attacker may know.
@@ -313,7 +309,7 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
-    const stored = this.#within(this.#set(sid, session), late.write)
+    const stored = this.#within('set', () => this.#set(sid, session), late.write)
     const { req } = session as { readonly req?: object }
     if (req !== undefined) this.#work.addSave(req, stored)
     return stored
@@ -352,8 +348,12 @@ export abstract class SessionStore extends StoreEmitter {
     return copy
   }
 
-  #within<Value>(work: Promise<Value>, tooLate: () => Error): Promise<Value> {
-    const outcome = withDeadline(work, this.#deadlineMs, tooLate)
+  #within<Value>(
+    operation: TracedOperation,
+    work: () => Promise<Value>,
+    tooLate: () => Error,
+  ): Promise<Value> {
+    const outcome = traced(operation, () => withDeadline(work(), this.#deadlineMs, tooLate))
     const settled = () => this.#inFlight.delete(outcome)
     this.#inFlight.add(outcome)
     outcome.then(settled, settled)
@@ -363,9 +363,4 @@ export abstract class SessionStore extends StoreEmitter {
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
-}
-
-/** Whether nobody has put anything into a session yet. */
-function isBlank(session: object): boolean {
-  return Object.keys(session).every((key) => key === 'cookie')
 }

@@ -27,4 +27,7 @@ export interface StoreEvents {
   'unsafe-server': [{ readonly findings: readonly Finding[] }]
 }
 
-export type Announce = <Name extends keyof StoreEvents>(name: Name, facts: StoreEvents[Name][0]) => void
+/** The events that tell of one session. */
+export type SessionEvent = Exclude<keyof StoreEvents, 'unsafe-server'>
+
+export type Announce = <Name extends SessionEvent>(name: Name, facts: StoreEvents[Name][0]) => void

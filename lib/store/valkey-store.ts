@@ -1,6 +1,7 @@
 import type { Finding } from '../backend/finding.ts'
 import { type UnsafeServerPolicy, ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
 import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
+import { decide } from '../diagnostics.ts'
 import { checkOneOf } from '../option.ts'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
@@ -71,6 +72,7 @@ function policyOf(
   const report: Report = (findings) => {
     // Outside our promises: what a listener throws must not fail a call in our name.
     process.nextTick(() => announce(findings))
+    decide({ decision: 'unsafe-server' })
     if (onUnsafeServer === 'warn') warn(findings)
   }
   return { isRefused: onUnsafeServer === 'error', report }

@@ -74,6 +74,8 @@ describe('the examples', () => {
       '08-websocket.ts',
       '09-server-sent-events.ts',
       '10-taint-gateway.ts',
+      '11-metrics.ts',
+      '12-tracing.ts',
     ])
   })
 
@@ -256,3 +258,61 @@ describe('10-taint-gateway', () => {
     expect(await post('/mail')).toMatch(/^403 /)
   })
 })
+
+describe('11-metrics', () => {
+  it('counts operations and decisions for Prometheus, without an id', async () => {
+    const { origin } = await start('11-metrics.ts', environment())
+    const ann = visitor()
+    await ann(origin)
+    await ann(`${origin}/sign-out`)
+
+    const metrics = await visitor()(`${origin}/metrics`)
+
+    expect(metrics).toMatch(/session_operation_seconds_count\{operation="set",outcome="ok"\} 1\n/)
+    expect(metrics).toMatch(/session_operation_seconds_count\{operation="get",outcome="ok"\} 1\n/)
+    expect(metrics).toMatch(/session_operation_seconds_count\{operation="destroy",outcome="ok"\} 1\n/)
+    expect(metrics).toMatch(/session_decisions_total\{decision="session-ended",reason="logout"\} 1\n/)
+    expect(metrics).not.toContain(sidIn(ann.cookie()))
+  })
+
+  it('counts failures by their code', async () => {
+    const { origin } = await start('11-metrics.ts', { ...environment(), VALKEY_URL: 'valkey://127.0.0.1:1' })
+    await visitor()(origin)
+
+    const metrics = await visitor()(`${origin}/metrics`)
+
+    expect(metrics).toMatch(/operation="set",outcome="ERR_STORE_UNAVAILABLE"\} 1\n/)
+    expect(metrics).toMatch(/session_decisions_total\{decision="attempt-failed",reason="connection"\} \d+\n/)
+  })
+})
+
+describe('12-tracing', () => {
+  it('has a span for each operation, a child of the span of its request', async () => {
+    const program = await start('12-tracing.ts', environment())
+    const ann = visitor()
+    await ann(program.origin)
+    await ann(program.origin)
+    await program.stop()
+
+    const output = program.output()
+    const spans = output.split(/^\}/m).map((block) => ({
+      name: /^ {2}name: '([^']+)'/m.exec(block)?.[1],
+      id: /^ {2}id: '(\w+)'/m.exec(block)?.[1],
+      parent: /^ {4}spanId: '(\w+)'/m.exec(block)?.[1],
+    }))
+    const requests = spans.filter(({ name }) => name === 'GET /').map(({ id }) => id)
+    const operations = spans.filter(({ name }) => name?.startsWith('session '))
+    expect(operations.map(({ name }) => name)).toEqual(expect.arrayContaining(['session set', 'session get']))
+    expect(requests).toHaveLength(2)
+    expect(operations.filter(({ parent }) => !requests.includes(parent))).toEqual([])
+    expect(output).not.toContain(sidIn(ann.cookie()))
+  })
+})
+
+function sidIn(cookie: string): string {
+  return (
+    decodeURIComponent(cookie)
+      .replace(/^connect\.sid=s:/, '')
+      .split('.')[0] ?? ''
+  )
+}

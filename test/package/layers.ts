@@ -44,7 +44,7 @@ const LAYERS: readonly Layer[] = [
 ]
 
 /** Imported by everybody, importing nobody. */
-export const LEAVES = ['errors.ts', 'option.ts']
+export const LEAVES = ['diagnostics.ts', 'errors.ts', 'option.ts']
 
 /** The one file of the store that knows there is a Valkey: it builds the backend from the options. */
 const WIRING = ['store/valkey-store.ts']
@@ -79,7 +79,7 @@ function mayImportFile(path: string, specifier: string): boolean {
 }
 
 function mayImportPackage(path: string, specifier: string): boolean {
-  if (specifier.startsWith('node:')) return !LEAVES.includes(path)
+  if (specifier.startsWith('node:')) return !LEAVES.includes(path) || specifier === 'node:diagnostics_channel'
   const name = specifier.startsWith('@')
     ? specifier.split('/').slice(0, 2).join('/')
     : specifier.split('/')[0]

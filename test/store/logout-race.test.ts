@@ -137,7 +137,14 @@ describe('on Valkey', () => {
     // Gives up after half a second, and leaves what it sent on its way.
     function impatient(prefix: string, port: number): SessionStore {
       const client = kind.server.client({ port, enableOfflineQueue: false, maxRetriesPerRequest: 0 })
-      const store = new ValkeyStore({ client, secrets: [SECRET], prefix, commandTimeoutMs: 250, retries: 1 })
+      const store = new ValkeyStore({
+        client,
+        unsafeClientSettings: ['reconnectOnError', 'socketTimeout'],
+        secrets: [SECRET],
+        prefix,
+        commandTimeoutMs: 250,
+        retries: 1,
+      })
       opened.push(store)
       return store
     }

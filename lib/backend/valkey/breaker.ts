@@ -5,6 +5,7 @@ import {
   circuitBreaker,
   handleWhenResult,
 } from 'cockatiel'
+import { decide } from '../../diagnostics.ts'
 import type { Failure } from './failures.ts'
 
 export interface BreakerOptions {
@@ -47,6 +48,7 @@ export class Breaker {
       halfOpenAfter: halfOpenAfterMs,
       breaker: new ConsecutiveBreaker(failures),
     })
+    this.#policy.onStateChange(() => decide({ decision: 'breaker', state: this.state }))
   }
 
   get state(): BreakerState {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { decide } from '../../diagnostics.ts'
 import {
   OutcomeUnknownError,
   SessionInvalidError,
@@ -189,7 +190,9 @@ export class ValkeyLink {
   }
 
   #note({ reason, mayBeApplied }: Failure): void {
-    this.#lastFailure = { kind: mayBeApplied ? 'unknown' : 'refused', reason, at: new Date() }
+    const kind = mayBeApplied ? 'unknown' : 'refused'
+    this.#lastFailure = { kind, reason, at: new Date() }
+    decide({ decision: 'attempt-failed', kind, reason })
   }
 
   // A cluster client told not to repeat by itself does not notice a failover by itself either.

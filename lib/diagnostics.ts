@@ -1,0 +1,89 @@
+/** What `node:diagnostics_channel` is told, for tracing and metrics. No message carries an id, a handle, a key, a user or contents. */
+
+import { channel, tracingChannel } from 'node:diagnostics_channel'
+
+/** What a tracing channel stands for: `express-session-valkey:<operation>`. */
+export type TracedOperation =
+  | 'all'
+  | 'check'
+  | 'clear'
+  | 'commit'
+  | 'destroy'
+  | 'end'
+  | 'end-all'
+  | 'ending'
+  | 'get'
+  | 'ids'
+  | 'labels-add'
+  | 'labels-declassify'
+  | 'labels-load'
+  | 'length'
+  | 'list'
+  | 'regenerate'
+  | 'set'
+  | 'touch'
+
+/** The context of a trace. Beside it there is the `error` of a failed operation, never a result. */
+export interface OperationTrace {
+  readonly operation: TracedOperation
+  readonly error?: unknown
+}
+
+/**
+ * What the channel `express-session-valkey:decision` is told.
+ *
+ * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`: as the
+ *   store's events, without the handle.
+ * - `attempt-failed`: an attempt of a call failed; a repeat of it may succeed. `kind` and `reason` as in `health()`.
+ * - `breaker`: it is now `state`.
+ * - `response-refused`: a guard answered in a handler's place, with `status` and the error's `code`.
+ * - `taint-denied`: a gate denied a request.
+ */
+export interface Decision {
+  readonly decision:
+    | 'attempt-failed'
+    | 'breaker'
+    | 'response-refused'
+    | 'session-ended'
+    | 'session-invalid'
+    | 'session-merged'
+    | 'session-unknown-key'
+    | 'taint-denied'
+    | 'unsafe-server'
+    | 'write-refused'
+  readonly kind?: 'refused' | 'unknown'
+  readonly reason?: string
+  readonly state?: 'closed' | 'open' | 'half-open'
+  readonly ending?: 'ended' | 'gone'
+  readonly attempts?: number
+  readonly status?: number
+  readonly code?: string
+}
+
+const NAME = 'express-session-valkey'
+const decisions = channel(`${NAME}:decision`)
+const traces = new Map<TracedOperation, ReturnType<typeof tracingChannel>>()
+
+/** Does the work, and traces it if anybody listens. */
+export function traced<Value>(operation: TracedOperation, work: () => Promise<Value>): Promise<Value> {
+  const trace = traceOf(operation)
+  if (!trace.hasSubscribers) return work()
+  const outcome: { value?: Promise<Value> } = {}
+  // The channel would be told what a traced promise resolves to, which may be a session.
+  const untold = async () => {
+    outcome.value = work()
+    await outcome.value
+  }
+  return trace.tracePromise(untold, { operation }).then(() => outcome.value as Promise<Value>)
+}
+
+/** Tells of a decision if anybody listens. */
+export function decide(decision: Decision): void {
+  if (decisions.hasSubscribers) decisions.publish(decision)
+}
+
+function traceOf(operation: TracedOperation): ReturnType<typeof tracingChannel> {
+  const trace = traces.get(operation) ?? tracingChannel(`${NAME}:${operation}`)
+  traces.set(operation, trace)
+  return trace
+}
