@@ -37,7 +37,7 @@ async function race(slowOrigin: string, otherOrigin: string, offsetMs: number): 
   const ends = { slow: 0, signOutSent: 0, signOut: 0 }
 
   // However slow the machine, some sign-outs come before the end of the slow request, and some after it.
-  const slowMs = offsetMs < 0.2 * MAX_OFFSET_MS ? 8 * SLOW_MS : SLOW_MS
+  const slowMs = offsetMs < 0.2 * MAX_OFFSET_MS ? 15 * SLOW_MS : SLOW_MS
   const slowDone = slow.post(`/slow/${slowMs}`).then(() => {
     ends.slow = performance.now()
   })

@@ -1,18 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { OutcomeUnknownError, SessionConflictError, StoreUnavailableError } from '../../lib/errors.ts'
+import { SessionConflictError } from '../../lib/errors.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
-import { ValkeyStore } from '../../lib/store/valkey-store.ts'
-import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
-import { until } from '../support/until.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'
 import { forkApp } from './forked-app.ts'
-import { createGate } from './gate.ts'
 import { generateSession, type LiveSession, loadedSession, storedContent } from './live-session.ts'
-import { type PartsStoreOptions, SECRET } from './parts-store.ts'
-import { freshPrefix, type Place, storeKinds, ValkeyKind } from './stores.ts'
-import { wrapBackend } from './wrap-backend.ts'
+import { freshPrefix, storeKinds, ValkeyKind } from './stores.ts'
 
 const ROUNDS = 50
 const WIDTH = 64
@@ -238,192 +232,12 @@ describe.each(storeKinds())('no update is lost $name', (kind) => {
       ['sid', 'other', 'sid', 'sid'].map((sid) => ({ handle: store.handle(sid), ending: 'ended' })),
     )
   })
-
-  describe('saves of one session object in flight at once', () => {
-    interface Held {
-      readonly store: SessionStore
-      /** Lets the next write that waits go on to the backend, or fail. */
-      next(outcome?: 'pass' | 'refuse' | 'lose'): Promise<void>
-    }
-
-    // Fakes only the network: writes wait until told to go on, are refused, or lose their reply.
-    function hold(place: Place, options: PartsStoreOptions = {}): Held {
-      const inner = place.backend()
-      const waiting: ((outcome: 'pass' | 'refuse' | 'lose') => void)[] = []
-      let arrival = createGate()
-      const backend = wrapBackend(inner, {
-        put: async (handle, write) => {
-          const outcome = await new Promise<string>((resolve) => {
-            waiting.push(resolve)
-            arrival.open()
-          })
-          if (outcome === 'refuse') throw new StoreUnavailableError('fake')
-          const reply = await inner.put(handle, write)
-          if (outcome === 'lose') throw new OutcomeUnknownError('fake')
-          return reply
-        },
-      })
-      return {
-        store: place.over(backend, options),
-        async next(outcome = 'pass') {
-          if (waiting.length === 0) await arrival.opened
-          arrival = createGate()
-          waiting.shift()?.(outcome)
-        },
-      }
-    }
-
-    test.each(['merge', 'reject', 'overwrite'] as const)(
-      'are put in order and do not conflict, with %s',
-      async (concurrency) => {
-        const place = kind.place()
-        const { store, next } = hold(place, { concurrency })
-        const live = generateSession(store, 'sid')
-
-        const saves = Array.from({ length: 5 }, (_, n) =>
-          store.set('sid', Object.assign(live, { n, [`k${n}`]: n })),
-        )
-        for (let n = 0; n < 5; n += 1) await next()
-        await Promise.all(saves)
-
-        expect(await storedContent(store, 'sid')).toEqual({ n: 4, k0: 0, k1: 1, k2: 2, k3: 3, k4: 4 })
-      },
-    )
-
-    test('keep everything when the first is refused', async () => {
-      const place = kind.place()
-      const writer = place.share()
-      await writer.set('sid', generateSession(writer, 'sid', { content: { a: 0, gone: 0 } }))
-      const { store, next } = hold(place)
-      const live = await loadedSession(store, 'sid')
-
-      Object.assign(live, { a: 1 })
-      delete live['gone']
-      const first = failureOf(store.set('sid', live))
-      const second = store.set('sid', Object.assign(live, { b: 2 }))
-      await next('refuse')
-      await next()
-      await second
-
-      expect(await first).toBeInstanceOf(StoreUnavailableError)
-      expect(await storedContent(store, 'sid')).toEqual({ a: 1, b: 2 })
-    })
-
-    test('keep everything when the first is refused and another request saved meanwhile', async () => {
-      const place = kind.place()
-      const other = place.share()
-      await other.set('sid', generateSession(other, 'sid', { content: { a: 0, gone: 0 } }))
-      const { store, next } = hold(place)
-      const live = await loadedSession(store, 'sid')
-
-      Object.assign(live, { a: 1 })
-      delete live['gone']
-      const first = failureOf(store.set('sid', live))
-      const second = store.set('sid', Object.assign(live, { b: 2 }))
-      await next('refuse')
-      await other.set('sid', Object.assign(await loadedSession(other, 'sid'), { theirs: 3 }))
-      await next()
-      await next()
-      await second
-
-      expect(await first).toBeInstanceOf(StoreUnavailableError)
-      expect(await storedContent(store, 'sid')).toEqual({ a: 1, b: 2, theirs: 3 })
-      expect(contentOfLive(live)).toEqual({ a: 1, b: 2, theirs: 3 })
-    })
-
-    test('keep everything when the reply to the first is lost', async () => {
-      const place = kind.place()
-      const { store, next } = hold(place)
-      const live = generateSession(store, 'sid', { content: { a: 1 } })
-
-      const first = failureOf(store.set('sid', live))
-      const second = store.set('sid', Object.assign(live, { b: 2 }))
-      await next('lose')
-      await next()
-      await next()
-      await second
-
-      expect(await first).toBeInstanceOf(OutcomeUnknownError)
-      expect(await storedContent(store, 'sid')).toEqual({ a: 1, b: 2 })
-    })
-
-    // A fake of what the Valkey backend does by itself: the first reply is lost, another write comes, the repeat answers.
-    function losingFirstReply(place: Place, between: () => Promise<void>): SessionStore {
-      const inner = place.backend()
-      let isFirst = true
-      return place.over(
-        wrapBackend(inner, {
-          put: async (handle, write) => {
-            if (!isFirst) return inner.put(handle, write)
-            isFirst = false
-            await inner.put(handle, write)
-            await between()
-            const { answer, ...reply } = await inner.put(handle, write)
-            return { answer: answer === 'conflict' ? 'unsure' : answer, ...reply }
-          },
-        }),
-      )
-    }
-
-    test.each([
-      [
-        'the same key: unknown, and what was built upon it stays',
-        { log: ['op1', 'op2'] },
-        'ERR_STORE_OUTCOME_UNKNOWN',
-        { log: ['op1', 'op2'] },
-      ],
-      ['another key: both are kept', { log: ['op1'], other: 1 }, undefined, { log: ['op1'], other: 1 }],
-    ])(
-      'are not laid over what another request made of them before the repeat. It changed %s',
-      async (_, theirs, code, expected) => {
-        const place = kind.place()
-        const other = place.share()
-        await other.set('sid', generateSession(other, 'sid', { content: { log: [] } }))
-        const store = losingFirstReply(place, async () => {
-          await other.set('sid', Object.assign(await loadedSession(other, 'sid'), theirs))
-        })
-
-        const error = await failureOf(
-          store.set('sid', Object.assign(await loadedSession(store, 'sid'), { log: ['op1'] })),
-        )
-
-        expect((error as { code?: string } | undefined)?.code).toBe(code)
-        expect(await storedContent(other, 'sid')).toEqual(expected)
-      },
-    )
-
-    test('never apply an operation twice: one that was reported unknown is not laid over what was built upon it', async () => {
-      const place = kind.place()
-      const other = place.share()
-      await other.set('sid', generateSession(other, 'sid', { content: { log: ['base'] } }))
-      const { store, next } = hold(place)
-      const live = await loadedSession(store, 'sid')
-
-      live['log'] = ['base', 'op1']
-      const first = failureOf(store.set('sid', live))
-      await next('lose')
-      expect(await first).toBeInstanceOf(OutcomeUnknownError)
-      const theirs = await loadedSession(other, 'sid')
-      theirs['log'] = [...(theirs['log'] as string[]), 'op2']
-      await other.set('sid', theirs)
-
-      expect(await storedContent(other, 'sid')).toEqual({ log: ['base', 'op1', 'op2'] })
-    })
-  })
 })
 
 describe('on Valkey no update is lost', () => {
   const kind = new ValkeyKind()
-  let proxy: FaultProxy
-  beforeAll(async () => {
-    await kind.start()
-    proxy = await startFaultProxy(kind.server)
-  })
-  afterAll(async () => {
-    await proxy.stop()
-    await kind.stop()
-  })
-  afterEach(() => proxy.set({ kind: 'pass' }))
+  beforeAll(() => kind.start())
+  afterAll(() => kind.stop())
 
   test(`between two processes: ${ROUNDS * WIDTH} of ${ROUNDS * WIDTH}`, async () => {
     const setting = { store: { connection: { url: kind.server.url }, prefix: freshPrefix() } }
@@ -433,62 +247,5 @@ describe('on Valkey no update is lost', () => {
     await Promise.all(apps.map((app) => app.close()))
 
     expect(kept).toBe(ROUNDS * WIDTH)
-  })
-
-  // The reply to each script that writes is lost, once.
-  const dropNextWrite = () =>
-    proxy.set({ kind: 'drop-reply', when: (request) => request.includes('version') })
-
-  function throughProxy(prefix: string, retries: number): SessionStore {
-    const connection = { url: proxy.url }
-    return new ValkeyStore({
-      connection,
-      prefix,
-      secrets: [SECRET],
-      connectTimeoutMs: 5000,
-      commandTimeoutMs: 5000,
-      retries,
-    })
-  }
-
-  async function appended(live: LiveSession, operation: string): Promise<LiveSession> {
-    return Object.assign(live, { log: [...(live['log'] as string[]), operation] })
-  }
-
-  test('when replies are lost and the store repeats by itself: 20 of 20 operations applied, each once', async () => {
-    const place = kind.place()
-    const store = throughProxy(place.prefix, 1)
-    const events: unknown[] = []
-    store.on('session-merged', (facts) => events.push(facts))
-    await store.set('sid', generateSession(store, 'sid', { content: { log: [] } }))
-    const operations = Array.from({ length: 20 }, (_, at) => `op${at}`)
-    const dropped = proxy.counts.droppedReplies
-
-    for (const operation of operations) {
-      await dropNextWrite()
-      await store.set('sid', await appended(await loadedSession(store, 'sid'), operation))
-    }
-    await store.close()
-
-    expect(proxy.counts.droppedReplies - dropped).toBe(20)
-    expect(await storedContent(place.open(), 'sid')).toEqual({ log: operations })
-    expect(events).toEqual([])
-  })
-
-  test('when a reply is lost and the app repeats the save: it was reported unknown, and is applied once', async () => {
-    const place = kind.place()
-    const store = throughProxy(place.prefix, 0)
-    await store.set('sid', generateSession(store, 'sid', { content: { log: [] } }))
-    const live = await appended(await loadedSession(store, 'sid'), 'op')
-
-    await dropNextWrite()
-    const first = await failureOf(store.set('sid', live))
-    const stored = await storedContent(place.open(), 'sid')
-    await until(async () => (await failureOf(store.set('sid', live))) === undefined)
-    await store.close()
-
-    expect(first).toBeInstanceOf(OutcomeUnknownError)
-    expect(stored).toEqual({ log: ['op'] })
-    expect(await storedContent(place.open(), 'sid')).toEqual({ log: ['op'] })
   })
 })

@@ -4,22 +4,27 @@ import { startCluster, type ValkeyCluster } from '../../support/valkey.ts'
 import { newOwner } from '../registry/subject.ts'
 import { registryContract } from '../registry-contract.ts'
 import { openRegistry } from './registry-subjects.ts'
-import { openReadyClient } from './subjects.ts'
+import { openLeastClient, openReadyClient } from './subjects.ts'
 
 let cluster: ValkeyCluster
 let client: ValkeyClient
+let least: ValkeyClient
 
 beforeAll(async () => {
   cluster = await startCluster()
   client = await openReadyClient({ nodes: cluster.nodes.map(({ host, port }) => ({ host, port })) })
+  least = await openLeastClient(cluster)
 })
 
 afterAll(async () => {
   client.disconnect()
+  least.disconnect()
   await cluster.stop()
 })
 
-registryContract('on a cluster of three primaries', async () => openRegistry(client))
+registryContract('on a cluster of three primaries with the least rights', async () =>
+  openRegistry(least, client),
+)
 
 describe('the keys of a registry on a cluster', () => {
   it('share a slot per owner, and owners are spread over the slots', async () => {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/client.ts'
 import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
 import { ValkeyBackend, type ValkeyBackendOptions } from '../../../lib/backend/valkey/valkey-backend.ts'
+import type { ValkeyCluster } from '../../support/valkey.ts'
 import type { Subject } from '../contract/subject.ts'
 
 export const timing = { connectTimeoutMs: 2000, commandTimeoutMs: 3000 }
@@ -61,4 +62,19 @@ export function documentedRights(): string[] {
   const page = readFileSync(new URL('../../../docs/VALKEY.md', import.meta.url), 'utf8')
   const command = /^ACL SETUSER [\s\S]*?(?=^```)/m.exec(page)?.[0] ?? ''
   return [...command.matchAll(/\+([a-z|]+)/g)].map(([, right = '']) => right)
+}
+
+export const leastUser = { username: 'least', password: 'only-for-this-test' }
+
+/** Connects to a cluster as a user who may do no more than docs/VALKEY.md says, on the keys of this folder's tests, whose prefixes begin with t. */
+export async function openLeastClient(cluster: ValkeyCluster): Promise<ValkeyClient> {
+  const rights = [...documentedRights(), 'cluster|slots', 'cluster|info'].map((right) => `+${right}`)
+  const keys = ['r', 'e', 'o', 'x', 'p', 's', 'd'].map((letter) => `~t*:${letter}:*`)
+  const { username, password } = leastUser
+  for (const node of cluster.nodes) {
+    const user = ['reset', 'on', `>${password}`, 'resetchannels', '&t*:n', ...keys, '-@all', ...rights]
+    await node.client().call('acl', 'setuser', username, ...user)
+  }
+  const nodes = cluster.nodes.map(({ host, port }) => ({ host, port }))
+  return openReadyClient({ nodes, ...leastUser })
 }
