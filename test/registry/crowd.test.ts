@@ -59,7 +59,6 @@ describe('on one server', () => {
     `${SIGN_INS} sign-ins at once through ${PROCESSES} processes, ${ROUNDS_PER_CAP} times, leave exactly the last %i`,
     async (cap) => {
       let [instants, most] = [0, 0]
-      const t = performance.now()
       for (let round = 1; round <= ROUNDS_PER_CAP; round += 1) {
         const { value, samples } = await sampled(cap, crowd.round(cap, SIGN_INS))
         expectExactly(cap, value)
@@ -67,11 +66,10 @@ describe('on one server', () => {
         instants += samples.length
         await admin.flushdb()
       }
-      console.log(cap, instants, performance.now() - t)
 
       expect(most).toBe(cap)
       expect(instants).toBeGreaterThan(10 * ROUNDS_PER_CAP)
     },
-    300_000,
+    600_000,
   )
 })

@@ -109,15 +109,18 @@ describe.each(storeKinds())('$name', (kind) => {
       expect(await validOf(strict, sids)).toEqual(isRaised ? [] : sids)
     })
 
-    test.runIf(isRaised)('ends each of them at the latest when it is touched', async () => {
-      const { user, sids, store, troubled } = await scene(kind)
-      await failureOf(troubled(at).registry.endAll(user))
+    // Where nothing was raised, nothing has happened that a touch could find.
+    if (isRaised) {
+      test('ends each of them at the latest when it is touched', async () => {
+        const { user, sids, store, troubled } = await scene(kind)
+        await failureOf(troubled(at).registry.endAll(user))
 
-      for (const sid of await validOf(store, sids)) await visit(store, sid)
+        for (const sid of await validOf(store, sids)) await visit(store, sid)
 
-      expect(await validOf(store, sids)).toEqual([])
-      expect(await registered(store, user)).toEqual([])
-    })
+        expect(await validOf(store, sids)).toEqual([])
+        expect(await registered(store, user)).toEqual([])
+      })
+    }
 
     test('is completed when it is repeated', async () => {
       const { user, sids, store, troubled, roster } = await scene(kind)
