@@ -1,6 +1,8 @@
 import { checkFunction, optionError } from '../option.ts'
-import { SessionStore } from '../store/session-store.ts'
-import type { WatchTarget } from '../store/session-watch.ts'
+import { isHandle } from '../store/session-id.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { SessionWatch, WatchOptions, WatchTarget } from '../store/session-watch.ts'
+import { hasMethods } from './has-methods.ts'
 
 /** What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. */
 export interface ClosableConnection {
@@ -9,8 +11,13 @@ export interface ClosableConnection {
   once(event: 'close', listener: () => void): unknown
 }
 
+/** What `closeOnEnd` needs of a store. Every store of this package has it. */
+export interface WatchedStore extends Pick<SessionStore, 'get'> {
+  readonly registry: { watch(target: WatchTarget, options: WatchOptions): Pick<SessionWatch, 'ended'> }
+}
+
 export interface CloseOnEndOptions {
-  readonly store: SessionStore
+  readonly store: WatchedStore
   /** The session by its id or handle, or all of a user. */
   readonly target: WatchTarget
   readonly connection: ClosableConnection
@@ -25,6 +32,9 @@ const SESSION_ENDED = 4401
  * function is called. While the backend cannot be reached the connection stays, and the session is looked at again
  * every second.
  *
+ * Call it once the session is stored, after `store.commit(req)` if this request has made it. The connection of a
+ * session id under which nothing is stored is closed at once, with the reason `unknown`.
+ *
  * Throws a `TypeError` that names the option if one is wrong.
  *
  * @example
@@ -38,19 +48,36 @@ const SESSION_ENDED = 4401
  * ```
  */
 export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): () => void {
-  if (!(store instanceof SessionStore)) throw optionError('store', 'a store of this package')
+  if (!isWatched(store)) throw optionError('store', 'a store of this package')
   checkFunction('connection.once', connection.once)
   if (connection.close === undefined && connection.end === undefined) {
     throw optionError('connection', 'something with a "close" or an "end" method')
   }
   const stop = new AbortController()
+  const isStored = wasStored(store, target)
   const watch = store.registry.watch(target, { signal: stop.signal })
   connection.once('close', () => stop.abort())
   watch.ended.then(
-    ({ reason }) => close(connection, reason),
+    async ({ reason }) => close(connection, reason === 'expired' && !(await isStored) ? 'unknown' : reason),
     () => {},
   )
   return () => stop.abort()
+}
+
+function isWatched(store: unknown): store is WatchedStore {
+  const { registry } = Object(store) as { readonly registry?: unknown }
+  return hasMethods(store, ['get']) && hasMethods(registry, ['watch'])
+}
+
+// A watch calls what is absent expired. Whether it ever stood only a look at the beginning tells; a handle comes from
+// the registry, so it did.
+async function wasStored(store: WatchedStore, target: WatchTarget): Promise<boolean> {
+  if (typeof target !== 'string' || isHandle(target)) return true
+  try {
+    return (await store.get(target)) !== null
+  } catch {
+    return true
+  }
 }
 
 function close(connection: ClosableConnection, reason: string): void {

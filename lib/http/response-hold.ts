@@ -1,4 +1,12 @@
 import type { OutgoingHttpHeaders } from 'node:http'
+import {
+  easeAdding,
+  type HeldResponse,
+  HOLDING,
+  type Holding,
+  holdMethods,
+  holdState,
+} from './held-methods.ts'
 import { PipedSources } from './piped-sources.ts'
 import { refusalOf, refuseResponse } from './refusal.ts'
 import {
@@ -8,9 +16,9 @@ import {
   headersSentError,
   type Method,
   methodOf,
-  replaceMethod,
+  type Sendings,
   type Sends,
-  sendingMethods,
+  sendingsOf,
 } from './response-methods.ts'
 
 /** What is about to leave: a 1xx or a push, the first byte of a response, a later one, its end. One that leaves in one piece is only asked for as `end`. */
@@ -48,14 +56,18 @@ interface KeptCall extends Call {
   readonly departure: Departure | undefined
 }
 
-class ResponseHold {
+/** Methods of one response, as they were before the held ones were put over them. */
+type Originals = ReadonlyMap<string, Method>
+
+class ResponseHold implements Holding {
   readonly #res: AnyResponse
   readonly #holders: ResponseHolder[] = []
   readonly #sources: PipedSources
   // What was set before the first holder came is not the handler's.
   readonly #upstream: OutgoingHttpHeaders
-  readonly #replacements: [name: string, method: Method][] = []
-  #areHeadersGuarded = false
+  readonly #sendings: Sendings
+  readonly #originals: Originals
+  #headerMethods: Originals | undefined
   readonly #kept: KeptCall[] = []
   #isAsking = false
   #isCalling = false
@@ -66,28 +78,33 @@ class ResponseHold {
   #owesDrain = false
   #culprit: ResponseHolder | undefined
 
-  constructor(res: AnyResponse) {
+  constructor(res: HeldResponse) {
     this.#res = res
     this.#upstream = res.getHeaders()
     this.#sources = new PipedSources(res)
-    for (const [name, sends] of sendingMethods(res)) {
-      const original = methodOf(res, name)
-      if (original) this.#replace(name, (...args) => this.#call({ name, sends, original, args }))
-    }
-    // A deprecated alias on the prototype, which would pass by all that stands over writeHead.
-    if ('writeHeader' in res)
-      this.#replace('writeHeader', (...args) => methodOf(res, 'writeHead')?.apply(res, args))
-    // Node's own method, which other middleware calls too. HTTP/2 responses lack it, though express-session needs it.
-    this.#replace('_implicitHeader', () => this.#implicitHeader())
+    this.#sendings = sendingsOf(res)
+    this.#originals = originalsOf(res, this.#sendings.keys())
+    res[HOLDING] = this
+    easeAdding(res)
+    this.#hold()
   }
 
   add(holder: ResponseHolder): void {
     this.#holders.unshift(holder)
   }
 
-  #replace(name: string, method: Method): void {
-    this.#replacements.push([name, method])
-    replaceMethod(this.#res, name, method)
+  #hold(): void {
+    holdMethods(this.#res, this.#originals.keys())
+    holdMethods(
+      this.#res,
+      'writeHeader' in this.#res ? ['_implicitHeader', 'writeHeader'] : ['_implicitHeader'],
+    )
+    if (this.#headerMethods) holdMethods(this.#res, this.#headerMethods.keys())
+  }
+
+  send(name: string, args: readonly unknown[]): unknown {
+    const [sends, original] = [this.#sendings.get(name), this.#originals.get(name)]
+    return sends && original && this.#call({ name, sends, original, args })
   }
 
   #call(given: Call): unknown {
@@ -211,7 +228,7 @@ class ResponseHold {
     }
   }
 
-  #implicitHeader(): unknown {
+  makeHead(): unknown {
     if (this.#isRefused || this.#isHeadKept()) return undefined
     return methodOf(this.#res, 'writeHead')?.call(this.#res, this.#res.statusCode)
   }
@@ -220,12 +237,10 @@ class ResponseHold {
     return !this.#isCalling && this.#kept.some(begins)
   }
 
-  /** Whether the handler has begun the response, for all it knows. */
   get hasBegun(): boolean {
     return this.#isHeadKept() || ownValue(this.#res, 'headersSent')
   }
 
-  /** Whether the handler has ended the response, for all it knows. */
   get hasEnded(): boolean {
     return (
       (!this.#isCalling && this.#kept.some(({ name }) => name === 'end')) ||
@@ -236,30 +251,28 @@ class ResponseHold {
   /** From here on the handler sees a response that has begun: it can change the head no more, and is told so. */
   #freezeHead(): void {
     this.#statusCode = this.#res.statusCode
-    this.#replaceHeaderMethods()
-    Object.defineProperties(this.#res, HELD_STATE)
+    this.#holdHeaderMethods()
+    holdState(this.#res)
   }
 
-  #replaceHeaderMethods(): void {
-    if (this.#areHeadersGuarded) return
-    this.#areHeadersGuarded = true
-    for (const name of HEADER_METHODS) {
-      const original = methodOf(this.#res, name)
-      if (!original) continue
-      this.#replace(name, (...args) => {
-        if (this.#isRefused) return this.#res
-        if (this.#isHeadKept()) throw headersSentError()
-        return Reflect.apply(original, this.#res, args)
-      })
-    }
+  #holdHeaderMethods(): void {
+    if (this.#headerMethods) return
+    this.#headerMethods = originalsOf(this.#res, HEADER_METHODS)
+    holdMethods(this.#res, this.#headerMethods.keys())
+  }
+
+  changeHead(name: string, args: readonly unknown[]): unknown {
+    if (this.#isRefused) return this.#res
+    if (this.#isHeadKept()) throw headersSentError()
+    return this.#headerMethods?.get(name)?.apply(this.#res, [...args])
   }
 
   #refuse(error: unknown): void {
     this.#isRefused = true
     const dropped = this.#kept.splice(0)
-    this.#replaceHeaderMethods()
+    this.#headerMethods ??= originalsOf(this.#res, HEADER_METHODS)
     refuseResponse(this.#res, refusalOf(error), this.#upstream)
-    for (const [name, method] of this.#replacements) replaceMethod(this.#res, name, method)
+    this.#hold()
     this.#sources.abandon()
     for (const call of dropped) this.#swallow(call, error)
     const holder = this.#culprit ?? this.#holders.at(-1)
@@ -275,30 +288,18 @@ class ResponseHold {
   }
 }
 
-// On the response itself: a WeakMap of all responses would cost the garbage collector more than all the rest.
-const HOLD: unique symbol = Symbol('hold')
-
-type HeldResponse = AnyResponse & { [HOLD]?: ResponseHold }
-
 function holdOf(res: HeldResponse): ResponseHold {
-  res[HOLD] ??= new ResponseHold(res)
-  return res[HOLD]
+  const known = res[HOLDING]
+  return known instanceof ResponseHold ? known : new ResponseHold(res)
 }
 
-// Shared by all responses: getters of its own on each of them would make every later use of it slow.
-const HELD_STATE: PropertyDescriptorMap & ThisType<HeldResponse> = {
-  headersSent: {
-    configurable: true,
-    get() {
-      return this[HOLD]?.hasBegun
-    },
-  },
-  writableEnded: {
-    configurable: true,
-    get() {
-      return this[HOLD]?.hasEnded
-    },
-  },
+function originalsOf(res: AnyResponse, names: Iterable<string>): Originals {
+  const originals = new Map<string, Method>()
+  for (const name of names) {
+    const method = methodOf(res, name)
+    if (method) originals.set(name, method)
+  }
+  return originals
 }
 
 function ownValue(res: AnyResponse, name: 'headersSent' | 'writableEnded'): boolean {

@@ -13,7 +13,7 @@ export function isHttp2(res: AnyResponse): res is Http2ServerResponse {
   return 'stream' in res
 }
 
-const SENDING: ReadonlyMap<string, Sends> = new Map([
+const SENDING = new Map<string, Sends>([
   ['writeHead', 'line'],
   ['flushHeaders', 'head'],
   ['write', 'body'],
@@ -26,20 +26,25 @@ const SENDING: ReadonlyMap<string, Sends> = new Map([
   ['createPushResponse', 'information'],
 ])
 
-type SendingMethods = readonly (readonly [name: string, sends: Sends])[]
-
-const HTTP1: SendingMethods = [...SENDING].filter(([name]) => name in ServerResponse.prototype)
-const HTTP2: SendingMethods = [...SENDING]
-  .filter(([name]) => name in Http2ServerResponse.prototype)
-  .map(([name, sends]) => [name, sends === 'line' ? 'head' : sends])
-
-/** The methods of a response through which bytes leave, and what each sends. */
-export function sendingMethods(res: AnyResponse): SendingMethods {
-  return isHttp2(res) ? HTTP2 : HTTP1
-}
+/** The methods of responses through which bytes leave, of any protocol. */
+export const SENDING_METHODS: readonly string[] = [...SENDING.keys()]
 
 /** The methods that change a head which has not left. */
 export const HEADER_METHODS: readonly string[] = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader']
+
+/** What each method of one protocol sends. */
+export type Sendings = ReadonlyMap<string, Sends>
+
+const HTTP1: Sendings = new Map([...SENDING].filter(([name]) => name in ServerResponse.prototype))
+// Its writeHead sends at once.
+const HTTP2: Sendings = new Map(
+  [...SENDING, ['writeHead', 'head'] as const].filter(([name]) => name in Http2ServerResponse.prototype),
+)
+
+/** The methods of a response through which bytes leave, and what each sends. */
+export function sendingsOf(res: AnyResponse): Sendings {
+  return isHttp2(res) ? HTTP2 : HTTP1
+}
 
 /** Node's own, as its callers know it. */
 export function headersSentError(): Error {
@@ -57,7 +62,7 @@ export function checkChunk(chunk: unknown): void {
 }
 
 export function methodOf(res: AnyResponse, name: string): Method | undefined {
-  const member: unknown = Reflect.get(res, name)
+  const member = (res as unknown as Readonly<Record<string, unknown>>)[name]
   return typeof member === 'function' ? (member as Method) : undefined
 }
 
@@ -69,6 +74,6 @@ export function replaceMethod(res: AnyResponse, name: string, method: Method): v
 
 /** Takes every replacement of the methods above off a response, whoever made it: what is left are its prototype's. */
 export function restoreMethods(res: AnyResponse): void {
-  for (const name of [...SENDING.keys(), ...HEADER_METHODS, 'writeHeader', '_implicitHeader'])
+  for (const name of [...SENDING_METHODS, ...HEADER_METHODS, 'writeHeader', '_implicitHeader'])
     Reflect.deleteProperty(res, name)
 }

@@ -2,8 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
 import type { EndingTerms, SessionActor } from '../store/session-ending.ts'
-import { SessionStore } from '../store/session-store.ts'
+import type { SessionRegistry } from '../store/session-registry.ts'
+import type { SessionStore } from '../store/session-store.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
+import { hasMethods } from './has-methods.ts'
 import { failureReply, type JsonReply, sendJson } from './json-reply.ts'
 import { isSameOrigin } from './same-origin.ts'
 
@@ -21,8 +23,13 @@ export interface AdminAction {
   readonly handle?: string | undefined
 }
 
+/** What the session administration needs of a store. Every store of this package has it. */
+export interface AdministeredStore extends Pick<SessionStore, 'userIdOf'> {
+  readonly registry: Pick<SessionRegistry, 'list' | 'count' | 'end' | 'endAll'>
+}
+
 export interface SessionAdminOptions {
-  readonly store: SessionStore
+  readonly store: AdministeredStore
   /** Required: whether the request may do this to other people's sessions. A throw means no. */
   readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
   /** Who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
@@ -91,11 +98,16 @@ export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddlewa
 function checked(options: SessionAdminOptions): SessionAdminOptions {
   checkObject('options', options)
   checkKnown(options, ['store', 'authorize', 'actor', 'verifyCsrf'], 'sessionAdmin')
-  if (!(options.store instanceof SessionStore)) throw optionError('store', 'the store given to session()')
+  if (!isAdministered(options.store)) throw optionError('store', 'the store given to session()')
   checkFunction('authorize', options.authorize)
   if (options.actor !== undefined) checkFunction('actor', options.actor)
   if (options.verifyCsrf !== undefined) checkFunction('verifyCsrf', options.verifyCsrf)
   return options
+}
+
+function isAdministered(store: unknown): store is AdministeredStore {
+  const { registry } = Object(store) as { readonly registry?: unknown }
+  return hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'count', 'end', 'endAll'])
 }
 
 class SessionAdmin {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import { SessionStoreError } from '../errors.ts'
 import { checkBoolean, checkFunction, checkKnown, checkObject, checkOneOf, optionError } from '../option.ts'
+import { hasMethods } from './has-methods.ts'
 import { refusalOf, refuseResponse } from './refusal.ts'
 import { type Departure, holdResponse, type ResponseHolder } from './response-hold.ts'
 import type { AnyResponse } from './response-methods.ts'
@@ -12,6 +13,8 @@ type AnyRequest = IncomingMessage | Http2ServerRequest
 export interface GuardedStore {
   commit(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): Promise<void>
   destroy(sid: string): Promise<void>
+  /** Whether `commit` would find nothing to do. Without it every response waits for `commit`. */
+  isCommitted?(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): boolean
 }
 
 export interface SessionGuardOptions {
@@ -102,10 +105,8 @@ function resolveOptions(options: SessionGuardOptions): ResolvedGuardOptions {
   return { store, saveUninitialized, unset, onError }
 }
 
-// By its methods: an app may meet the package both as a module and as CommonJS, with two classes of one name.
 function isStore(value: unknown): value is GuardedStore {
-  const { commit, destroy } = Object(value) as { readonly commit?: unknown; readonly destroy?: unknown }
-  return typeof commit === 'function' && typeof destroy === 'function'
+  return hasMethods(value, ['commit', 'destroy'])
 }
 
 // Of an error that is not ours only the kind is said: its text may hold what the session holds.
@@ -153,9 +154,18 @@ class SessionRecording implements ResponseHolder {
   }
 
   release(departure: Departure): Promise<void> | undefined {
-    if (departure === 'body' || (departure === 'end' && this.#isRecorded())) return undefined
+    if (departure === 'body') return undefined
+    if (departure === 'end' && (this.#isCommitted() || this.#isRecorded())) return undefined
     if (departure === 'head') this.#recorded = contentOf(this.#req)
     return this.#commit()
+  }
+
+  // What most requests come to, so it must cost next to nothing: no promise, and no response that is kept waiting.
+  #isCommitted(): boolean {
+    const { store, saveUninitialized } = this.#terms
+    const { session, sessionID } = this.#req
+    if (!session || sessionID !== this.#firstId) return false
+    return store.isCommitted?.(this.#req, { saveUninitialized }) ?? false
   }
 
   #isRecorded(): boolean {

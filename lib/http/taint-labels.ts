@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express'
 import type { LabelStore } from '../labels/label-store.ts'
 import { checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
+import { hasMethods } from './has-methods.ts'
 import { RequestTaint } from './request-taint.ts'
 import { holdResponse } from './response-hold.ts'
 import type { SealingStore, Taint } from './taint.ts'
@@ -109,7 +110,7 @@ function resolveOptions(options: TaintLabelsOptions) {
     onStoreError = () => 'refuse' as const,
     sessionTtl = 86_400,
   } = options
-  if (typeof store?.load !== 'function' || typeof store.add !== 'function')
+  if (!hasMethods(store, ['load', 'add']))
     throw optionError('store', 'a label store, as createLabelStore makes it')
   if (sessions !== undefined && !isSealingStore(sessions))
     throw optionError('sessions', 'a session store of this package')
@@ -128,9 +129,5 @@ function sealingStoreOf({ sessionStore }: Request): SealingStore {
 }
 
 function isSealingStore(store: unknown): store is SealingStore {
-  const { sealedLabels, sealLabels } = Object(store) as {
-    readonly sealedLabels?: unknown
-    readonly sealLabels?: unknown
-  }
-  return typeof sealedLabels === 'function' && typeof sealLabels === 'function'
+  return hasMethods(store, ['sealedLabels', 'sealLabels'])
 }

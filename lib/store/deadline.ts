@@ -1,3 +1,11 @@
+import { OutcomeUnknownError, StoreUnavailableError } from '../errors.ts'
+
+/** What a call that took too long has come to. */
+export const late = {
+  read: () => new StoreUnavailableError('timeout'),
+  write: () => new OutcomeUnknownError('timeout'),
+}
+
 /** Settles as `work` does, or rejects with `late()` once `ms` have passed; the work itself is not cancelled. */
 export async function withDeadline<Value>(
   work: Promise<Value>,

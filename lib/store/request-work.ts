@@ -31,6 +31,12 @@ export class RequestWork {
     if (failure) throw failure.error
   }
 
+  /** Whether nothing is under way, and nothing has failed untold. */
+  isIdle(req: object): boolean {
+    const work = this.#works.get(req)
+    return work === undefined || (work.underWay.size === 0 && work.failure === undefined)
+  }
+
   #add(work: Work, write: Promise<unknown>): void {
     const settled = write.then(
       () => {},

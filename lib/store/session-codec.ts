@@ -19,6 +19,8 @@ export function sameBody(a: SessionBody, b: SessionBody): boolean {
 export class SessionCodec {
   readonly #serializer: SessionSerializer
   readonly #maxBytes: number
+  /** Whether the serializer has once answered with a promise. */
+  #isAsync = false
 
   constructor(serializer: SessionSerializer, maxBytes: number) {
     this.#serializer = serializer
@@ -31,6 +33,22 @@ export class SessionCodec {
     // A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
     body.catch(() => {})
     return body
+  }
+
+  /** The same without a promise; `undefined` if the serializer is async or fails. */
+  encodeNow(session: object): SessionBody | undefined {
+    if (this.#isAsync) return undefined
+    const cookie = storedCookie(Reflect.get(session, 'cookie'))
+    try {
+      const written = this.#serializer.stringify({ ...session, cookie })
+      if (typeof written === 'string') return { bytes: Buffer.from(written), isText: true }
+      if (written instanceof Uint8Array) return { bytes: Buffer.from(written), isText: false }
+      this.#isAsync = true
+      Promise.resolve(written).catch(() => {})
+    } catch {
+      // The save that follows tells what is wrong.
+    }
+    return undefined
   }
 
   async encode(content: Content): Promise<SessionBody> {

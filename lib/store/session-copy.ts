@@ -77,6 +77,16 @@ export class SessionCopy {
     this.#attempts = [...this.#attempts, etag]
   }
 
+  /** The attempt was definitely not stored. */
+  refused(etag: Buffer): void {
+    this.#attempts = this.#attempts.filter((attempt) => !attempt.equals(etag))
+  }
+
+  /** Whether an attempt since the last that is known to be stored may have been. */
+  get mayBeStored(): boolean {
+    return this.#attempts.length > 0
+  }
+
   hasAttempted(etag: Buffer): boolean {
     return this.#attempts.some((attempt) => attempt.equals(etag))
   }

@@ -2,6 +2,7 @@ import type { Backend, EndReply } from '../backend/backend.ts'
 import type { Departed } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { encodeDeparted } from './departed-session.ts'
+import { failInDoubt } from './doubt.ts'
 import { encodeEnding, type SessionEnding } from './session-ending.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecords } from './session-records.ts'
@@ -42,7 +43,7 @@ export class SessionEnder {
 
   async end(handle: string, ending: SessionEnding): Promise<EndReply['answer']> {
     const struck = await this.#strike(handle, ending)
-    if (struck.owner !== undefined) await this.withdraw(struck.owner, [struck])
+    if (struck.owner !== undefined) await this.withdraw(struck.owner, [struck]).catch(failInDoubt)
     return struck.answer
   }
 

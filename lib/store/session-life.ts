@@ -5,7 +5,7 @@ import type { Enrolment } from './enrolment.ts'
 import type { ResolvedOptions } from './options.ts'
 import { ownerName } from './owner.ts'
 import { SaveQueue } from './save-queue.ts'
-import type { SessionCodec } from './session-codec.ts'
+import { type SessionCodec, sameBody } from './session-codec.ts'
 import { SessionCopy } from './session-copy.ts'
 import { deviceOf, type SessionDevice } from './session-device.ts'
 import type { SessionEnder } from './session-ender.ts'
@@ -92,6 +92,21 @@ export class SessionLife {
       if (await this.#saver.isUnchanged(copy, draft)) return this.#extend(copy, draft.ttlMs)
       return this.#saver.save(copy, draft)
     })
+  }
+
+  /**
+   * Whether the live session is stored as it is and no extension is due, as far as can be told without waiting: by
+   * the clock of this process, and `false` with an async serializer.
+   */
+  isStored(copy: SessionCopy, live: SessionData): boolean {
+    const { record } = copy
+    if (record === undefined || copy.refusal) return false
+    if (!this.#saver.isInStep(copy, this.#ownerOf(live))) return false
+    const body = this.#codec.encodeNow(live)
+    if (body === undefined || !sameBody(body, record.body)) return false
+    const nowMs = this.#options.clock.now()
+    const moment = { nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: record.meta.endsAtMs }
+    return !isTouchDue({ ...moment, ttlMs: idleTtlMs(live, this.#options, nowMs) }, this.#options)
   }
 
   /** Stores a plain object under a handle, whatever stands there, unless the session was ended. */

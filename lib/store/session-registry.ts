@@ -1,10 +1,10 @@
 import type { Backend, EndedHandles } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
 import { type TracedOperation, traced } from '../diagnostics.ts'
-import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
+import { SessionIdError } from '../errors.ts'
 import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { withDeadline } from './deadline.ts'
+import { late, withDeadline } from './deadline.ts'
 import { decodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
 import {
@@ -112,7 +112,7 @@ export class SessionRegistry {
     const current = options.current === undefined ? undefined : named(options.current)
     const owner = ownerOf(userId)
     const { includeEnded = false } = options
-    return this.#within('list', () => this.#list(owner, current, includeEnded), unavailable)
+    return this.#within('list', () => this.#list(owner, current, includeEnded), late.read)
   }
 
   /** How many sessions of the user live. */
@@ -130,7 +130,7 @@ export class SessionRegistry {
     checkKnown(terms, ['reason', 'actor'], 'end')
     const handle = named(sidOrHandle)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const outcome = await this.#within('end', () => this.#end(handle, terms), unknownOutcome)
+    const outcome = await this.#within('end', () => this.#end(handle, terms), late.write)
     return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
   }
 
@@ -149,7 +149,7 @@ export class SessionRegistry {
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : named(except)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const struck = await this.#within('end-all', () => this.#endAll(owner, spared, terms), unknownOutcome)
+    const struck = await this.#within('end-all', () => this.#endAll(owner, spared, terms), late.write)
     const ended = struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
     if (durably === undefined) return ended
     const handles = struck.map(({ handle }) => handle)
@@ -159,7 +159,7 @@ export class SessionRegistry {
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
   ending(sidOrHandle: string): Promise<SessionEnding | undefined> {
     const handle = named(sidOrHandle)
-    return this.#within('ending', () => this.#ending(handle), unavailable)
+    return this.#within('ending', () => this.#ending(handle), late.read)
   }
 
   /**
@@ -326,6 +326,3 @@ function ownerOf(userId: unknown): string {
   if (owner === undefined) throw optionError('userId', 'a string or a number')
   return owner
 }
-
-const unavailable = () => new StoreUnavailableError('timeout')
-const unknownOutcome = () => new OutcomeUnknownError('timeout')

@@ -6,6 +6,7 @@ import {
   SessionLimitError,
   StoreUnavailableError,
 } from '../errors.ts'
+import { failInDoubt, inDoubt } from './doubt.ts'
 import type { Enrolment, Place } from './enrolment.ts'
 import { type Content, changedKeys, clashes, mergeContents, overlay } from './merge.ts'
 import { type SessionBody, type SessionCodec, sameBody } from './session-codec.ts'
@@ -49,8 +50,8 @@ interface Ground {
   readonly record: SessionRecord | undefined
   readonly meta: SessionMeta
   readonly expect: Expectation
-  /** Called with the etag before it is sent. */
-  readonly onAttempt?: (etag: Buffer) => void
+  /** The copy that is saved; none when whatever stands is overwritten. */
+  readonly copy?: SessionCopy
 }
 
 /** A try of a save that met another request's. */
@@ -58,6 +59,12 @@ interface Conflict {
   readonly answer: PutAnswer
   readonly ground: Ground
   readonly version: Version
+}
+
+/** What became of the tries of one save so far. */
+interface Tries {
+  /** Whether one of them may have been stored, after which no failure of another may say that nothing was. */
+  areInDoubt: boolean
 }
 
 interface Term {
@@ -75,25 +82,23 @@ export class SessionSaver {
   }
 
   async save(copy: SessionCopy, draft: Draft): Promise<void> {
+    const tries: Tries = { areInDoubt: false }
     try {
-      await this.#save(copy, draft)
+      await this.#save(copy, draft, tries)
     } catch (error) {
       copy.failed(draft)
-      throw error
+      throw tries.areInDoubt ? inDoubt(error) : error
     }
   }
 
   /** Stores over whatever stands, keeping what is sealed beside its data; refused by a tombstone only. */
   async overwrite(handle: string, version: Version): Promise<void> {
-    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
-      const record = await this.#parts.records.read(handle)
-      const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'any' }
-      const meta = record?.meta ?? (await this.#parts.newMeta())
-      const { answer } = await this.#store({ handle, record, meta, expect }, version)
-      if (answer === 'stored') return
-      if (answer === 'ended') this.#refuse(handle, answer)
+    const tries: Tries = { areInDoubt: false }
+    try {
+      await this.#overwrite(handle, version, tries)
+    } catch (error) {
+      throw tries.areInDoubt ? inDoubt(error) : error
     }
-    throw new SessionConflictError()
   }
 
   /** Seals the record anew with the first secret, unless another request stored something meanwhile. Answers whether it did. */
@@ -111,18 +116,25 @@ export class SessionSaver {
   /** Whether the draft is what the record holds already, so that extending the record is all there is to do. */
   async isUnchanged(copy: SessionCopy, draft: Draft): Promise<boolean> {
     const { record } = copy
-    if (record === undefined || copy.hasUnsaved() || copy.hasUnsealedLabels()) return false
-    if (!record.isCurrent || record.meta.owner !== draft.owner) return false
+    if (record === undefined || !this.isInStep(copy, draft.owner)) return false
     // A draft that could not be encoded goes on to `save`, which takes note of its failure.
     const ours = await draft.ours.catch(() => undefined)
     return ours !== undefined && sameBody(ours, record.body)
   }
 
-  async #save(copy: SessionCopy, draft: Draft): Promise<void> {
+  /** Whether all but the content is as the record has it. */
+  isInStep(copy: SessionCopy, owner: string | undefined): boolean {
+    const { record } = copy
+    if (record === undefined || copy.hasUnsaved() || copy.hasUnsealedLabels()) return false
+    return record.isCurrent && record.meta.owner === owner
+  }
+
+  async #save(copy: SessionCopy, draft: Draft, all: Tries): Promise<void> {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       const version = await this.#versionOf(copy, draft)
       const ground = await this.#groundOf(copy)
       const { answer, record } = await this.#store(ground, version)
+      all.areInDoubt ||= answer === 'unsure'
       if (answer === 'stored') {
         copy.stored(record)
         if (!sameBody(version.body, await draft.ours)) await this.#adopt(copy, draft, version.body)
@@ -136,13 +148,26 @@ export class SessionSaver {
     throw new SessionConflictError()
   }
 
+  async #overwrite(handle: string, version: Version, all: Tries): Promise<void> {
+    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
+      const record = await this.#parts.records.read(handle)
+      const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'any' }
+      const meta = record?.meta ?? (await this.#parts.newMeta())
+      const { answer } = await this.#store({ handle, record, meta, expect }, version)
+      all.areInDoubt ||= answer === 'unsure'
+      if (answer === 'stored') return
+      if (answer === 'ended') this.#refuse(handle, answer)
+    }
+    throw new SessionConflictError()
+  }
+
   async #groundOf(copy: SessionCopy): Promise<Ground> {
     const { handle, record } = copy
     const { labels } = copy
     const begun = record?.meta ?? copy.inherited ?? (await this.#parts.newMeta())
     const meta = labels.length > 0 ? { ...begun, labels } : begun
     const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'absent' }
-    return { handle, record, meta, expect, onAttempt: (etag) => copy.attempting(etag) }
+    return { handle, record, meta, expect, copy }
   }
 
   /** Registers, stores, settles: in this order, so that what can be read is registered and nothing displaced can be read. */
@@ -150,16 +175,19 @@ export class SessionSaver {
     const { expect } = ground
     const term = await this.#termOf(ground, version)
     const { place, sealed } = await this.#prepare(ground, version, term)
-    ground.onAttempt?.(sealed.etag)
+    ground.copy?.attempting(sealed.etag)
     const reply = await this.#parts.records
       .store(sealed, { expect, ttlMs: term.ttlMs })
       .catch(async (error: unknown) => {
-        if (error instanceof StoreUnavailableError) await this.#giveBack(ground, version)
+        if (error instanceof StoreUnavailableError) {
+          ground.copy?.refused(sealed.etag)
+          await this.#giveBack(ground, version)
+        }
         throw error
       })
     const isRefused = reply.answer === 'ended' || reply.answer === 'gone'
     if (isRefused) await this.#vacate(ground, version)
-    if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(unsettled)
+    if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(failInDoubt)
     return reply
   }
 
@@ -178,8 +206,10 @@ export class SessionSaver {
   }
 
   // It was definitely not stored, and a new session is nobody else's: its registration would count for nothing.
+  // Unless an earlier save of it may have been stored: what can be read must stay registered.
   async #giveBack(ground: Ground, version: Version): Promise<void> {
-    if (ground.expect.kind === 'absent') await this.#vacate(ground, version).catch(() => {})
+    if (ground.expect.kind !== 'absent' || ground.copy?.mayBeStored) return
+    await this.#vacate(ground, version).catch(() => {})
   }
 
   // Between touches a user's session keeps its expiry, so that record and registry always move together.
@@ -289,11 +319,6 @@ export class SessionSaver {
     this.#parts.announce('write-refused', { handle, ending })
     throw new SessionEndedError(ending)
   }
-}
-
-// The session is stored, which an error that says "nothing was applied" would deny.
-function unsettled(error: unknown): never {
-  throw error instanceof StoreUnavailableError ? new OutcomeUnknownError(error.reason) : error
 }
 
 function layInto(live: object, content: Content, keys: readonly string[]): void {

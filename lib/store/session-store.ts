@@ -4,11 +4,11 @@ import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { decide, type TracedOperation, traced } from '../diagnostics.ts'
-import { OutcomeUnknownError, SessionIdError, StoreUnavailableError } from '../errors.ts'
+import { SessionIdError, StoreUnavailableError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
 import { answer, type Callback, deliver } from './callback.ts'
-import { withDeadline } from './deadline.ts'
+import { late, withDeadline } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
@@ -31,11 +31,6 @@ export interface SessionStoreParts {
   readonly options: ResolvedOptions
   /** When a call gives up waiting, in ms. */
   readonly deadlineMs: number
-}
-
-const late = {
-  read: () => new StoreUnavailableError('timeout'),
-  write: () => new OutcomeUnknownError('timeout'),
 }
 
 /**
@@ -205,6 +200,19 @@ export abstract class SessionStore extends StoreEmitter {
     return this.#within('commit', () => this.#commit(req, saveUninitialized), late.write)
   }
 
+  /**
+   * Whether `commit` would have nothing to write and nothing to wait for, told at once; `false` where that cannot be
+   * told at once, as with an async serializer. Extends the cookie, as `commit` does.
+   */
+  isCommitted(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): boolean {
+    try {
+      return this.#isCommitted(req, options.saveUninitialized ?? false)
+    } catch {
+      // An option of the app's that throws, or a lifetime that is none: `commit` tells what is wrong.
+      return false
+    }
+  }
+
   /** The labels sealed, or about to be sealed, with a live session. */
   sealedLabels(session: object): readonly string[] {
     return this.#copyOf(session)?.labels ?? []
@@ -273,6 +281,16 @@ export abstract class SessionStore extends StoreEmitter {
       value: destroy,
       writable: true,
     })
+  }
+
+  #isCommitted(req: IncomingMessage & { session?: unknown }, saveUninitialized: boolean): boolean {
+    const { session } = req
+    const copy = isObject(session) && this.#work.isIdle(req) ? this.#copyOf(session) : undefined
+    if (copy === undefined || !isObject(session)) return false
+    if (copy.record === undefined) return !saveUninitialized && isBlank(session) && copy.labels.length === 0
+    const live = session as Session & SessionData
+    live.touch()
+    return this.#life.isStored(copy, live)
   }
 
   async #commit(req: IncomingMessage & { session?: unknown }, saveUninitialized: boolean): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Backend, Condition } from '../backend/backend.ts'
-import { SessionStoreError, StoreUnavailableError } from '../errors.ts'
-import { withDeadline } from './deadline.ts'
+import { SessionStoreError } from '../errors.ts'
+import { late, withDeadline } from './deadline.ts'
 
 /** What `health()` answers. */
 export interface StoreHealth extends Condition {
@@ -15,7 +15,7 @@ export interface StoreHealth extends Condition {
 export async function healthOf(backend: Backend, deadlineMs: number): Promise<StoreHealth> {
   const startMs = performance.now()
   try {
-    await withDeadline(backend.ping(), deadlineMs, () => new StoreUnavailableError('timeout'))
+    await withDeadline(backend.ping(), deadlineMs, late.read)
     return { isReady: true, latencyMs: performance.now() - startMs, ...backend.condition }
   } catch (error) {
     const failure = error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'

@@ -3,7 +3,7 @@ import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { closeOnEnd, InProcessStore } from '../../lib/index.ts'
+import { type CloseOnEndOptions, closeOnEnd, InProcessStore } from '../../lib/index.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
 
@@ -29,6 +29,11 @@ async function storeWithSession(clock = new TestClock()): Promise<InProcessStore
   const store = new InProcessStore({ clock, ttl: 60 })
   await store.set(SID, Object.assign({ cookie: COOKIE }, { userId: 'alice' }))
   return store
+}
+
+/** The same store as an object that no class of this module has made, as a store of the CommonJS build is. */
+function ofAnotherClass(store: InProcessStore): CloseOnEndOptions['store'] {
+  return { get: store.get.bind(store), registry: store.registry }
 }
 
 async function openSocket(store: InProcessStore): Promise<WebSocket> {
@@ -101,6 +106,58 @@ describe('closeOnEnd', () => {
 
     const [code, reason] = await closed
     expect([code, String(reason)]).toEqual([4401, 'expired'])
+  })
+
+  test.each([
+    ['not yet stored', async () => {}],
+    [
+      'expired before',
+      async (store: InProcessStore, clock: TestClock) => {
+        await store.set(SID, Object.assign({ cookie: COOKIE }, { userId: 'alice' }))
+        clock.advance(61_000)
+      },
+    ],
+  ])('closes at once, with the reason unknown, for a session that is %s', async (_, prepare) => {
+    const clock = new TestClock()
+    const store = new InProcessStore({ clock, ttl: 60 })
+    await prepare(store, clock)
+    const socket = await openSocket(store)
+
+    const [code, reason] = await once(socket, 'close')
+
+    expect([code, String(reason)]).toEqual([4401, 'unknown'])
+  })
+
+  test('takes the word of the watch if the look at the beginning fails', async () => {
+    const closes: unknown[] = []
+    const store = {
+      get: () => Promise.reject(new Error('down')),
+      registry: { watch: () => ({ ended: Promise.resolve({ reason: 'expired' }) }) },
+    }
+
+    closeOnEnd({
+      store: store as unknown as InProcessStore,
+      target: SID,
+      connection: { close: (code, reason) => closes.push([code, reason]), once: () => {} },
+    })
+
+    await until(() => closes.length > 0)
+    expect(closes).toEqual([[4401, 'expired']])
+  })
+
+  test('takes a store of the package’s other module format', async () => {
+    const store = await storeWithSession()
+    const closes: unknown[] = []
+    closeOnEnd({
+      store: ofAnotherClass(store),
+      target: SID,
+      connection: { close: (code, reason) => closes.push([code, reason]), once: () => {} },
+    })
+
+    await store.destroy(SID)
+
+    await until(() => closes.length > 0)
+    expect(closes).toEqual([[4401, 'logout']])
   })
 
   test('leaves the connection alone once it is told to stop', async () => {

@@ -83,6 +83,16 @@ describe('sessionAdmin', () => {
     expect((await agent.get('/sessions/me/count')).body).toEqual({ count: 2 })
   })
 
+  test('takes a store of the package’s other module format', async () => {
+    // Stands in for one: an object that no class of this module has made.
+    const { userIdOf, registry } = new InProcessStore()
+    const app = express().use(sessionAdmin({ store: { userIdOf, registry }, authorize: yes }))
+
+    const { body } = await request(app).get('/users/alice/sessions/count').expect(200)
+
+    expect(body).toEqual({ count: 0 })
+  })
+
   test('never shows a session id', async () => {
     const { signIn, store } = siteWith()
     const agent = await signIn('alice')

@@ -15,6 +15,7 @@ const USER = 'gateway'
 const RIGHTS =
   '~taint:* resetchannels -@all +scard +smembers +sadd +srem +pttl +pexpire +time +eval +evalsha +info +ping'
 const GATE_TIMES = 100
+const TIMEOUT_MS = 100
 
 let server: ValkeyServer
 let other: ValkeyServer
@@ -34,7 +35,12 @@ beforeAll(async () => {
   // Half open so soon that a test need not wait for the next server to be found.
   const breaker = { failures: 5, halfOpenAfterMs: 50 }
   const connection = { url: proxy.url, username: USER, password: 'pass' }
-  labels = openValkey(proxy.url, { connection, connectTimeoutMs: 100, commandTimeoutMs: 100, breaker })
+  labels = openValkey(proxy.url, {
+    connection,
+    connectTimeoutMs: TIMEOUT_MS,
+    commandTimeoutMs: TIMEOUT_MS,
+    breaker,
+  })
   site = await serve(
     createTaintApp({
       labels: labels.store,
@@ -199,6 +205,35 @@ describe.each([...outages, ...refusedAdds])('with $fault', (fault) => {
   })
 })
 
+describe('an outage', () => {
+  // Two tries, each with a wait for the connection and one for the reply, and a busy machine.
+  const BUDGET_MS = 2 * (2 * TIMEOUT_MS) + 2000
+
+  it.each(outages.filter(({ fault }) => /blackhole|refuse|frozen/.test(fault)))(
+    'by $fault holds no request longer than its time limits say, and who has no session is served',
+    async (fault) => {
+      const slowest = { own: 0, anonymous: 0 }
+      const timed = async (visitor: Visitor, who: keyof typeof slowest) => {
+        const startMs = performance.now()
+        const { status } = await visitor.get('/labels')
+        slowest[who] = Math.max(slowest[who], performance.now() - startMs)
+        return status
+      }
+
+      const statuses = await during(fault, ({ cookie }) =>
+        Promise.all([
+          ...Array.from({ length: 20 }, () => timed(new Visitor(site, cookie), 'own')),
+          ...Array.from({ length: 20 }, () => timed(new Visitor(site), 'anonymous')),
+        ]),
+      )
+
+      expect(statuses).toEqual([...Array(20).fill(503), ...Array(20).fill(200)])
+      expect(slowest.own).toBeLessThan(BUDGET_MS)
+      expect(slowest.anonymous).toBeLessThan(BUDGET_MS)
+    },
+  )
+})
+
 describe.each(damages)('with a labelled set $fault', (fault) => {
   it(`a gate denies ${GATE_TIMES} of ${GATE_TIMES} times, whatever it asks for, and anonymous requests are served`, async () => {
     const { gated, anonymous } = await during(fault, async ({ cookie }) => {
@@ -211,7 +246,9 @@ describe.each(damages)('with a labelled set $fault', (fault) => {
 
     expect(gated).toEqual(Array(GATE_TIMES).fill('denied'))
     expect(anonymous).toMatchObject({ status: 200, body: CANARY })
-    expect(new Set(labels.codes())).toEqual(new Set([expect.stringMatching(/^(labels-lost|load-failed)$/)]))
+    // On a busy machine some of the loads are late, and then fail instead.
+    expect(labels.codes().length).toBeGreaterThan(0)
+    expect(labels.codes().filter((code) => code !== 'labels-lost' && code !== 'load-failed')).toEqual([])
   })
 })
 

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -9,6 +11,7 @@ import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import { LabelError } from '../../lib/labels/label-errors.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { createTaintApp, serve, Visitor } from '../http/taint-site.ts'
+import { createCertificates, tlsArguments } from '../support/certificates.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
@@ -299,6 +302,31 @@ describe('row 1, a gateway’s label store', () => {
   })
 
   describe('TLS off loopback, ACL user with least privilege, eviction policy and TTL self-checks, operator runbook. Sessionless traffic never touches the store.', () => {
+    it('a server off loopback is refused at construction without TLS', () => {
+      const configured = (url: string) => () => createLabelStore({ kind: 'valkey', connection: { url } })
+
+      expect(configured('valkey://valkey.invalid:6379')).toThrow(/TLS/)
+    })
+
+    it('labels travel by TLS, and to no server whose certificate is not known', async () => {
+      const dir = mkdtempSync(join(tmpdir(), 'row-1-'))
+      const port = await freePort()
+      const certificates = await createCertificates()
+      const args = [...tlsArguments(dir, port, certificates), '--tls-auth-clients', 'no']
+      const secured = await startValkey({ args })
+      onTestFinished(() => secured.stop().then(() => rmSync(dir, { recursive: true })))
+      const url = `valkeys://127.0.0.1:${port}`
+      const sid = newSid()
+      const patience = { connectTimeoutMs: 5000, commandTimeoutMs: 5000 }
+
+      const { store } = open({ ...patience, connection: { url, tls: { ca: certificates.authority.cert } } })
+      const { store: stranger } = open({ connectTimeoutMs: 100, connection: { url } })
+
+      expect(await store.add(sid, ['pii'])).toEqual(new Set(['pii']))
+      await expect(stranger.load(sid)).rejects.toMatchObject({ status: 503 })
+      expect(await secured.client().smembers(keyOf(sid))).toEqual(['pii'])
+    })
+
     it('a user with the documented rights can do everything, and without any one of them something fails', async () => {
       const guide = readFileSync('docs/guide/taint-labels.md', 'utf8')
       const rule = /ACL SETUSER labels on >password ([^`]+?)\n```/.exec(guide)?.[1] ?? ''

@@ -1,0 +1,71 @@
+import session, { type SessionOptions } from 'express-session'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type SessionGuardOptions, sessionGuard } from '../../lib/http/session-guard.ts'
+import { InProcessStore } from '../../lib/store/in-process-store.ts'
+import { COOKIE_SECRET, contentOf, frameworks } from '../store/app.ts'
+import { http1, type Listener, type Site } from './protocols.ts'
+
+const sites: Site[] = []
+
+afterEach(async () => {
+  await Promise.all(sites.splice(0).map((site) => site.close()))
+})
+
+/** A guarded site whose store says of every request that it is, or is not, committed. */
+async function siteWhose(
+  isCommitted: boolean,
+  unset: SessionGuardOptions['unset'] & SessionOptions['unset'],
+) {
+  const store = Object.assign(new InProcessStore(), { isCommitted: vi.fn(() => isCommitted) })
+  const commit = vi.spyOn(store, 'commit')
+  const [{ express }] = frameworks
+  const app = express()
+  app.use(session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false, unset }))
+  app.use(sessionGuard({ store, unset }))
+  app.get('/read', (_req, res) => void res.json({}))
+  app.get('/stream', (_req, res) => {
+    res.write('begun')
+    res.end()
+  })
+  app.get('/regenerate', (req, res) => {
+    req.session.regenerate(() => {
+      contentOf(req)['user'] = 'alice'
+      res.send('in')
+    })
+  })
+  app.get('/unset', (req, res) => {
+    Reflect.set(req, 'session', null)
+    res.send('out')
+  })
+  const site = await http1.serve(app as unknown as Listener)
+  sites.push(site)
+  return { ask: site.ask, commit, isCommitted: store.isCommitted }
+}
+
+describe('a guarded response whose store knows whether its session is committed', () => {
+  test('leaves without a commit if it is', async () => {
+    const { ask, commit, isCommitted } = await siteWhose(true, 'keep')
+
+    expect(await ask('/read')).toMatchObject({ status: 200, body: '{}' })
+    expect(isCommitted).toHaveBeenCalledWith(expect.anything(), { saveUninitialized: false })
+    expect(commit).not.toHaveBeenCalled()
+  })
+
+  test('leaves after a commit if it is not', async () => {
+    const { ask, commit } = await siteWhose(false, 'keep')
+
+    expect(await ask('/read')).toMatchObject({ status: 200, body: '{}' })
+    expect(commit).toHaveBeenCalledOnce()
+  })
+
+  test.each([
+    ['begins before its last byte', '/stream', 'keep'],
+    ['has another session than the request', '/regenerate', 'keep'],
+    ['has no session any more', '/unset', 'destroy'],
+  ] as const)('leaves after a commit, whatever the store says, if it %s', async (_, path, unset) => {
+    const { ask, commit } = await siteWhose(true, unset)
+
+    expect(await ask(path)).toMatchObject({ status: 200 })
+    expect(commit).toHaveBeenCalledOnce()
+  })
+})
