@@ -22,9 +22,15 @@ export {
   StoreSecretsError,
   StoreUnavailableError,
 } from './errors.ts'
-export { type ClosableConnection, type CloseOnEndOptions, closeOnEnd } from './http/close-on-end.ts'
+export {
+  type ClosableConnection,
+  type CloseOnEndOptions,
+  closeOnEnd,
+  type WatchedStore,
+} from './http/close-on-end.ts'
 export {
   type AdminAction,
+  type AdministeredStore,
   type AdminRequest,
   type SessionAdminMiddleware,
   type SessionAdminOptions,

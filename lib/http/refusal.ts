@@ -1,5 +1,6 @@
 import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
 import { constants } from 'node:http2'
+import { decide } from '../diagnostics.ts'
 import { type AnyResponse, isHttp2, restoreMethods } from './response-methods.ts'
 
 /** What a client is told in place of a response that must not leave. */
@@ -7,17 +8,20 @@ export interface Refusal {
   readonly status: number
   /** Seconds, or an HTTP date. */
   readonly retryAfter: string | undefined
+  /** The error's; for operators, not for the client. */
+  readonly code: string
 }
 
 const DEFAULT_RETRY_AFTER = '1'
 
 /** The status of an error that says one, and 500 for any other. Nothing else of the error is for the client, but `Retry-After`. */
 export function refusalOf(error: unknown): Refusal {
-  const { status, headers } = Object(error) as { status?: unknown; headers?: unknown }
-  if (!isErrorStatus(status)) return { status: 500, retryAfter: undefined }
+  const { status, headers, code: named } = Object(error) as Readonly<Record<string, unknown>>
+  const code = typeof named === 'string' ? named : 'unknown'
+  if (!isErrorStatus(status)) return { status: 500, retryAfter: undefined, code }
   const { 'Retry-After': retryAfter } = Object(headers) as { 'Retry-After'?: unknown }
-  if (typeof retryAfter === 'string') return { status, retryAfter }
-  return { status, retryAfter: status === 503 ? DEFAULT_RETRY_AFTER : undefined }
+  if (typeof retryAfter === 'string') return { status, retryAfter, code }
+  return { status, retryAfter: status === 503 ? DEFAULT_RETRY_AFTER : undefined, code }
 }
 
 function isErrorStatus(status: unknown): status is number {
@@ -54,6 +58,7 @@ const ABOUT_CONTENT = new Set([
  * go along: a browser reads a 503 only with the CORS headers it asked for.
  */
 export function refuseResponse(res: AnyResponse, refusal: Refusal, upstream: OutgoingHttpHeaders): void {
+  decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
   restoreMethods(res)
   if (res.headersSent) cutOff(res)
   else answer(res, refusal, upstream)

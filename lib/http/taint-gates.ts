@@ -1,5 +1,7 @@
 import type { RequestHandler } from 'express'
+import { decide } from '../diagnostics.ts'
 import { distinctLabels } from '../labels/label.ts'
+import { TaintDeniedError } from '../labels/label-errors.ts'
 import type { TaintPolicy } from './taint.ts'
 import { requestTaintOf } from './taint-labels.ts'
 
@@ -58,6 +60,7 @@ export function deniesTaint(...rules: readonly (string | TaintPolicy)[]): Reques
     try {
       await requestTaintOf(req).pass(policy)
     } catch (error) {
+      if (error instanceof TaintDeniedError) decide({ decision: 'taint-denied' })
       return next(error)
     }
     next()

@@ -1,3 +1,4 @@
+import { traced } from '../diagnostics.ts'
 import { OutcomeUnknownError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
 import { checkNumber } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
@@ -41,7 +42,23 @@ export class KeyedLabelStore implements LabelStore {
     sets.onConnection(() => void this.#checkServer().catch(() => {}))
   }
 
-  async load(holder: string | LabelHolder, terms: LoadTerms = {}): Promise<LoadedLabels> {
+  load(holder: string | LabelHolder, terms: LoadTerms = {}): Promise<LoadedLabels> {
+    return traced('labels-load', () => this.#load(holder, terms))
+  }
+
+  add(
+    holder: string | LabelHolder,
+    labels: readonly string[],
+    terms: AddTerms = {},
+  ): Promise<ReadonlySet<string> | undefined> {
+    return traced('labels-add', () => this.#add(holder, labels, terms))
+  }
+
+  declassify(declassification: Declassification): Promise<ReadonlySet<string>> {
+    return traced('labels-declassify', () => this.#declassify(declassification))
+  }
+
+  async #load(holder: string | LabelHolder, terms: LoadTerms): Promise<LoadedLabels> {
     const place = placeOf(this.#options.prefix, holder)
     const remembered = distinctLabels(terms.remembered ?? [])
     const keep = this.#keeping(place, terms, this.#options.slidingTtl ? this.#options.ttlMs : 0)
@@ -68,10 +85,10 @@ export class KeyedLabelStore implements LabelStore {
     return { state: 'lost', labels: new Set(missing) }
   }
 
-  async add(
+  async #add(
     holder: string | LabelHolder,
     labels: readonly string[],
-    terms: AddTerms = {},
+    terms: AddTerms,
   ): Promise<ReadonlySet<string> | undefined> {
     const place = placeOf(this.#options.prefix, holder)
     const distinct = distinctLabels(labels)
@@ -86,7 +103,7 @@ export class KeyedLabelStore implements LabelStore {
     })
   }
 
-  async declassify(declassification: Declassification): Promise<ReadonlySet<string>> {
+  async #declassify(declassification: Declassification): Promise<ReadonlySet<string>> {
     const { labels, actor, reason } = checkDeclassification(declassification)
     const place = placeOf(this.#options.prefix, declassification)
     const audit = async (outcome: LabelAudit['outcome']) => {

@@ -42,6 +42,7 @@ const VALUES = [
 const TYPES = [
   'AdminAction',
   'AdminRequest',
+  'AdministeredStore',
   'Clock',
   'ClientSetting',
   'ClientTiming',
@@ -108,6 +109,7 @@ const TYPES = [
   'WatchOptions',
   'WatchTarget',
   'WatchedEnding',
+  'WatchedStore',
 ]
 
 /** All names a module exports, types included. */
