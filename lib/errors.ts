@@ -1,6 +1,6 @@
-/** Every error class of the package, and the union of their codes. Each code has its heading in docs/ERRORS.md. */
+/** The error classes of stores, and the union of their codes; those of labels are in labels/. Each code has its heading in docs/ERRORS.md. */
 
-/** The `code` of every error this package raises, except the `TypeError`s of wrong options. */
+/** The `code` of every error a store raises, except the `TypeError`s of wrong options. */
 export type SessionStoreErrorCode =
   | 'ERR_SESSION_CONFLICT'
   | 'ERR_SESSION_ENDED'
@@ -23,7 +23,7 @@ interface ErrorFacts {
 }
 
 /**
- * The base of all errors this package raises at run time. `status` and `headers` are what Express's
+ * The base of all errors a store raises at run time; those of labels are `LabelError`s. `status` and `headers` are what Express's
  * default error handler answers with. No message, property or cause carries a session id, a key, a token,
  * a payload or the arguments of a client command.
  *

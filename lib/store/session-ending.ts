@@ -12,8 +12,9 @@ export interface SessionActor {
 export interface SessionEnding {
   readonly at: Date
   /**
-   * A short code, formed as {@link SessionActor.type}. `logout`, `evicted`, `expired-absolute` and `owner-mismatch`
-   * are the store's own; an app adds its own words.
+   * A short code, formed as {@link SessionActor.type}. `logout`, `evicted`, `expired-absolute`, `owner-mismatch` and
+   * `cleared` are the store's own, `ended` is the default, and an app adds its own words. A watch also says `expired`
+   * of a session that ran out, and `unknown` of an ending that cannot be read.
    */
   readonly reason: string
   readonly actor: SessionActor
