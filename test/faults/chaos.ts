@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Canary } from './canary.ts'
-import { longestCallMs } from './checks/calls.ts'
+import { longestCall } from './checks/calls.ts'
 import type { LossWindow } from './checks/evidence.ts'
 import { Crowd } from './crowd.ts'
 import { EventLoopWatch } from './event-loop.ts'
 import { EventWatch } from './event-watch.ts'
 import { FailureWatch } from './failure-watch.ts'
+import { insist } from './insist.ts'
 import { takeInventory, untilHealed } from './inventory.ts'
 import { Journal } from './journal.ts'
 import { type Judgement, judgeClearings, judgeConduct, judgeSessions } from './judge.ts'
@@ -64,7 +65,7 @@ export interface ChaosReport extends Judgement {
   readonly operations: number
   readonly deadChecks: number
   readonly tookMs: number
-  readonly longestCallMs: number
+  readonly longestCall: ReturnType<typeof longestCall>
   readonly longestStallMs: number
   readonly failures: ReadonlyMap<string, number>
   readonly events: ReadonlyMap<string, number>
@@ -101,7 +102,7 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
       operations,
       deadChecks,
       tookMs: performance.now() - startMs,
-      longestCallMs: longestCallMs(journal.calls),
+      longestCall: longestCall(file),
       longestStallMs: watches.loop.longestStallMs,
       failures: failures.counts,
       events: events.counts,
@@ -143,10 +144,11 @@ async function populate(scene: Scene, count: number): Promise<void> {
       const owner = made % 2 === 0 ? undefined : new User(`${scene.canary.word}-${pool}-${made}`)
       const subject = scene.begin(pool, owner)
       const live = scene.generate(first.store, subject)
-      const { call } = await scene.journal.call('save', () => first.store.set(subject.sid, live))
-      if (call.verdict !== 'acked')
-        throw new Error(`Nothing is wrong yet, but a save failed: ${call.failure}`)
-      subject.creations.push(call)
+      await insist(async () => {
+        const outcome = await scene.journal.call('save', () => first.store.set(subject.sid, live))
+        subject.creations.push(outcome.call)
+        return outcome
+      })
     }
   }
 }

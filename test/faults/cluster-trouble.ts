@@ -5,6 +5,7 @@ import type { ValkeyCluster, ValkeyServer } from '../support/valkey.ts'
 import type { Progress } from './chaos.ts'
 import type { LossWindow } from './checks/evidence.ts'
 import type { FaultLog } from './fault-log.ts'
+import { lastConfirmedMs, untilInStep } from './in-step.ts'
 import { serviceGapMs, untilSavesReturn } from './service-gap.ts'
 
 export interface ClusterTerms {
@@ -13,8 +14,7 @@ export interface ClusterTerms {
   readonly progress: Progress
 }
 
-// What a primary acknowledged this shortly before it stopped may not have reached its replica.
-const IN_FLIGHT_MS = 100
+// Replies that were on their way when it stopped.
 const LAST_REPLIES_MS = 50
 const WITHIN_MS = 30_000
 const BATCH = 20
@@ -66,6 +66,8 @@ export class ClusterAdmin {
     const { log, progress } = this.#terms
     const { primary, replica } = await this.#aPair()
     const entry = log.begin('primary killed, failover', 'cluster')
+    const pair = { primary: this.#of(primary), replica: this.#of(replica) }
+    const fromMs = await lastConfirmedMs(pair)
     await primary.kill('SIGKILL')
     const killedMs = performance.now()
     await this.#untilPrimary(replica)
@@ -73,9 +75,9 @@ export class ClusterAdmin {
     await delay(1000)
     const gapMs = serviceGapMs(progress.journal, killedMs, performance.now())
     await primary.restart()
-    await this.#untilInStep(primary)
+    await this.#untilInStep(primary, replica)
     entry.toMs = performance.now()
-    return { windows: [{ fromMs: killedMs - IN_FLIGHT_MS, toMs: killedMs + LAST_REPLIES_MS }], gapMs }
+    return { windows: [{ fromMs, toMs: killedMs + LAST_REPLIES_MS }], gapMs }
   }
 
   /** Small faults, one after the other, on nodes in turn. */
@@ -146,10 +148,10 @@ export class ClusterAdmin {
   async #aPair(): Promise<{ primary: ValkeyServer; replica: ValkeyServer }> {
     const [replica] = await this.#withRole('slave')
     if (replica === undefined) throw new Error('The cluster has no replica')
-    await this.#untilInStep(replica)
     const port = Number(/^master_port:(\d+)/m.exec(await this.#of(replica).info('replication'))?.[1])
     const primary = this.#terms.cluster.nodes.find((node) => node.port === port)
     if (primary === undefined) throw new Error('The replica follows a stranger')
+    await this.#untilInStep(replica, primary)
     return { primary, replica }
   }
 
@@ -160,14 +162,8 @@ export class ClusterAdmin {
     })
   }
 
-  async #untilInStep(node: ValkeyServer): Promise<void> {
-    await until(
-      async () => /role:slave[\s\S]*master_link_status:up/.test(await this.#of(node).info('replication')),
-      {
-        withinMs: WITHIN_MS,
-        everyMs: 50,
-        what: 'the replica is in step',
-      },
-    )
+  async #untilInStep(replica: ValkeyServer, primary: ValkeyServer): Promise<void> {
+    const pair = { primary: this.#of(primary), replica: this.#of(replica), replicaPort: replica.port }
+    await untilInStep(pair)
   }
 }

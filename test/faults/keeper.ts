@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { LiveSession } from '../store/live-session.ts'
 import type { Call } from './journal.ts'
 import type { Random } from './random.ts'
@@ -17,6 +18,7 @@ export interface WorkerParts {
 const SHARED_KEY = 'log'
 const STEPS = { change: 55, read: 20, touch: 15, 'change-twice': 10 }
 const MAX_ATTEMPTS = 3
+const LONGEST_WAIT_MS = 80
 
 /** Changes sessions that nobody ends, as requests do: load, change, save. */
 export class Keeper {
@@ -73,6 +75,7 @@ export class Keeper {
       if (call.verdict === 'acked') return true
       if (attempts === MAX_ATTEMPTS || call.failure === 'ERR_SESSION_CONFLICT' || random.chance(0.5))
         return false
+      await delay(random.below(LONGEST_WAIT_MS))
     }
   }
 }

@@ -1,10 +1,15 @@
 import type { Violation } from './checks/evidence.ts'
 
+// Told of a server that was demoted, which is done to some on purpose.
+const DESERVED: readonly string[] = ['UnsafeServerWarning']
+
 /** Sees what no promise's owner caught, and what Node warns of. */
 export class ProcessWatch {
   readonly violations: Violation[] = []
   readonly #onRejection = (reason: unknown) => this.#note('unhandled rejection', reason)
-  readonly #onWarning = (warning: Error) => this.#note('process warning', warning)
+  readonly #onWarning = (warning: Error) => {
+    if (!DESERVED.includes(warning.name)) this.#note('process warning', warning)
+  }
 
   constructor() {
     process.on('unhandledRejection', this.#onRejection)

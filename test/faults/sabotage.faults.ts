@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { brokenBuild } from './broken-build.ts'
 import { Canary } from './canary.ts'
+import { ProbeSite } from './probe-site.ts'
+import { probedSabotages } from './probes.ts'
 import { findings, runRound } from './sabotage.ts'
 import { sabotages } from './sabotages.ts'
-import { Standalone } from './standalone.ts'
+import { type MakeStore, Standalone } from './standalone.ts'
 
 const canary = new Canary()
 let place: Standalone
@@ -15,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => place.stop())
 
 describe('a build is found to be broken in which', () => {
-  it.each(sabotages)('$name', async (sabotage) => {
+  it.each(named(sabotages))('%s', async (_, sabotage) => {
     const found = await findings(place, canary, sabotage)
 
     expect(
@@ -42,3 +44,38 @@ it('no fault is found with a build in which nothing is changed', async () => {
 
   expect(violations).toEqual([])
 })
+
+describe('one look shows that a build is broken in which', () => {
+  let site: ProbeSite
+  let sound: MakeStore
+
+  beforeAll(async () => {
+    site = await ProbeSite.open()
+    sound = await brokenBuild('sound', [])
+  })
+
+  afterAll(() => site.close())
+
+  it.each(named(probedSabotages))('%s', async (name, { patches, holds }) => {
+    const broken = await brokenBuild(name, patches)
+
+    expect({ sound: await probed(sound, holds), broken: await probed(broken, holds) }).toEqual({
+      sound: true,
+      broken: false,
+    })
+  })
+
+  async function probed(make: MakeStore, holds: (typeof probedSabotages)[number]['holds']): Promise<boolean> {
+    const ground = site.ground(make)
+    try {
+      return await holds(ground)
+    } finally {
+      await ground.close()
+    }
+  }
+})
+
+// Vitest cuts long names where it takes them from an object.
+function named<Item extends { readonly name: string }>(items: readonly Item[]): [string, Item][] {
+  return items.map((item) => [item.name, item])
+}

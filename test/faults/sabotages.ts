@@ -24,22 +24,6 @@ export const recordSabotages: readonly Sabotage[] = [
     found: ['write lost'],
   },
   {
-    name: 'an update creates what is gone',
-    patches: [
-      {
-        file: PUT,
-        from: `if ARGV[1] == 'version' and head == '' then return { 'gone', 0, now } end`,
-        to: '',
-      },
-      {
-        file: PUT,
-        from: `ARGV[1] == 'version' and etag ~= ARGV[2]`,
-        to: `ARGV[1] == 'version' and head ~= '' and etag ~= ARGV[2]`,
-      },
-    ],
-    found: ['ended session read', 'write after the end'],
-  },
-  {
     name: 'a write does not look for a tombstone',
     patches: [
       {
@@ -96,6 +80,17 @@ export const recordSabotages: readonly Sabotage[] = [
     ],
     found: ['refused write applied'],
     faults: LOST_REPLIES,
+  },
+  {
+    name: 'a record is named by its session id',
+    patches: [
+      {
+        file: 'store/session-id.ts',
+        from: `return hash('sha256', sid, 'base64url')`,
+        to: `return (sid + hash('sha256', sid, 'base64url')).replaceAll('.', '_').slice(0, 43)`,
+      },
+    ],
+    found: ['secret leaked'],
   },
   {
     name: 'sessions are signed but not encrypted',
@@ -219,8 +214,8 @@ export const failureSabotages: readonly Sabotage[] = [
         to: 'settle({ failure: timedOut }), 60_000)',
       },
       { file: 'store/deadline.ts', from: 'reject(late()), ms)', to: 'reject(late()), 60_000)' },
-      { file: 'backend/valkey/connection.ts', from: 'commandTimeout: timing.commandTimeoutMs,', to: '' },
-      { file: 'backend/valkey/connection.ts', from: 'socketTimeout: 2 * timing.commandTimeoutMs,', to: '' },
+      { file: 'backend/valkey/client-settings.ts', from: 'commandTimeout: commandTimeoutMs,', to: '' },
+      { file: 'backend/valkey/client-settings.ts', from: 'socketTimeout: 2 * commandTimeoutMs,', to: '' },
     ],
     found: ['call too late', 'call pending'],
     faults: ['freeze'],
@@ -275,6 +270,7 @@ export const saveSabotages: readonly Sabotage[] = [
     ],
     found: ['write lost'],
     faults: REFUSING,
+    lastingMs: 30,
   },
 ]
 
@@ -283,6 +279,21 @@ export const registrySabotages: readonly Sabotage[] = [
   {
     name: 'nobody counts the sessions of a user',
     patches: [{ file: ENROLL, from: '(isNew and count + 1 or count) - cap or 0', to: '0 or 0' }],
+    found: ['more sessions than allowed'],
+  },
+  {
+    name: 'the sessions of a user are counted before the new one is added',
+    patches: [
+      {
+        file: ENROLMENT,
+        from: 'const reply = await registry.enroll(owner, { ...term, cap, beyondCap })',
+        to: `const { members } = await registry.roster(owner)
+          const older = members.map((member) => member.handle).filter((other) => other !== handle)
+          const enrolled = await registry.enroll(owner, { ...term, cap: undefined, beyondCap })
+          const pending = older.slice(0, Math.max(0, older.length + 1 - (cap ?? 0)))
+          const reply = enrolled.answer === 'enrolled' ? { ...enrolled, pending } : enrolled`,
+      },
+    ],
     found: ['more sessions than allowed'],
   },
   {
@@ -310,11 +321,12 @@ export const registrySabotages: readonly Sabotage[] = [
       {
         file: ENROLMENT,
         from: 'await ender.withdraw(owner, struck) if (isStored',
-        to: 'await ender.withdraw(owner, await this.#displace(owner, handle, reply.pending)); if (isStored',
+        // The wait makes the moment long enough to be met.
+        to: `await new Promise((done) => setTimeout(done, 30))
+          await ender.withdraw(owner, await this.#displace(owner, handle, reply.pending)); if (isStored`,
       },
     ],
     found: ['more sessions than allowed'],
-    faults: ['delay request'],
   },
   {
     name: 'a session is stored before it is registered',

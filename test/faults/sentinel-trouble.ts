@@ -5,6 +5,7 @@ import type { ValkeySentinels, ValkeyServer } from '../support/valkey.ts'
 import type { Progress } from './chaos.ts'
 import type { LossWindow } from './checks/evidence.ts'
 import type { FaultLog } from './fault-log.ts'
+import { lastConfirmedMs, untilInStep } from './in-step.ts'
 import { serviceGapMs, untilSavesReturn } from './service-gap.ts'
 
 export interface FailoverTerms {
@@ -19,8 +20,6 @@ export interface Failover {
   readonly gapMs: number
 }
 
-// What a primary acknowledged this shortly before it stopped may not have reached its replica.
-const IN_FLIGHT_MS = 100
 // Replies that were on their way when it stopped.
 const LAST_REPLIES_MS = 50
 const FAILS_OVER_WITHIN_MS = 30_000
@@ -29,28 +28,31 @@ const FAILS_OVER_WITHIN_MS = 30_000
 export async function killPrimary(terms: FailoverTerms): Promise<Failover> {
   const { old, next } = await roles(terms)
   const entry = terms.log.begin('primary killed, failover', 'sentinel')
+  const fromMs = await confirmedMs(old, next)
   await old.kill('SIGKILL')
   const killedMs = performance.now()
   const gapMs = await takenOver(terms, next, killedMs)
   await old.restart()
   await follow(old, next)
   entry.toMs = performance.now()
-  return { windows: [aroundStop(killedMs)], gapMs }
+  return { windows: [{ fromMs, toMs: killedMs + LAST_REPLIES_MS }], gapMs }
 }
 
 /** Freezes the primary until the replica has taken over; then it wakes, and for a while takes itself for the primary. */
 export async function freezePrimary(terms: FailoverTerms): Promise<Failover> {
   const { old, next } = await roles(terms)
   const entry = terms.log.begin('primary frozen, failover, two primaries', 'sentinel')
+  const fromMs = await confirmedMs(old, next)
   await old.freeze()
   const frozenMs = performance.now()
   const gapMs = await takenOver(terms, next, frozenMs)
   const thawedMs = performance.now()
   await old.thaw()
   const servedMs = await lastServedAt(old)
-  await untilInStep(old)
+  await inStep(old, next)
   entry.toMs = performance.now()
-  return { windows: [aroundStop(frozenMs), { fromMs: thawedMs, toMs: servedMs + LAST_REPLIES_MS }], gapMs }
+  const around = { fromMs, toMs: frozenMs + LAST_REPLIES_MS }
+  return { windows: [around, { fromMs: thawedMs, toMs: servedMs + LAST_REPLIES_MS }], gapMs }
 }
 
 /** When a server that is no longer the primary last ran a script for somebody who takes it for the primary. */
@@ -69,15 +71,11 @@ async function lastServedAt(server: ValkeyServer): Promise<number> {
   })
 }
 
-function aroundStop(stoppedMs: number): LossWindow {
-  return { fromMs: stoppedMs - IN_FLIGHT_MS, toMs: stoppedMs + LAST_REPLIES_MS }
-}
-
 async function roles({ sentinels }: FailoverTerms): Promise<{ old: ValkeyServer; next: ValkeyServer }> {
   const { primary, replica } = sentinels
   const port = await until(() => sentinels.primaryPort(), { what: 'the sentinels agree on a primary' })
   const pair = port === primary.port ? { old: primary, next: replica } : { old: replica, next: primary }
-  await untilInStep(pair.next)
+  await inStep(pair.next, pair.old)
   return pair
 }
 
@@ -100,16 +98,18 @@ async function takenOver(
 
 async function follow(server: ValkeyServer, primary: ValkeyServer): Promise<void> {
   await withAdmin(server, async (admin) => admin.replicaof(primary.host, primary.port))
-  await untilInStep(server)
+  await inStep(server, primary)
 }
 
-async function untilInStep(server: ValkeyServer): Promise<void> {
-  await withAdmin(server, async (admin) =>
-    until(async () => /role:slave[\s\S]*master_link_status:up/.test(await admin.info('replication')), {
-      withinMs: FAILS_OVER_WITHIN_MS,
-      everyMs: 50,
-      what: 'the replica is in step',
-    }),
+async function inStep(server: ValkeyServer, primary: ValkeyServer): Promise<void> {
+  await withAdmin(server, (replica) =>
+    withAdmin(primary, (admin) => untilInStep({ primary: admin, replica, replicaPort: server.port })),
+  )
+}
+
+async function confirmedMs(primary: ValkeyServer, replica: ValkeyServer): Promise<number> {
+  return withAdmin(primary, (admin) =>
+    withAdmin(replica, (other) => lastConfirmedMs({ primary: admin, replica: other })),
   )
 }
 

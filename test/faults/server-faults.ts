@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Redis } from 'iovalkey'
 import { until } from '../support/until.ts'
@@ -107,15 +107,21 @@ async function configured(
 // The server refuses writes while it is to take snapshots and the last one failed.
 async function failedSnapshot(server: ValkeyServer, admin: Redis): Promise<Undo> {
   const file = join(server.dir, 'dump.rdb')
-  if (!existsSync(file)) mkdirSync(file)
+  rmSync(file, { recursive: true, force: true })
+  mkdirSync(file)
   await admin.config('SET', 'save', '100000 100000')
-  await admin.bgsave().catch(() => undefined)
-  await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'), {
-    what: 'the snapshot has failed',
-  })
+  // Again and again: one that is asked for while another child of the server runs is refused.
+  const hasFailed = async () => {
+    await admin.bgsave().catch(() => undefined)
+    return (await admin.info('persistence')).includes('rdb_last_bgsave_status:err')
+  }
+  await until(hasFailed, { withinMs: 30_000, everyMs: 50, what: 'the snapshot has failed' })
   return async () => {
     await admin.config('SET', 'save', '')
-    rmdirSync(file)
+    // One that is still under way would find the place free, and succeed.
+    const isIdle = async () => (await admin.info('persistence')).includes('rdb_bgsave_in_progress:0')
+    await until(isIdle, { withinMs: 30_000, what: 'no snapshot is being taken' })
+    rmSync(file, { recursive: true, force: true })
   }
 }
 

@@ -37,6 +37,7 @@ export class Subject {
   /** Whether a plain object was stored over it, after which its content says nothing. */
   isScripted = false
   #seenMs = Number.NEGATIVE_INFINITY
+  #foundMs = Number.POSITIVE_INFINITY
   #missedMs = Number.POSITIVE_INFINITY
 
   constructor({ index, sid, pool, user }: SubjectFacts) {
@@ -65,6 +66,11 @@ export class Subject {
     return this.endings.length === 0 && this.vanishedAtMs === Number.POSITIVE_INFINITY
   }
 
+  /** From when on it was certainly stored: acknowledged, or found by a read. `Infinity` if never. */
+  get storedMs(): number {
+    return Math.min(this.createdAtMs, this.#foundMs)
+  }
+
   /** When the last read that found it began. */
   get seenMs(): number {
     return this.#seenMs
@@ -76,8 +82,10 @@ export class Subject {
   }
 
   sighted(read: { readonly startMs: number; readonly endMs: number }, isThere: boolean): void {
-    if (isThere) this.#seenMs = Math.max(this.#seenMs, read.startMs)
-    else if (this.createdAtMs <= read.startMs) this.#missedMs = Math.min(this.#missedMs, read.endMs)
+    if (isThere) {
+      this.#seenMs = Math.max(this.#seenMs, read.startMs)
+      this.#foundMs = Math.min(this.#foundMs, read.endMs)
+    } else if (this.createdAtMs <= read.startMs) this.#missedMs = Math.min(this.#missedMs, read.endMs)
   }
 
   get calls(): readonly Call[] {

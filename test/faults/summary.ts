@@ -1,4 +1,5 @@
 import type { ChaosReport } from './chaos.ts'
+import type { CheckName } from './checks/evidence.ts'
 import type { FaultLog } from './fault-log.ts'
 
 export interface SummaryTerms {
@@ -18,16 +19,16 @@ export function summaryOf(
   { name, seed, log, deadlineMs, more = [] }: SummaryTerms,
 ): string {
   const { journal, writes, violations } = report
+  const times = (name: CheckName) => violations.filter(({ check }) => check === name).length
   const facts = [
     `seed ${seed}`,
     `${number(report.operations)} operations (${number(journal.count('acked'))} calls acknowledged, ${number(journal.count('refused'))} refused, ${number(journal.count('unknown'))} unknown)`,
     `${number(log.entries.length)} faults of ${log.kinds.size} kinds`,
     `${number(writes.checked)} acknowledged writes checked one by one`,
     `${number(report.deadChecks)} checks of dead sessions`,
-    `longest call ${number(report.longestCallMs)} ms (deadline ${number(deadlineMs)} ms)`,
-    `longest stall of this process ${number(report.longestStallMs)} ms`,
+    `longest call ${number(report.longestCall.runningMs)} ms (deadline ${number(deadlineMs)} ms; ${number(report.longestCall.ms)} ms with what the machine kept this process from running, at most ${number(report.longestStallMs)} ms at a time)`,
     ...more,
-    `${violations.length} violations`,
+    `${violations.length} violations, ${times('unhandled rejection')} unhandled rejections, ${times('secret leaked')} secrets in the output`,
     `${number(report.tookMs / 1000)} s`,
   ]
   return `${name}: ${facts.join('; ')}`

@@ -8,3 +8,6 @@ export const BREAKER = { failures: 5, halfOpenAfterMs: 50 }
 export function statedDeadlineMs({ connectTimeoutMs, commandTimeoutMs, retries }: typeof TIMING): number {
   return connectTimeoutMs + 2 * commandTimeoutMs * (retries + 1)
 }
+
+/** When the stores under test give up waiting. */
+export const DEADLINE_MS = statedDeadlineMs(TIMING)

@@ -107,13 +107,18 @@ export class Visitor {
   }
 
   async #change(subject: Subject): Promise<boolean> {
-    const { scene, random, crowd, key } = this.#parts
+    const { scene, random, crowd } = this.#parts
     const live = await scene.load(this.#store, subject)
     if (live === undefined) {
       crowd.leave(subject)
       return false
     }
     await delay(random.below(LONGEST_HOLD_MS))
+    return this.#mark(subject, live)
+  }
+
+  #mark(subject: Subject, live: LiveSession): Promise<boolean> {
+    const { scene, key } = this.#parts
     const mark = scene.mark()
     live[key] = [...marksIn(live, key), mark]
     const calls: Call[] = []
@@ -152,15 +157,17 @@ export class Visitor {
     return call.verdict === 'acked'
   }
 
+  // Somebody has loaded it before and saves it after its record is gone.
   async #vanish(subject: Subject): Promise<boolean> {
     const { scene, crowd } = this.#parts
     crowd.leave(subject)
+    const live = await scene.load(this.#store, subject)
     // From when on it must be gone is known only if the removal is known to have worked.
     subject.vanishedAtMs = Number.MAX_VALUE
     if (!(await scene.removeRecord(this.#store.handle(subject.sid)))) return false
     subject.vanishedAtMs = performance.now()
     crowd.bury(subject)
-    return true
+    return live === undefined || this.#mark(subject, live)
   }
 
   async #destroy(subject: Subject): Promise<boolean> {

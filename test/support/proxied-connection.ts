@@ -47,6 +47,8 @@ export class ProxiedConnection {
   }
 
   close(): void {
+    // Each time it would listen to the socket anew.
+    if (this.#client.writableEnded) return
     this.#client.end()
     this.#client.destroySoon()
     this.#server.destroy()

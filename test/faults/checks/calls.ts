@@ -24,22 +24,30 @@ export function checkCalls(evidence: Evidence): Violation[] {
   ]
 }
 
-export function longestCallMs(calls: readonly Call[]): number {
-  return calls.reduce(
-    (longest, call) => Math.max(longest, Number.isFinite(call.endMs) ? durationMs(call) : 0),
-    0,
-  )
+/** How long the longest call took: as it was, and less the time for which this process did not run when its deadline was due. */
+export function longestCall(evidence: Evidence): { readonly ms: number; readonly runningMs: number } {
+  const calls = evidence.scene.journal.calls.filter(({ endMs }) => Number.isFinite(endMs))
+  const running = (call: Call) => durationMs(call) - stalledMs(evidence, call)
+  return {
+    ms: calls.reduce((longest, call) => Math.max(longest, durationMs(call)), 0),
+    runningMs: calls.reduce((longest, call) => Math.max(longest, running(call)), 0),
+  }
 }
 
 function durationMs({ startMs, endMs }: Call): number {
   return endMs - startMs
 }
 
-/** By how much a call missed its deadline, less the time for which this process did not run when the deadline was due. */
-function latenessMs({ deadlineMs, loop }: Evidence, call: Call): number {
-  if (!(durationMs(call) > deadlineMs + MARGIN_MS) || !Number.isFinite(call.endMs)) return 0
+/** By how much a call missed its deadline. */
+function latenessMs(evidence: Evidence, call: Call): number {
+  if (!Number.isFinite(call.endMs)) return 0
+  return durationMs(call) - stalledMs(evidence, call) - evidence.deadlineMs
+}
+
+/** For how long, since its deadline was due, this process did not run, and so could not settle a call. */
+function stalledMs({ deadlineMs, loop }: Evidence, call: Call): number {
   const dueMs = call.startMs + deadlineMs
-  return call.endMs - dueMs - loop.stalledMs(dueMs, call.endMs)
+  return call.endMs > dueMs ? loop.stalledMs(dueMs, call.endMs) : 0
 }
 
 // Whoever signs out, or reads, needs no memory.

@@ -15,6 +15,17 @@ export function checkEndings(evidence: Evidence): Violation[] {
   ])
 }
 
+// When, relative to its being missed, what was done to it began and ended.
+function historyOf({ calls, missedMs }: Subject): string {
+  const at = (ms: number) => (ms - missedMs).toFixed(0)
+  return calls
+    .map(
+      ({ kind, failure, startMs, endMs }) =>
+        `${at(startMs)}–${at(endMs)} ${kind} ${failure ?? 'acknowledged'}`,
+    )
+    .join(', ')
+}
+
 /** How many endings were acknowledged in a loss window, and how many of those sessions were seen afterwards. */
 export function countLostEndings(evidence: Evidence): { readonly excused: number; readonly lost: number } {
   const counts = { excused: 0, lost: 0 }
@@ -35,7 +46,9 @@ function checkEnded(evidence: Evidence, subject: Subject): Violation[] {
     const lateMs = (subject.seenMs - endedAtMs).toFixed(0)
     violations.push({ check: 'ended session read', detail: `${name}, still ${lateMs} ms after its end` })
   } else if (subject.seenMs > subject.missedMs && !isTainted(evidence, subject)) {
-    violations.push({ check: 'session came back', detail: name })
+    const awayMs = (subject.seenMs - subject.missedMs).toFixed(0)
+    const detail = `${name}, ${awayMs} ms after it was missed; ${historyOf(subject)}`
+    violations.push({ check: 'session came back', detail })
   }
   const late = subject.writes
     .flatMap(({ calls }) => calls)

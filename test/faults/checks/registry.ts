@@ -37,11 +37,11 @@ function checkList({ scene, inventory, cap }: Evidence, user: User, index: numbe
   return violations
 }
 
-/** A session that was acknowledged at one time and read at another lived all the time between. */
+/** A session that stood at one time and was read at another lived all the time between. */
 function checkCap({ cap }: Evidence, user: User, index: number): Violation[] {
-  const lives = user.subjects.filter(({ createdAtMs, seenMs }) => seenMs > createdAtMs)
-  const edges = lives.flatMap(({ createdAtMs, seenMs }) => [
-    { atMs: createdAtMs, change: 1 },
+  const lives = user.subjects.filter(({ storedMs, seenMs }) => seenMs > storedMs)
+  const edges = lives.flatMap(({ storedMs, seenMs }) => [
+    { atMs: storedMs, change: 1 },
     { atMs: seenMs, change: -1 },
   ])
   edges.sort((a, b) => a.atMs - b.atMs || a.change - b.change)

@@ -34,9 +34,10 @@ end
 local isOwned = owner ~= ''
 -- First, so that a right that is missing for it shows before anything is written.
 redis.call('PUBLISH', ARGV[5], isOwned and ARGV[6] .. ' ' .. owner or ARGV[6])
-redis.call('UNLINK', KEYS[1])
+-- The tombstone before the removal: a record that is gone without one could come back.
 local value = '1' .. (isOwned and owner or string.rep('.', 43)) .. ARGV[1]
 redis.call('SET', KEYS[2], value, 'PX', isOwned and ARGV[2] or ARGV[3])
+redis.call('UNLINK', KEYS[1])
 local isMissing = kind == 'none' or (kind == 'string' and head == '')
 return { isMissing and 'missing' or 'ended', blob, owner, now }
 `)
