@@ -33,13 +33,17 @@ export async function brokenBuild(name: string, patches: readonly Patch[]): Prom
   }
 }
 
-function apply(folder: string, { file, from, to }: Patch): void {
-  const path = join(folder, file)
-  const source = readFileSync(path, 'utf8')
+function apply(folder: string, patch: Patch): void {
+  const path = join(folder, patch.file)
+  writeFileSync(path, patched(readFileSync(path, 'utf8'), patch))
+}
+
+/** Throws if what is to be changed is not there once. */
+export function patched(source: string, { file, from, to }: Patch): string {
   const parts = source.split(patternOf(from))
   if (parts.length !== 2)
     throw new Error(`lib/${file} holds this ${parts.length - 1} times, not once: ${from}`)
-  writeFileSync(path, parts.join(to))
+  return parts.join(to)
 }
 
 function patternOf(text: string): RegExp {
