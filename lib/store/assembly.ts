@@ -1,5 +1,6 @@
 import type { Backend } from '../backend/backend.ts'
 import type { Sealer } from '../seal/sealer.ts'
+import type { CallsUnderWay } from './calls-under-way.ts'
 import { Enrolment } from './enrolment.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SessionCodec } from './session-codec.ts'
@@ -14,7 +15,7 @@ export interface AssemblyParts {
   readonly backend: Backend
   readonly sealer: Sealer
   readonly options: ResolvedOptions
-  readonly deadlineMs: number
+  readonly calls: CallsUnderWay
   readonly announce: Announce
 }
 
@@ -25,7 +26,7 @@ export interface Assembly {
 }
 
 /** Puts the parts of a store together, each with what it needs of the others. */
-export function assemble({ backend, sealer, options, deadlineMs, announce }: AssemblyParts): Assembly {
+export function assemble({ backend, sealer, options, calls, announce }: AssemblyParts): Assembly {
   const { prefix, maxBytes, endedTtlMs, onInvalid, onUnknownKey, maxSessionsPerUser, onMaxSessions } = options
   const now = () => backend.now()
   const codec = new SessionCodec(options.serializer, maxBytes)
@@ -51,7 +52,7 @@ export function assemble({ backend, sealer, options, deadlineMs, announce }: Ass
       sparer,
       prefix,
       endedTtlMs,
-      deadlineMs,
+      calls,
     }),
   }
 }

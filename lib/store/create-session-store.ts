@@ -2,7 +2,7 @@ import { checkFunction, checkObject, optionError } from '../option.ts'
 import { InProcessStore } from './in-process-store.ts'
 import type { SessionStoreOptions } from './options.ts'
 import type { SessionStore } from './session-store.ts'
-import { ValkeyStore, type ValkeyStoreOptions } from './valkey-store.ts'
+import { VALKEY_ONLY_OPTIONS, ValkeyStore, type ValkeyStoreOptions } from './valkey-store.ts'
 
 /** What configures a store: its kind, and the options of that kind. Options that only `valkey` knows are ignored by `memory`. */
 export type SessionStoreConfig =
@@ -45,14 +45,7 @@ export function createSessionStore(
   return new InProcessStore(withoutValkeyOptions(options))
 }
 
-const VALKEY_ONLY = new Set([
-  'client',
-  'connection',
-  'connectTimeoutMs',
-  'commandTimeoutMs',
-  'retries',
-  'breaker',
-])
+const VALKEY_ONLY = new Set<string>(VALKEY_ONLY_OPTIONS)
 
 function withoutValkeyOptions(options: object): SessionStoreOptions {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !VALKEY_ONLY.has(name)))

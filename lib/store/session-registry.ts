@@ -1,10 +1,10 @@
 import type { Backend, EndedHandles } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
-import { type TracedOperation, traced } from '../diagnostics.ts'
 import { SessionIdError } from '../errors.ts'
 import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { late, withDeadline } from './deadline.ts'
+import type { CallsUnderWay } from './calls-under-way.ts'
+import { late } from './deadline.ts'
 import { decodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
 import {
@@ -75,7 +75,7 @@ export interface SessionRegistryParts {
   readonly sparer: SessionSparer
   readonly prefix: string
   readonly endedTtlMs: number
-  readonly deadlineMs: number
+  readonly calls: CallsUnderWay
 }
 
 // A sign-in registers before it stores: a member without a record is dead only when no sign-in can still be under way.
@@ -112,7 +112,7 @@ export class SessionRegistry {
     const current = options.current === undefined ? undefined : named(options.current)
     const owner = ownerOf(userId)
     const { includeEnded = false } = options
-    return this.#within('list', () => this.#list(owner, current, includeEnded), late.read)
+    return this.#parts.calls.add('list', () => this.#list(owner, current, includeEnded), late.read)
   }
 
   /** How many sessions of the user live. */
@@ -130,7 +130,7 @@ export class SessionRegistry {
     checkKnown(terms, ['reason', 'actor'], 'end')
     const handle = named(sidOrHandle)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const outcome = await this.#within('end', () => this.#end(handle, terms), late.write)
+    const outcome = await this.#parts.calls.add('end', () => this.#end(handle, terms), late.write)
     return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
   }
 
@@ -149,7 +149,11 @@ export class SessionRegistry {
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : named(except)
     const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
-    const struck = await this.#within('end-all', () => this.#endAll(owner, spared, terms), late.write)
+    const struck = await this.#parts.calls.add(
+      'end-all',
+      () => this.#endAll(owner, spared, terms),
+      late.write,
+    )
     const ended = struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
     if (durably === undefined) return ended
     const handles = struck.map(({ handle }) => handle)
@@ -159,7 +163,7 @@ export class SessionRegistry {
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
   ending(sidOrHandle: string): Promise<SessionEnding | undefined> {
     const handle = named(sidOrHandle)
-    return this.#within('ending', () => this.#ending(handle), late.read)
+    return this.#parts.calls.add('ending', () => this.#ending(handle), late.read)
   }
 
   /**
@@ -304,14 +308,6 @@ export class SessionRegistry {
   async #open(purpose: string, handle: string, blob: Buffer): Promise<Buffer | undefined> {
     const opened = await this.#parts.sealer.open(blob, { purpose, prefix: this.#parts.prefix, name: handle })
     return opened.state === 'open' ? opened.plaintext : undefined
-  }
-
-  #within<Value>(
-    operation: TracedOperation,
-    work: () => Promise<Value>,
-    tooLate: () => Error,
-  ): Promise<Value> {
-    return traced(operation, () => withDeadline(work(), this.#parts.deadlineMs, tooLate))
   }
 }
 

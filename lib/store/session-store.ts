@@ -3,12 +3,13 @@ import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
-import { decide, type TracedOperation, traced } from '../diagnostics.ts'
+import { decide, traced } from '../diagnostics.ts'
 import { SessionIdError, StoreUnavailableError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
 import { answer, type Callback, deliver } from './callback.ts'
-import { late, withDeadline } from './deadline.ts'
+import { CallsUnderWay } from './calls-under-way.ts'
+import { late } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
@@ -50,7 +51,7 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #records = new WeakMap<object, SessionRecord>()
   readonly #copies = new WeakMap<object, SessionCopy>()
   readonly #work = new RequestWork()
-  readonly #inFlight = new Set<Promise<unknown>>()
+  readonly #calls: CallsUnderWay
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
   }
@@ -66,7 +67,8 @@ export abstract class SessionStore extends StoreEmitter {
       const { handle, ...untold } = facts
       decide({ decision: name, ...untold })
     }
-    const { life, ender, registry } = assemble({ backend, sealer, options, deadlineMs, announce })
+    this.#calls = new CallsUnderWay(deadlineMs)
+    const { life, ender, registry } = assemble({ backend, sealer, options, calls: this.#calls, announce })
     this.#life = life
     this.#scan = new SessionScan(backend, life)
     this.#ender = ender
@@ -81,7 +83,7 @@ export abstract class SessionStore extends StoreEmitter {
     callback?: Callback<SessionData | null>,
   ): Promise<SessionData | null> | undefined {
     return answer(
-      this.#within('get', () => this.#get(sid), late.read),
+      this.#calls.add('get', () => this.#get(sid), late.read),
       callback,
     )
   }
@@ -101,7 +103,7 @@ export abstract class SessionStore extends StoreEmitter {
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#within('destroy', () => this.#destroy(sid), late.write),
+      this.#calls.add('destroy', () => this.#destroy(sid), late.write),
       callback,
     )
   }
@@ -111,7 +113,7 @@ export abstract class SessionStore extends StoreEmitter {
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#within('touch', () => this.#touch(sid, session), late.write),
+      this.#calls.add('touch', () => this.#touch(sid, session), late.write),
       callback,
     )
   }
@@ -175,8 +177,8 @@ export abstract class SessionStore extends StoreEmitter {
 
   /**
    * What an operator should know: whether servers, connection, rights and lifetimes are such that every promise holds.
-   * Asks every primary, and tries every right on keys that are gone a second later: for deployments and administration, not for requests. Never
-   * rejects; an empty list is good news.
+   * Asks every primary, and tries rights on keys that are gone a second later: for deployments and administration, not
+   * for requests. Never rejects; an empty list is good news.
    */
   async check(): Promise<readonly Finding[]> {
     const found = await traced('check', () => this.#backend.inspect())
@@ -186,7 +188,7 @@ export abstract class SessionStore extends StoreEmitter {
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
   async close(): Promise<void> {
     this.registry.close()
-    await Promise.allSettled(this.#inFlight)
+    await this.#calls.settle()
     await this.#backend.close()
   }
 
@@ -197,7 +199,7 @@ export abstract class SessionStore extends StoreEmitter {
    */
   commit(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): Promise<void> {
     const { saveUninitialized = false } = options
-    return this.#within('commit', () => this.#commit(req, saveUninitialized), late.write)
+    return this.#calls.add('commit', () => this.#commit(req, saveUninitialized), late.write)
   }
 
   /**
@@ -247,7 +249,7 @@ export abstract class SessionStore extends StoreEmitter {
   /** As express-session's; but if the old session could not be ended, no new one is made and the old one cannot be saved any more. */
   override regenerate(req: Request, callback: (error?: unknown) => void): void {
     const old: object | undefined = req.session
-    const ended = this.#within('regenerate', () => this.#destroy(req.sessionID), late.write)
+    const ended = this.#calls.add('regenerate', () => this.#destroy(req.sessionID), late.write)
     deliver(
       ended.then(
         () => this.#replace(req, old),
@@ -327,7 +329,7 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
-    const stored = this.#within('set', () => this.#set(sid, session), late.write)
+    const stored = this.#calls.add('set', () => this.#set(sid, session), late.write)
     const { req } = session as { readonly req?: object }
     if (req !== undefined) this.#work.addSave(req, stored)
     return stored
@@ -364,18 +366,6 @@ export abstract class SessionStore extends StoreEmitter {
     const copy = new SessionCopy(handle)
     this.#copies.set(session, copy)
     return copy
-  }
-
-  #within<Value>(
-    operation: TracedOperation,
-    work: () => Promise<Value>,
-    tooLate: () => Error,
-  ): Promise<Value> {
-    const outcome = traced(operation, () => withDeadline(work(), this.#deadlineMs, tooLate))
-    const settled = () => this.#inFlight.delete(outcome)
-    this.#inFlight.add(outcome)
-    outcome.then(settled, settled)
-    return outcome
   }
 }
 

@@ -16,11 +16,14 @@ export interface ValkeyStoreOptions extends SessionStoreOptions, ValkeyOptions {
   /**
    * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
    * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
-   * connection; the event `unsafe-server` tells of it. `check()` looks further.
+   * connection and for each new primary of a cluster; the event `unsafe-server` tells of it. `check()` looks further.
    * @defaultValue 'warn'
    */
   readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined
 }
+
+/** The names of the options that only this store knows. */
+export const VALKEY_ONLY_OPTIONS = [...VALKEY_OPTIONS, 'onUnsafeServer'] as const
 
 const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
 
@@ -42,7 +45,7 @@ const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
  */
 export class ValkeyStore extends SessionStore {
   constructor(options: ValkeyStoreOptions) {
-    const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_OPTIONS, 'onUnsafeServer'])
+    const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_ONLY_OPTIONS])
     const { onUnsafeServer = 'warn' } = options
     checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
     const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })

@@ -124,6 +124,22 @@ describe.each(storeKinds())('administration $name', (kind) => {
     expect(await never.health()).toMatchObject({ isReady: false, failure: 'ERR_STORE_UNAVAILABLE' })
   })
 
+  test('close lets what the registry is doing come to its end', async () => {
+    const place = kind.place()
+    const store = place.open()
+    const other = place.share()
+    const [one, two] = ['one', 'two'].map((sid) =>
+      generateSession(store, sid, { content: { userId: 'alice' } }),
+    )
+    await Promise.all([store.set('one', one as never), store.set('two', two as never)])
+
+    const ending = store.registry.endAll('alice')
+    await store.close()
+
+    expect([...(await ending)].sort()).toEqual(handlesOf(other, ['one', 'two']))
+    expect(await other.registry.list('alice')).toEqual([])
+  })
+
   test('close lets calls in flight settle and refuses later ones', async () => {
     const store = kind.place().open()
     const writing = store.set('sid', generateSession(store, 'sid'))

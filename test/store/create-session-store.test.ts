@@ -67,6 +67,8 @@ describe('createSessionStore', () => {
       kind: 'memory',
       connection: { url: 'valkey://127.0.0.1:1' },
       retries: 2,
+      unsafeClientSettings: ['tls'],
+      onUnsafeServer: 'error',
       secrets: [SECRET],
       ttl: 60,
     }

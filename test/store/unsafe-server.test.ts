@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { InProcessStore, type InProcessStoreOptions } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
+import { until } from '../support/until.ts'
 import { startCluster, startValkey, type ValkeyServer } from '../support/valkey.ts'
 import { failureOf } from './failure-of.ts'
 import { generateSession } from './live-session.ts'
@@ -114,6 +117,23 @@ describe('a server that evicts', () => {
     expect(/cmdstat_info:calls=(\d+)/.exec(calls)?.[1]).toBe('1')
   })
 
+  test('is found when it becomes a primary of a cluster later', async () => {
+    const cluster = await startCluster({ primaries: 3, replicas: 1 })
+    onTestFinished(() => cluster.stop())
+    const [successor] = cluster.replicas
+    await successor?.client().config('SET', 'maxmemory-policy', 'volatile-lru')
+    const nodes = cluster.primaries.map(({ host, port }) => ({ host, port }))
+    const { store, events } = open({ connection: { nodes }, onUnsafeServer: 'error' })
+    await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), { timeout: 10_000 })
+
+    await until(async () => (await successor?.client().call('CLUSTER', 'FAILOVER')) === 'OK')
+
+    const refused = async () =>
+      expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' })
+    await vi.waitFor(refused, { timeout: 20_000 })
+    expect(events).toEqual(['eviction-policy'])
+  })
+
   test('is found among the primaries of a cluster', async () => {
     const cluster = await startCluster({ primaries: 3 })
     onTestFinished(() => cluster.stop())
@@ -125,6 +145,35 @@ describe('a server that evicts', () => {
       expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' }),
     )
   })
+})
+
+test('a replica is left, so that an address which now leads to another server is followed', async () => {
+  const primary = await startValkey()
+  const demoted = await startValkey()
+  onTestFinished(async () => {
+    await Promise.all([primary.stop(), demoted.stop()])
+  })
+  let leadsTo = demoted.port
+  const address = createServer((socket) => {
+    const upstream = connect(leadsTo, '127.0.0.1')
+    socket.pipe(upstream).pipe(socket)
+    for (const end of [socket, upstream]) end.on('error', () => {})
+  })
+  address.listen(0, '127.0.0.1')
+  onTestFinished(() => void address.close())
+  await once(address, 'listening')
+  const url = `valkey://127.0.0.1:${(address.address() as AddressInfo).port}`
+  const { store } = open({ connection: { url }, onUnsafeServer: 'error' })
+  expect(await store.get('sid')).toBeNull()
+
+  await demoted.client().call('REPLICAOF', '127.0.0.1', String(primary.port))
+  await demoted.client().call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await vi.waitFor(async () =>
+    expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' }),
+  )
+  leadsTo = primary.port
+
+  await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), { timeout: 10_000 })
 })
 
 test('a server that may not be looked at is used all the same', async () => {

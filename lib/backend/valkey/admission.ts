@@ -1,11 +1,13 @@
 import type { Finding } from '../finding.ts'
-import type { ValkeyClient } from './client.ts'
+import type { CommandRunner, ValkeyClient } from './client.ts'
 import { classifyFailure, type Failure } from './failures.ts'
 import { readinessOf } from './readiness.ts'
-import { infoFindings } from './server-inspection.ts'
+import { distinct, infoFindings } from './server-inspection.ts'
 
 export interface AdmissionOptions {
   readonly client: ValkeyClient
+  /** Whether an unsafe server is not used at all, so that one which became a replica must be left by us. */
+  readonly isRefused: boolean
   /** Told of what is unsafe, at most once for the same. Must not throw. */
   report(findings: readonly Finding[]): void
 }
@@ -13,55 +15,93 @@ export interface AdmissionOptions {
 const unsafe: Failure = { reason: 'unsafe-server', mayBeApplied: false, isWorthRepeating: false }
 const REFUSED_FOR_MS = 1000
 
-/** Looks at the server behind each new connection, before anything is sent to it or beside that. */
+/**
+ * Looks at the server behind each new connection, before anything is sent to it or beside that; and at what becomes a
+ * primary of a cluster later, beside that.
+ */
 export class Admission {
   readonly #options: AdmissionOptions
+  readonly #known = new WeakSet<CommandRunner>()
   #verdict: Promise<Failure | undefined> | undefined
+  #connections = 0
   #reported = ''
 
-  readonly #stop: () => void
+  readonly #stops: readonly (() => void)[]
 
   constructor(options: AdmissionOptions) {
     this.#options = options
-    this.#stop = readinessOf(options.client).onConnection(() => {
-      this.#verdict = undefined
-      void this.refusal()
-    })
+    const readiness = readinessOf(options.client)
+    this.#stops = [
+      readiness.onConnection(() => this.#lookAnew()),
+      readiness.onRefresh(() => void this.#lookAtNew()),
+    ]
   }
 
   /** Why nothing may be sent, if so. */
   refusal(): Promise<Failure | undefined> {
-    this.#verdict ??= this.#look()
+    this.#verdict ??= this.#look(this.#connections)
     return this.#verdict
   }
 
   close(): void {
-    this.#stop()
+    this.#connections += 1
+    for (const stop of this.#stops) stop()
   }
 
-  async #look(): Promise<Failure | undefined> {
+  #lookAnew(): void {
+    this.#connections += 1
+    this.#verdict = undefined
+    void this.refusal()
+  }
+
+  // Nothing waits for it: a primary that is away must not hold up what goes to the others.
+  async #lookAtNew(): Promise<void> {
+    const unknown = runnersOf(this.#options.client).filter((runner) => !this.#known.has(runner))
+    const looks = await Promise.allSettled(unknown.map((runner) => this.#errorsOf(runner)))
+    if (looks.some((look) => look.status === 'fulfilled' && look.value.length > 0)) this.#lookAnew()
+  }
+
+  async #look(connection: number): Promise<Failure | undefined> {
     try {
-      const replies = await Promise.all(
-        runnersOf(this.#options.client).map((runner) => runner.callBuffer('info')),
-      )
-      const errors = replies.flatMap(infoFindings).filter(({ severity }) => severity === 'error')
+      const found = await Promise.all(runnersOf(this.#options.client).map((runner) => this.#errorsOf(runner)))
+      const errors = distinct(found.flat())
       this.#report(errors)
       if (errors.length === 0) return undefined
-      this.#forgetIn(REFUSED_FOR_MS)
+      this.#after(REFUSED_FOR_MS, connection, () => this.#leaveIfReplica(errors))
       return unsafe
     } catch (error) {
-      const failure = classifyFailure(error)
-      if (failure.reason === 'no-permission') return undefined
-      this.#forgetIn(0)
-      return { ...failure, mayBeApplied: false }
+      this.#after(0, connection, () => {})
+      return { ...classifyFailure(error), mayBeApplied: false }
     }
   }
 
-  // The operator may mend a server while it runs.
-  #forgetIn(ms: number): void {
+  /** What is unsafe, as far as the user may look. */
+  async #errorsOf(runner: CommandRunner): Promise<readonly Finding[]> {
+    this.#known.add(runner)
+    try {
+      return infoFindings(await runner.callBuffer('info')).filter(({ severity }) => severity === 'error')
+    } catch (error) {
+      if (classifyFailure(error).reason === 'no-permission') return []
+      this.#known.delete(runner)
+      throw error
+    }
+  }
+
+  /** Forgets the verdict on a connection that is still in use. The operator may mend a server while it runs. */
+  #after(ms: number, connection: number, then: () => void): void {
     setTimeout(() => {
+      if (connection !== this.#connections) return
       this.#verdict = undefined
+      then()
     }, ms).unref()
+  }
+
+  // Nothing is sent that READONLY could answer, at which the client would look for the primary by itself.
+  #leaveIfReplica(errors: readonly Finding[]): void {
+    const { client, isRefused } = this.#options
+    if (!isRefused || !errors.some(({ code }) => code === 'replica')) return
+    if (client.refreshSlotsCache) client.refreshSlotsCache()
+    else client.disconnect(true)
   }
 
   #report(errors: readonly Finding[]): void {
@@ -71,7 +111,7 @@ export class Admission {
   }
 }
 
-function runnersOf(client: ValkeyClient) {
+function runnersOf(client: ValkeyClient): readonly CommandRunner[] {
   const nodes = client.nodes?.('master') ?? []
   return nodes.length > 0 ? nodes : [client]
 }

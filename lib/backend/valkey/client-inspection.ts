@@ -15,6 +15,7 @@ export const CLIENT_SETTINGS = [
   'maxRetriesPerRequest',
   'readOnly',
   'reconnectOnError',
+  'retryDelayOnFailover',
   'retryStrategy',
   'role',
   'scaleReads',
@@ -103,6 +104,11 @@ const SINGLE: readonly Rule[] = [
 const CLUSTER: readonly Rule[] = [
   ...COMMON,
   {
+    setting: 'retryDelayOnFailover',
+    isBroken: (value) => value !== 0,
+    remedy: '0: otherwise a write is sent again behind our back, which looks like a first attempt',
+  },
+  {
     setting: 'scaleReads',
     isBroken: (value) => value !== undefined && value !== 'master',
     remedy: "'master': a replica still shows what has been ended",
@@ -131,19 +137,23 @@ function clusterSettings(options: Settings): Settings {
 }
 
 function plaintextOf(addresses: readonly unknown[], settings: Settings): readonly ClientFlaw[] {
-  const tls = usedTls(settings)
-  if (tls === undefined) {
-    if (addresses.every((address) => isLoopback(hostOf(address)))) return []
-    return [{ setting: 'tls', remedy: 'given: the server is not on this machine' }]
-  }
-  const flaw = tlsFlaw(tls)
+  const used = usedTls(settings)
+  const isElsewhere = addresses.some((address) => !isLoopback(hostOf(address)))
+  if (isElsewhere && !used.every(Boolean)) return [{ setting: 'tls', remedy: missingTls(settings) }]
+  const flaw = used.map((tls) => (typeof tls === 'object' && tls ? tlsFlaw(tls) : undefined)).find(Boolean)
   return flaw ? [{ setting: 'tls', remedy: `an object with "${flaw.option}" ${flaw.remedy}` }] : []
 }
 
-// The connection to the primary that sentinels name is plain, whatever `tls` says, unless this is set.
-function usedTls({ tls, sentinels, enableTLSForSentinelMode }: Settings): object | undefined {
-  if (typeof tls !== 'object' || tls === null) return undefined
-  return Array.isArray(sentinels) && enableTLSForSentinelMode !== true ? undefined : tls
+function missingTls({ sentinels }: Settings): string {
+  const beside = Array.isArray(sentinels) ? ', with "enableTLSForSentinelMode" and "sentinelTLS"' : ''
+  return `given${beside}: the server is not on this machine`
+}
+
+// With sentinels the connection to the primary is plain, whatever `tls` says, unless that is enabled; and those to the
+// sentinels, who could be overheard and made to name another primary, have options of their own. A client that was
+// given a rediss:// URL shows `true`.
+function usedTls({ tls, sentinels, sentinelTLS, enableTLSForSentinelMode }: Settings): readonly unknown[] {
+  return Array.isArray(sentinels) ? [enableTLSForSentinelMode && tls, sentinelTLS] : [tls]
 }
 
 function addressesOf({ path, host, sentinels }: Settings): readonly unknown[] {
@@ -161,7 +171,9 @@ function hostOf(address: unknown): string | undefined {
 
 function hostIn(address: string): string | undefined {
   if (/^\d+$/.test(address)) return undefined
-  return address.includes('//') ? new URL(address).hostname.replace(/^\[|\]$/g, '') : address.split(':')[0]
+  if (!address.includes('//')) return address.split(':')[0]
+  // The client reads more than this: one that is no URL, whose error would quote a password, is taken for elsewhere.
+  return URL.canParse(address) ? new URL(address).hostname.replace(/^\[|\]$/g, '') : address
 }
 
 // 2 would also send the command again, which a client without an offline queue cannot do and fails with another error.

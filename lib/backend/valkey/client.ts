@@ -17,7 +17,8 @@ export interface ValkeyClient extends CommandRunner {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
   readonly status: string
   connect(): Promise<unknown>
-  disconnect(): void
+  /** With `reconnect` it connects again by its own strategy. */
+  disconnect(reconnect?: boolean): void
   on(event: string, listener: (error: Error) => void): unknown
   off(event: string, listener: (error: Error) => void): unknown
   /** Of one server only: the socket, once there is one. */

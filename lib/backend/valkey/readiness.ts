@@ -17,15 +17,19 @@ export function readinessOf(client: ValkeyClient): Readiness {
 export class Readiness {
   readonly #client: ValkeyClient
   readonly #waiting = new Set<() => void>()
-  readonly #listeners = new Set<() => void>()
+  readonly #onConnection = new Set<() => void>()
+  readonly #onRefresh = new Set<() => void>()
   #lastRefusal: Failure = notConnected
 
   constructor(client: ValkeyClient) {
     this.#client = client
     client.on('ready', () => {
       this.#lastRefusal = notConnected
-      for (const listener of this.#listeners) listener()
+      for (const listener of this.#onConnection) listener()
       this.#wake()
+    })
+    client.on('refresh', () => {
+      for (const listener of this.#onRefresh) listener()
     })
     client.on('end', () => this.#wake())
     client.on('connect', () => makeRoom(client))
@@ -38,9 +42,15 @@ export class Readiness {
 
   /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
   onConnection(listener: () => void): () => void {
-    this.#listeners.add(listener)
+    this.#onConnection.add(listener)
     if (this.isReady) listener()
-    return () => this.#listeners.delete(listener)
+    return () => this.#onConnection.delete(listener)
+  }
+
+  /** Calls the listener, which must not throw, whenever a cluster's client has asked which node serves which slot. */
+  onRefresh(listener: () => void): () => void {
+    this.#onRefresh.add(listener)
+    return () => this.#onRefresh.delete(listener)
   }
 
   /**

@@ -1,7 +1,7 @@
-import { StoreUnavailableError } from '../../errors.ts'
 import type { Finding } from '../finding.ts'
 import type { CommandRunner, ValkeyClient } from './client.ts'
 import { flawsOf } from './client-inspection.ts'
+import { classifyFailure } from './failures.ts'
 import type { ValkeyLink } from './link.ts'
 import { type Primary, primariesOf } from './primaries.ts'
 import { parseServerFacts, type ServerFacts } from './server-facts.ts'
@@ -55,19 +55,26 @@ const plaintext: Finding = {
   action: 'Use TLS',
 }
 
-/** `undefined` if the user lacks the right. */
+/** `undefined` if the user lacks the right: an answer here, and no attempt that failed, of which alarms would tell. */
 async function permitted(
   link: ValkeyLink,
   primary: Primary,
   [command, ...args]: readonly [string, ...string[]],
 ): Promise<unknown> {
+  const { reply } = await link.read({
+    send: async (client) => ({
+      reply: await unlessDenied((await primary(client)).callBuffer(command, ...args)),
+    }),
+    decode: (answer) => answer as { readonly reply: unknown },
+  })
+  return reply
+}
+
+async function unlessDenied(reply: Promise<unknown>): Promise<unknown> {
   try {
-    return await link.read({
-      send: async (client) => (await primary(client)).callBuffer(command, ...args),
-      decode: (reply) => reply ?? undefined,
-    })
+    return await reply
   } catch (error) {
-    if (error instanceof StoreUnavailableError && error.reason === 'no-permission') return undefined
+    if (classifyFailure(error).reason === 'no-permission') return undefined
     throw error
   }
 }
@@ -93,6 +100,7 @@ function clientFindings(client: ValkeyClient): readonly Finding[] {
     }))
 }
 
-function distinct(findings: readonly Finding[]): readonly Finding[] {
+/** Each finding once, however many servers it is true of. */
+export function distinct(findings: readonly Finding[]): readonly Finding[] {
   return [...new Map(findings.map((finding) => [`${finding.code} ${finding.message}`, finding])).values()]
 }

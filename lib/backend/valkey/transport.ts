@@ -16,6 +16,8 @@ export function tlsFlaw(
 ): { readonly option: string; readonly remedy: string } | undefined {
   if (options.rejectUnauthorized === false)
     return { option: 'rejectUnauthorized', remedy: 'left out; give the CA of a private certificate as "ca"' }
+  // It names one version, a retired one if it likes, whatever the other two say.
+  if (options.secureProtocol !== undefined) return { option: 'secureProtocol', remedy: 'left out' }
   if (RETIRED.includes(options.minVersion)) return { option: 'minVersion', remedy: "'TLSv1.2' or 'TLSv1.3'" }
   if (RETIRED.includes(options.maxVersion)) return { option: 'maxVersion', remedy: 'left out' }
   return undefined

@@ -90,7 +90,7 @@ export class ValkeyBackend implements Backend {
     this.#ownsClient = options.ownsClient ?? false
     const { ownsClient, breaker, unsafeServer } = options
     const link = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient }
-    this.#admission = unsafeServer && new Admission({ client, report: unsafeServer.report })
+    this.#admission = unsafeServer && new Admission({ client, ...unsafeServer })
     const admission = unsafeServer?.isRefused ? this.#admission : undefined
     this.#link = new ValkeyLink({ ...link, breaker, admission })
     this.#inspector = new ValkeyLink({ ...link, breaker: false })

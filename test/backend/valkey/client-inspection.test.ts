@@ -36,7 +36,7 @@ describe('the inspection of a client', () => {
       'maxRetriesPerRequest',
       'reconnectOnError',
     ])
-    expect(settingsOf(cluster({}))).toEqual(['enableOfflineQueue', 'socketTimeout'])
+    expect(settingsOf(cluster({}))).toEqual(['enableOfflineQueue', 'socketTimeout', 'retryDelayOnFailover'])
     expect(settingsOf(opened(new ioredis.Redis({ lazyConnect: true })))).toEqual(settingsOf(single({})))
   })
 
@@ -55,8 +55,23 @@ describe('the inspection of a client', () => {
     ['tls', { host: elsewhere }],
     ['tls', { host: elsewhere, tls: { rejectUnauthorized: false } }],
     ['tls', { host: elsewhere, tls: { minVersion: 'TLSv1' } }],
+    ['tls', { host: elsewhere, tls: { secureProtocol: 'TLSv1_method' } }],
     ['tls', { sentinels: [{ host: elsewhere, port: 1 }], name: 'main' }],
     ['tls', { sentinels: [{ host: elsewhere, port: 1 }], name: 'main', tls: {} }],
+    [
+      'tls',
+      { sentinels: [{ host: elsewhere, port: 1 }], name: 'main', tls: {}, enableTLSForSentinelMode: true },
+    ],
+    [
+      'tls',
+      {
+        sentinels: [{ host: elsewhere, port: 1 }],
+        name: 'main',
+        tls: {},
+        enableTLSForSentinelMode: true,
+        sentinelTLS: { rejectUnauthorized: false },
+      },
+    ],
   ])('finds %s of a single client in %j', (setting, options) => {
     expect(settingsOf(single({ ...safe, ...options }))).toEqual([setting])
   })
@@ -66,6 +81,7 @@ describe('the inspection of a client', () => {
     ['enableAutoPipelining', { redisOptions: { ...safeCluster.redisOptions, enableAutoPipelining: true } }],
     ['enableOfflineQueue', { enableOfflineQueue: true }],
     ['keyPrefix', { keyPrefix: 'app:' }],
+    ['retryDelayOnFailover', { retryDelayOnFailover: 100 }],
     ['scaleReads', { scaleReads: 'slave' }],
     ['scaleReads', { scaleReads: () => [] }],
     ['socketTimeout', { redisOptions: { ...safeCluster.redisOptions, socketTimeout: 0 } }],
@@ -89,6 +105,10 @@ describe('the inspection of a client', () => {
     const tls = { ca: 'certificate' }
 
     expect(settingsOf(single({ ...safe, host: elsewhere, tls }))).toEqual([])
+    for (const Client of [Redis, ioredis.Redis as unknown as typeof Redis]) {
+      const ofUrl = opened(new Client(`rediss://${elsewhere}:1`, { ...safe, lazyConnect: true }))
+      expect(settingsOf(ofUrl)).toEqual([])
+    }
     expect(settingsOf(single({ ...safe, path: '/tmp/none.sock' }))).toEqual([])
     expect(
       settingsOf(
@@ -98,6 +118,7 @@ describe('the inspection of a client', () => {
           name: 'main',
           tls,
           enableTLSForSentinelMode: true,
+          sentinelTLS: tls,
         }),
       ),
     ).toEqual([])
@@ -109,5 +130,9 @@ describe('the inspection of a client', () => {
     const client = single({ host: elsewhere, username: 'canary-user', password: 'canary-password' })
 
     expect(JSON.stringify(flawsOf(client))).not.toMatch(/canary|invalid/)
+    const ofUrl = opened(
+      new Cluster(['redis://:canary/password@127.0.0.1:1'], { ...safeCluster, lazyConnect: true }),
+    )
+    expect(settingsOf(ofUrl)).toEqual(['tls'])
   })
 })

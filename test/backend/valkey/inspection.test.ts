@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Finding } from '../../../lib/backend/finding.ts'
@@ -63,6 +64,17 @@ describe('the inspection of a server', () => {
     expect(codes(findings)).toEqual(['unknown fsync-unknown'])
   })
 
+  test('raises no alarm where the user may not look, as is right', async () => {
+    const told: unknown[] = []
+    const listener = (decision: unknown) => void told.push(decision)
+    subscribe('express-session-valkey:decision', listener)
+    onTestFinished(() => void unsubscribe('express-session-valkey:decision', listener))
+
+    await inspect(server.url, await grant(...documented(), '-info'))
+
+    expect(told).toEqual([])
+  })
+
   test('works without INFO, and says so', async () => {
     const findings = await inspect(server.url, await grant(...documented(), '-info'))
 
@@ -97,6 +109,7 @@ describe('the inspection of a server', () => {
     ['unlink', 'end'],
     ['publish', 'end'],
     ['zadd', 'enroll'],
+    ['scan', 'handles'],
   ])('tells which verbs are denied without %s', async (right, verbs) => {
     const rights = documented().filter((one) => one !== `+${right}`)
     const findings = await inspect(server.url, await grant(...rights))

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
 import { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { type Certificates, createCertificates, tlsArguments } from '../../support/certificates.ts'
@@ -76,6 +76,14 @@ describe('a server with a certificate', () => {
   })
 
   test('is not reached where its authority is not known', async () => {
+    expect(await outcome(url)).toBe(REFUSED)
+    expect(await outcome(url, { ca: certificates.client.cert })).toBe(REFUSED)
+  })
+
+  test('is verified also where the process verifies nobody', async () => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0')
+    onTestFinished(() => void vi.unstubAllEnvs())
+
     expect(await outcome(url)).toBe(REFUSED)
     expect(await outcome(url, { ca: certificates.client.cert })).toBe(REFUSED)
   })
