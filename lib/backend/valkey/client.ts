@@ -62,3 +62,15 @@ export interface SecondConnection extends CommandRunner {
 export function isDuplicable(runner: CommandRunner): runner is DuplicableRunner {
   return 'duplicate' in runner && typeof runner.duplicate === 'function'
 }
+
+/** For a connection that ends when it is lost: by itself it would come back to the same node, and not say that it had been away. */
+export function onceOnly(connectTimeoutMs: number): DuplicateOptions {
+  return {
+    lazyConnect: true,
+    connectTimeout: connectTimeoutMs,
+    autoResubscribe: false,
+    failoverDetector: false,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+  }
+}

@@ -2,7 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isDigest } from '../arguments.ts'
 import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
-import { type DuplicableRunner, isDuplicable, type SecondConnection, type ValkeyClient } from './client.ts'
+import {
+  type DuplicableRunner,
+  isDuplicable,
+  onceOnly,
+  type SecondConnection,
+  type ValkeyClient,
+} from './client.ts'
 import { readinessOf } from './readiness.ts'
 
 const HEARTBEAT_MS = 2000
@@ -74,7 +80,7 @@ export class NoticeChannel {
   /** Whether there were notices until the connection was lost. */
   async #listen(stopped: AbortSignal): Promise<boolean> {
     const { client, connectTimeoutMs } = this.#options
-    const connection = this.#source()?.duplicate(duplicateOptions(connectTimeoutMs))
+    const connection = this.#source()?.duplicate(onceOnly(connectTimeoutMs))
     if (connection === undefined) {
       await readinessOf(client).wait(connectTimeoutMs)
       return false
@@ -119,18 +125,6 @@ export class NoticeChannel {
     const nodes = client.nodes?.('master') ?? [client]
     const node = nodes[Math.floor(Math.random() * nodes.length)]
     return node !== undefined && isDuplicable(node) ? node : undefined
-  }
-}
-
-// No retries of the client's own: it would go back to the same node, and not say that it had been away.
-function duplicateOptions(connectTimeoutMs: number) {
-  return {
-    lazyConnect: true,
-    connectTimeout: connectTimeoutMs,
-    autoResubscribe: false,
-    failoverDetector: false,
-    retryStrategy: () => null,
-    sentinelRetryStrategy: () => null,
   }
 }
 

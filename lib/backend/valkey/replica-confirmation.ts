@@ -1,5 +1,5 @@
-import type { CommandRunner, DuplicateOptions, SecondConnection, ValkeyClient } from './client.ts'
-import { isDuplicable } from './client.ts'
+import type { CommandRunner, SecondConnection, ValkeyClient } from './client.ts'
+import { isDuplicable, onceOnly } from './client.ts'
 import { slotOf } from './key-slot.ts'
 import { stampKey } from './scripts/stamp-key.ts'
 
@@ -57,7 +57,11 @@ async function confirmOn(
 ): Promise<number> {
   if (!isDuplicable(primary)) return 0
   const longestMs = commandTimeoutMs + timeoutMs
-  const connection = primary.duplicate(duplicateOptions(connectTimeoutMs, longestMs))
+  const connection = primary.duplicate({
+    ...onceOnly(connectTimeoutMs),
+    commandTimeout: longestMs,
+    socketTimeout: longestMs,
+  })
   connection.on('error', () => {})
   const late = setTimeout(() => connection.disconnect(), connectTimeoutMs + commandTimeoutMs + longestMs)
   try {
@@ -80,17 +84,4 @@ async function waitFor(
   if (!stamps.every(Boolean)) return 0
   const acknowledged = await connection.callBuffer('wait', ...terms)
   return typeof acknowledged === 'number' ? acknowledged : 0
-}
-
-function duplicateOptions(connectTimeoutMs: number, longestMs: number): DuplicateOptions {
-  return {
-    lazyConnect: true,
-    connectTimeout: connectTimeoutMs,
-    commandTimeout: longestMs,
-    socketTimeout: longestMs,
-    autoResubscribe: false,
-    failoverDetector: false,
-    retryStrategy: () => null,
-    sentinelRetryStrategy: () => null,
-  }
 }
