@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 /** The long suites under faults; `npm test` runs a short one of them. */
 export default defineConfig({
   test: {
-    include: ['test/faults/**/*.faults.ts', 'test/faults/outage-table.test.ts'],
+    include: ['test/faults/**/*.faults.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
