@@ -25,6 +25,8 @@ const OPERATIONS: readonly TracedOperation[] = [
   'set',
   'touch',
 ]
+// What a busy machine takes at most.
+const BUSY = { timeout: 10_000 }
 const CANARY = 'canary-of-the-diagnostics'
 
 let stops: (() => void)[] = []
@@ -180,12 +182,13 @@ describe('the channel of decisions', () => {
       breaker: { failures: 2, halfOpenAfterMs: 100 },
     })
     onTestFinished(() => store.close())
-    await vi.waitFor(async () => expect(await failureOf(store.get('sid'))).toBeUndefined())
+    await vi.waitFor(async () => expect(await failureOf(store.get('sid'))).toBeUndefined(), BUSY)
     const decisions = listenToDecisions()
 
     await server.kill()
-    await vi.waitFor(async () =>
-      expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'breaker-open' }),
+    await vi.waitFor(
+      async () => expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'breaker-open' }),
+      BUSY,
     )
 
     const [first] = decisions

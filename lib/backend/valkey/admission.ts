@@ -2,12 +2,14 @@ import type { Finding } from '../finding.ts'
 import type { CommandRunner, ValkeyClient } from './client.ts'
 import { classifyFailure, type Failure } from './failures.ts'
 import { readinessOf } from './readiness.ts'
-import { distinct, infoFindings } from './server-inspection.ts'
+import { distinct, infoFindings, plaintextOf } from './server-inspection.ts'
 
 export interface AdmissionOptions {
   readonly client: ValkeyClient
   /** Whether an unsafe server is not used at all, so that one which became a replica must be left by us. */
   readonly isRefused: boolean
+  /** Whether a connection to another machine may be without TLS. */
+  readonly acceptsPlaintext: boolean
   /** Told of what is unsafe, at most once for the same. Must not throw. */
   report(findings: readonly Finding[]): void
 }
@@ -78,10 +80,12 @@ export class Admission {
   /** What is unsafe, as far as the user may look. */
   async #errorsOf(runner: CommandRunner): Promise<readonly Finding[]> {
     this.#known.add(runner)
+    const plaintext = this.#options.acceptsPlaintext ? [] : plaintextOf(runner)
     try {
-      return infoFindings(await runner.callBuffer('info')).filter(({ severity }) => severity === 'error')
+      const told = infoFindings(await runner.callBuffer('info'))
+      return [...plaintext, ...told.filter(({ severity }) => severity === 'error')]
     } catch (error) {
-      if (classifyFailure(error).reason === 'no-permission') return []
+      if (classifyFailure(error).reason === 'no-permission') return plaintext
       this.#known.delete(runner)
       throw error
     }

@@ -79,9 +79,12 @@ async function unlessDenied(reply: Promise<unknown>): Promise<unknown> {
   }
 }
 
-// By the socket itself: sentinels and clusters name servers that no option knows.
 async function transportFindings(link: ValkeyLink, primary: Primary): Promise<readonly Finding[]> {
-  const runner = await link.read({ send: primary, decode: (reply) => reply as CommandRunner })
+  return plaintextOf(await link.read({ send: primary, decode: (reply) => reply as CommandRunner }))
+}
+
+/** By the socket itself: sentinels and clusters name servers that no option knows. */
+export function plaintextOf(runner: CommandRunner): readonly Finding[] {
   const { stream } = runner as {
     readonly stream?: { readonly encrypted?: boolean; readonly remoteAddress?: string }
   }

@@ -7,7 +7,9 @@ const RETIRED: readonly (SecureVersion | undefined)[] = ['TLSv1', 'TLSv1.1']
 /** Whether nobody else can listen on the way to a host. A host that is not given is this machine. */
 export function isLoopback(host: string | undefined): boolean {
   if (host === undefined || host === '' || host === 'localhost' || host === '::1') return true
-  return isIPv4(host) && host.startsWith('127.')
+  // As a socket of both families names an IPv4 address.
+  const address = host.replace(/^::ffff:/i, '')
+  return isIPv4(address) && address.startsWith('127.')
 }
 
 /** Why TLS with these options does not protect, if so: the option, and what it should be. */

@@ -53,6 +53,8 @@ export interface ValkeyBackendOptions {
   readonly breaker?: BreakerOptions | false | undefined
   /** Whether `close` disconnects the client. Default false. */
   readonly ownsClient?: boolean | undefined
+  /** Whether a connection to another machine may be without TLS. Default false. */
+  readonly acceptsPlaintext?: boolean | undefined
   /** What is done about a server that breaks a promise. Default: it is not looked at. */
   readonly unsafeServer?: UnsafeServerPolicy | undefined
 }
@@ -88,9 +90,9 @@ export class ValkeyBackend implements Backend {
     this.#timing = { client, connectTimeoutMs, commandTimeoutMs }
     this.#maxBlobBytes = options.maxBlobBytes
     this.#ownsClient = options.ownsClient ?? false
-    const { ownsClient, breaker, unsafeServer } = options
+    const { ownsClient, breaker, unsafeServer, acceptsPlaintext = false } = options
     const link = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient }
-    this.#admission = unsafeServer && new Admission({ client, ...unsafeServer })
+    this.#admission = unsafeServer && new Admission({ client, acceptsPlaintext, ...unsafeServer })
     const admission = unsafeServer?.isRefused ? this.#admission : undefined
     this.#link = new ValkeyLink({ ...link, breaker, admission })
     this.#inspector = new ValkeyLink({ ...link, breaker: false })

@@ -33,6 +33,8 @@ export interface ResolvedValkeyOptions {
   readonly client: ValkeyClient
   /** Whether the client is nobody else's, and so ours to disconnect. */
   readonly ownsClient: boolean
+  /** Whether a connection to another machine may be without TLS. */
+  readonly acceptsPlaintext: boolean
   readonly connectTimeoutMs: number
   readonly commandTimeoutMs: number
   readonly retries: number
@@ -63,9 +65,19 @@ export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOpti
     breaker: breaker && resolveBreaker(breaker),
   }
   const { client, connection } = options
-  if (connection === undefined) return { ...timing, client: checkedClient(options), ownsClient: false }
+  if (connection === undefined) {
+    const checked = checkedClient(options)
+    const acceptsPlaintext = options.unsafeClientSettings?.includes('tls') ?? false
+    return { ...timing, client: checked, ownsClient: false, acceptsPlaintext }
+  }
   if (client !== undefined) throw optionError('connection', 'left out when "client" is given')
-  return { ...timing, client: createValkeyClient(connection, timing), ownsClient: true }
+  const made = createValkeyClient(connection, timing)
+  return {
+    ...timing,
+    client: made,
+    ownsClient: true,
+    acceptsPlaintext: connection.unsafeAllowPlaintext ?? false,
+  }
 }
 
 function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
