@@ -7,6 +7,8 @@ export interface OutageState {
   end(site: Site): Promise<unknown>
   /** The statuses; what is not named is 200. */
   readonly statuses: Partial<Record<RequestName, number>>
+  /** What it makes of them at times, beside that. */
+  readonly atTimes?: Partial<Record<RequestName, number>>
   /** Requests that are answered 200 although nothing was stored. */
   readonly unsaved?: readonly RequestName[]
   /** The store's reasons for what it could not do: one of these. */
@@ -54,6 +56,8 @@ export const outageStates: readonly OutageState[] = [
     begin: ({ admin }) => admin.replicaof('127.0.0.1', 1),
     end: ({ admin }) => admin.replicaof('NO', 'ONE'),
     statuses: { save: 503, 'sign in': 503, 'sign out': 503 },
+    // At READONLY the client connects anew, and the next request may come before it has.
+    atTimes: { 'save, no guard': 503 },
     unsaved: ['save, no guard'],
     reasons: ['read-only', 'connection', 'breaker-open'],
   },
