@@ -1,4 +1,4 @@
-import { checkInteger } from '../option.ts'
+import { checkInteger, optionError } from '../option.ts'
 
 /** How many replicas should have an ending before it is reported. */
 export interface ReplicaTerms {
@@ -26,12 +26,15 @@ export interface Durability {
 
 const DEFAULT_TIMEOUT_MS = 1000
 
-/** Applies the default and checks both. Throws a `TypeError` that names the wrong one. */
-export function resolveReplicaTerms({
-  replicas,
-  timeoutMs = DEFAULT_TIMEOUT_MS,
-}: ReplicaTerms): ResolvedReplicaTerms {
-  checkInteger('replicas', replicas, { min: 1, max: 100 })
-  checkInteger('timeoutMs', timeoutMs, { min: 1, max: 60_000 })
-  return { replicas, timeoutMs }
+/** Applies the default and checks both; `undefined` if no replicas are asked. Throws a `TypeError` that names the wrong one. */
+export function resolveReplicaTerms(
+  replicas: number | undefined,
+  timeoutMs: number | undefined,
+): ResolvedReplicaTerms | undefined {
+  if (replicas === undefined && timeoutMs === undefined) return undefined
+  if (replicas === undefined) throw optionError('replicas', 'given with "timeoutMs": how many to wait for')
+  return {
+    replicas: checkInteger('replicas', replicas, { min: 1, max: 100 }),
+    timeoutMs: checkInteger('timeoutMs', timeoutMs ?? DEFAULT_TIMEOUT_MS, { min: 1, max: 60_000 }),
+  }
 }

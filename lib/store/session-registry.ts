@@ -129,7 +129,7 @@ export class SessionRegistry {
   ): Promise<EndOutcome | DurableEnd> {
     checkKnown(terms, ['reason', 'actor'], 'end')
     const handle = named(sidOrHandle)
-    const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
+    const durably = resolveReplicaTerms(replicas, timeoutMs)
     const outcome = await this.#parts.calls.add('end', () => this.#end(handle, terms), late.write)
     return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
   }
@@ -148,7 +148,7 @@ export class SessionRegistry {
     checkKnown(terms, ['reason', 'actor'], 'endAll')
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : named(except)
-    const durably = replicas === undefined ? undefined : resolveReplicaTerms({ replicas, timeoutMs })
+    const durably = resolveReplicaTerms(replicas, timeoutMs)
     const struck = await this.#parts.calls.add(
       'end-all',
       () => this.#endAll(owner, spared, terms),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { ReplicaTerms } from '../../lib/store/durability.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { generateSession } from '../store/live-session.ts'
@@ -92,14 +93,15 @@ describe('an ending for which replicas are asked', () => {
     [{ replicas: 1.5 }, /"replicas"/],
     [{ replicas: 1, timeoutMs: 0 }, /"timeoutMs"/],
     [{ replicas: 1, timeoutMs: 60_001 }, /"timeoutMs"/],
+    [{ timeoutMs: 5 }, /"replicas"/],
     [{ replicas: 1, timeout: 5 }, /Unknown option "timeout"/],
   ])('is refused with %j before anything is sent', async (terms, message) => {
     const store = open()
     const sid = `kept-${Object.values(terms).join('-')}`
     await signIn(store, sid)
 
-    await expect(store.registry.end(sid, terms)).rejects.toThrow(message)
-    await expect(store.registry.endAll('alice', terms)).rejects.toThrow(message)
+    await expect(store.registry.end(sid, terms as ReplicaTerms)).rejects.toThrow(message)
+    await expect(store.registry.endAll('alice', terms as ReplicaTerms)).rejects.toThrow(message)
 
     expect(await store.get(sid)).not.toBeNull()
     await store.destroy(sid)
