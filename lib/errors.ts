@@ -23,8 +23,8 @@ interface ErrorFacts {
 }
 
 /**
- * The base of all errors a store raises at run time; those of labels are `LabelError`s. `status` and `headers` are what Express's
- * default error handler answers with. No message, property or cause carries a session id, a key, a token,
+ * The base of all errors a store raises at run time; those of labels are `LabelError`s. `status`, `statusCode`, `expose` and
+ * `headers` are those of http-errors: Express's default error handler, NestJS and koa reply with them. No message, property or cause carries a session id, a key, a token,
  * a payload or the arguments of a client command.
  *
  * @example
@@ -39,6 +39,10 @@ interface ErrorFacts {
 export class SessionStoreError extends Error {
   readonly code: SessionStoreErrorCode
   readonly status: number
+  /** The same as `status`. */
+  readonly statusCode: number
+  /** Whether the message is for the client: true below 500. */
+  readonly expose: boolean
   readonly headers: Readonly<Record<string, string>>
 
   constructor(message: string, facts: ErrorFacts) {
@@ -46,6 +50,8 @@ export class SessionStoreError extends Error {
     this.name = new.target.name
     this.code = facts.code
     this.status = facts.status
+    this.statusCode = facts.status
+    this.expose = facts.status < 500
     this.headers = facts.headers ?? {}
   }
 }

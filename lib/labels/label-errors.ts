@@ -11,6 +11,10 @@ interface LabelErrorFacts {
 export class LabelError extends Error {
   readonly code: LabelErrorCode
   readonly status: number
+  /** The same as `status`. */
+  readonly statusCode: number
+  /** Whether the message is for the client: true below 500. */
+  readonly expose: boolean
   readonly headers: Readonly<Record<string, string>>
 
   constructor(message: string, facts: LabelErrorFacts) {
@@ -18,6 +22,8 @@ export class LabelError extends Error {
     this.name = new.target.name
     this.code = facts.code
     this.status = facts.status
+    this.statusCode = facts.status
+    this.expose = facts.status < 500
     this.headers = facts.headers ?? {}
   }
 }
