@@ -14,11 +14,86 @@ function shown(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
 }
 
+/** The error of an option that holds a secret. */
+export function secretError(name: string, expectation: string): TypeError {
+  return optionError(name, `${expectation}; make one with "openssl rand -hex 32"`)
+}
+
+/** Rejects a text with white space around it: to the process that reads the same secret without, it is another. */
+export function checkUnpadded(value: unknown, name: string): void {
+  if (typeof value !== 'string' || value === value.trim()) return
+  throw secretError(
+    name,
+    'without white space around it (a file often ends with a newline: remove it with trim())',
+  )
+}
+
+/** Throws a `TypeError` that names the first unknown option, the one it is like, or what to write in its place. */
 export function checkKnown(options: object, known: readonly string[], owner: string): void {
   for (const name of Object.keys(options)) {
-    if (!known.includes(name))
-      throw new TypeError(`Unknown option "${name}" of ${owner}; known are ${known.join(', ')}`)
+    if (known.includes(name)) continue
+    const hint = hintFor(name, known)
+    throw new TypeError(
+      `Unknown option "${name}" of ${owner}${hint ? ` (${hint})` : ''}; known are ${known.join(', ')}`,
+    )
   }
+}
+
+const OF_THE_STORE = 'it is an option of the store: new ValkeyStore({ … })'
+const OF_THE_CONNECTION = 'it is an option of "connection"'
+const IN_THE_URL = `it is part of the URL: connection: { url: 'valkey://user:password@host:6379/0' }`
+
+/** What to write instead of what connect-redis, a client or another part of this package calls so. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['disableTTL', 'every session expires: set "ttl" to how long one may stay unused, in seconds'],
+  ['disableTouch', 'a use extends a session: set "absoluteTtl" to give it a fixed end, in seconds'],
+  ['scanCount', 'leave it out: the store scans in pages of its own'],
+  ['ttl', OF_THE_STORE],
+  ['prefix', OF_THE_STORE],
+  ['serializer', OF_THE_STORE],
+  ['client', OF_THE_STORE],
+  ['secrets', OF_THE_STORE],
+  ['url', OF_THE_CONNECTION],
+  ['nodes', OF_THE_CONNECTION],
+  ['sentinels', OF_THE_CONNECTION],
+  ['username', OF_THE_CONNECTION],
+  ['password', OF_THE_CONNECTION],
+  ['tls', OF_THE_CONNECTION],
+  ['host', IN_THE_URL],
+  ['port', IN_THE_URL],
+  ['db', IN_THE_URL],
+  ['database', IN_THE_URL],
+  ['socket', IN_THE_URL],
+])
+
+function hintFor(name: string, known: readonly string[]): string | undefined {
+  const elsewhere = ELSEWHERE.get(name)
+  if (elsewhere !== undefined) return elsewhere
+  const [nearest] = known
+    .map((word) => ({ word, edits: editsBetween(name.toLowerCase(), word.toLowerCase()) }))
+    .filter(({ word, edits }) => edits <= Math.max(1, Math.floor(word.length / 4)))
+    .sort((one, other) => one.edits - other.edits)
+  return nearest && `did you mean "${nearest.word}"?`
+}
+
+/** How many letters to insert, remove, replace or swap with their neighbour to make one word of the other. */
+function editsBetween(from: string, to: string): number {
+  let [before, last] = [[] as number[], Array.from({ length: to.length + 1 }, (_, at) => at)]
+  for (let row = 1; row <= from.length; row += 1) {
+    const edits = [row]
+    for (let at = 1; at <= to.length; at += 1) {
+      const isSame = from[row - 1] === to[at - 1]
+      const isSwap = row > 1 && at > 1 && from[row - 1] === to[at - 2] && from[row - 2] === to[at - 1]
+      edits[at] = Math.min(
+        (last[at] ?? 0) + 1,
+        (edits[at - 1] ?? 0) + 1,
+        (last[at - 1] ?? 0) + (isSame ? 0 : 1),
+        isSwap ? (before[at - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY,
+      )
+    }
+    ;[before, last] = [last, edits]
+  }
+  return last[to.length] ?? 0
 }
 
 export function checkObject(name: string, value: unknown): void {

@@ -1,5 +1,14 @@
 import { parsePrefix } from '../backend/valkey/keys.ts'
-import { checkBoolean, checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
+import {
+  checkBoolean,
+  checkFunction,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  checkUnpadded,
+  optionError,
+  secretError,
+} from '../option.ts'
 import type { OnLabelAudit } from './declassification.ts'
 import type { OnLabelAlarm } from './label-alarm.ts'
 
@@ -95,8 +104,9 @@ function milliseconds(name: string, seconds: number | undefined): number {
 }
 
 function secretOf({ declassifySecret = '' }: LabelStoreOptions): string | Buffer {
+  checkUnpadded(declassifySecret, 'declassifySecret')
   const isBytes = typeof declassifySecret === 'string' || Buffer.isBuffer(declassifySecret)
   const bytes = isBytes ? Buffer.byteLength(declassifySecret) : 0
   if (declassifySecret === '' || bytes >= MIN_SECRET_BYTES) return declassifySecret
-  throw optionError('declassifySecret', `a string or Buffer of at least ${MIN_SECRET_BYTES} bytes`)
+  throw secretError('declassifySecret', `a string or Buffer of at least ${MIN_SECRET_BYTES} bytes`)
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { StoreSecretsError } from '../errors.ts'
-import { optionError } from '../option.ts'
+import { secretError } from '../option.ts'
 import { SealingKey } from './sealing-key.ts'
 import { parseSecret, type Secrets } from './secret.ts'
 
@@ -70,19 +70,19 @@ async function fetchKeys(fetchSecrets: () => unknown): Promise<KeySet> {
 // Throws nothing but TypeErrors that name the place in the list.
 function createKeySet(secrets: unknown): KeySet {
   const expected = 'a list of at least one secret, or a function that returns one'
-  if (!Array.isArray(secrets)) throw optionError('secrets', expected)
+  if (!Array.isArray(secrets)) throw secretError('secrets', expected)
   const byId = new Map<string, SealingKey>()
   for (const [index, secret] of secrets.entries()) {
     const key = new SealingKey(parseSecret(secret, `secrets[${index}]`))
     const id = key.id.toString('hex')
     if (byId.has(id))
-      throw optionError(
+      throw secretError(
         `secrets[${index}]`,
         'different from those before it; it has the key id of one of them',
       )
     byId.set(id, key)
   }
   const [first] = byId.values()
-  if (first === undefined) throw optionError('secrets', expected)
+  if (first === undefined) throw secretError('secrets', expected)
   return { first, find: (id) => byId.get(id.toString('hex')) }
 }

@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { types } from 'node:util'
-import { optionError } from '../option.ts'
+import { checkUnpadded, secretError } from '../option.ts'
 
 /**
  * One secret to seal with: at least 32 random bytes, as a string (its UTF-8 bytes count), a Buffer or Uint8Array, or
@@ -32,14 +32,15 @@ const MIN_DISTINCT_BYTES = 8
 export function parseSecret(value: unknown, name: string): KeyObject {
   const bytes = bytesOf(value)
   if (bytes === undefined) {
-    throw optionError(
+    throw secretError(
       name,
       'a string, Buffer, Uint8Array or secret KeyObject (is the environment variable set?)',
     )
   }
-  if (bytes.length < MIN_SECRET_BYTES) throw optionError(name, `at least ${MIN_SECRET_BYTES} bytes long`)
+  checkUnpadded(value, name)
+  if (bytes.length < MIN_SECRET_BYTES) throw secretError(name, `at least ${MIN_SECRET_BYTES} bytes long`)
   if (new Set(bytes).size < MIN_DISTINCT_BYTES) {
-    throw optionError(name, `random; it has fewer than ${MIN_DISTINCT_BYTES} different bytes`)
+    throw secretError(name, `random; it has fewer than ${MIN_DISTINCT_BYTES} different bytes`)
   }
   return createSecretKey(bytes)
 }

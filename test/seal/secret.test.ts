@@ -46,6 +46,25 @@ describe('parseSecret', () => {
     expect(refusal(value)).toMatch(/"secrets\[1\]" must be at least 32 bytes long/)
   })
 
+  test.each([
+    ['a newline behind it', (text: string) => `${text}\n`],
+    ['a carriage return behind it', (text: string) => `${text}\r\n`],
+    ['a space before it', (text: string) => ` ${text}`],
+    ['a byte order mark before it', (text: string) => `\u{feff}${text}`],
+  ])('refuses a string with %s, and never trims it by itself', (_, pad) => {
+    const text = 'thirty-two bytes of text, exactly'.slice(0, 32)
+
+    expect(refusal(pad(text))).toMatch(/"secrets\[1\]" must be without white space around it/)
+    expect(parseSecret(Buffer.from(pad(text)), 'x').export()).toEqual(Buffer.from(pad(text)))
+  })
+
+  test.each([[undefined], ['short'], ['x'.repeat(64)], [`${'abcdefgh'.repeat(4)}\n`]])(
+    'says how to make one where %j is refused',
+    (value) => {
+      expect(refusal(value)).toContain('openssl rand -hex 32')
+    },
+  )
+
   test('refuses fewer than 8 different bytes and takes 8', () => {
     expect(refusal('abcdefg'.repeat(10))).toMatch(/"secrets\[1\]" must be random/)
     expect(refusal(Buffer.alloc(64))).toMatch(/"secrets\[1\]" must be random/)

@@ -113,6 +113,35 @@ describe.each(constructors)('$name', ({ open }) => {
     },
   )
 
+  test.each([
+    ['tll', /did you mean "ttl"\?/],
+    ['TTL', /did you mean "ttl"\?/],
+    ['secret', /did you mean "secrets"\?/],
+    ['maxSesionsPerUser', /did you mean "maxSessionsPerUser"\?/],
+    ['touchAfetr', /did you mean "touchAfter"\?/],
+    ['disableTTL', /set "ttl"/],
+    ['disableTouch', /set "absoluteTtl"/],
+    ['scanCount', /leave it out/],
+    ['url', /option of "connection"/],
+    ['host', /connection: \{ url: /],
+  ])('says what to write instead of %s, and what it knows', (option, hint) => {
+    const { message } = failureOf(() => open({ [option]: 1 })) as TypeError
+
+    expect(message).toMatch(hint)
+    expect(message).toMatch(/known are .*\bttl\b.*\buserId\b/)
+  })
+
+  test('guesses nothing that is far from what it knows', () => {
+    expect(String(failureOf(() => open({ cookie: {} })))).not.toMatch(/did you mean|\(/)
+  })
+
+  test.each([[null], ['ab'.repeat(8)], [[]], [[`${'ab1'.repeat(16)}\n`]], [[SECRET, SECRET]], [['short']]])(
+    'says how to make a secret where %j is refused',
+    (secrets) => {
+      expect(String(failureOf(() => open({ secrets })))).toContain('openssl rand -hex 32')
+    },
+  )
+
   test('never shows a secret that is wrong', () => {
     const secrets = ['hunter2', `hunter2 ${'x'.repeat(20)}`]
 
@@ -155,6 +184,33 @@ describe('ValkeyStore', () => {
       expect(error).toMatchObject({ message: expect.stringContaining(`"${option}`) })
     },
   )
+
+  test('says that a client of node-redis is none', () => {
+    const nodeRedis = { sendCommand: async () => null }
+
+    expect(String(failureOf(() => open({ secrets: [SECRET], client: nodeRedis })))).toContain('node-redis')
+  })
+
+  test.each(['password', 'username', 'sentinelPassword'])(
+    'refuses a connection.%s read with its newline',
+    (name) => {
+      const connection = { url: 'valkey://127.0.0.1:1', [name]: 'hunter2\n' }
+      const message = String(failureOf(() => open({ secrets: [SECRET], connection })))
+
+      expect(message).toMatch(new RegExp(`"connection.${name}" must be without a newline`))
+      expect(message).not.toContain('hunter2')
+    },
+  )
+
+  test.each([
+    [{ url: 'valkey://127.0.0.1:1', host: 'a' }, /URL: connection: \{ url/],
+    [{ url: 'valkey://127.0.0.1:1', pasword: 'a' }, /did you mean "password"\?/],
+    [{ nodes: [{ host: 'a', port: 1, password: 'a' }] }, /option of "connection"/],
+  ])('says what to write where "connection" has an unknown option: %#', (connection, hint) => {
+    const error = failureOf(() => open({ secrets: [SECRET], connection }))
+
+    expect(error).toMatchObject({ message: expect.stringMatching(hint) })
+  })
 
   test('needs secrets', () => {
     expect(failureOf(() => open({ client }))).toMatchObject({ message: expect.stringContaining('"secrets"') })

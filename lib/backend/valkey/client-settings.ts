@@ -1,5 +1,6 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import type { ClusterOptions, RedisOptions } from 'iovalkey'
+import { checkKnown } from '../../option.ts'
 
 export interface ClientTiming {
   /** How long connecting may take, in ms. @defaultValue 250 */
@@ -14,6 +15,8 @@ const MAX_RETRY_DELAY_MS = 2000
  * Settings of an iovalkey client under which every command settles, none is sent twice or late behind the store's
  * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
  *
+ * @throws TypeError that names an unknown option.
+ *
  * @example
  * ```ts
  * import { Redis } from 'iovalkey'
@@ -24,6 +27,7 @@ const MAX_RETRY_DELAY_MS = 2000
  * ```
  */
 export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
+  checkTiming(timing, 'safeClientOptions')
   return { ...nodeSettings(timing), enableOfflineQueue: false, retryStrategy: fullJitter }
 }
 
@@ -40,6 +44,7 @@ export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
  * ```
  */
 export function safeClusterOptions(timing: ClientTiming = {}): ClusterOptions {
+  checkTiming(timing, 'safeClusterOptions')
   return {
     redisOptions: nodeSettings(timing),
     enableOfflineQueue: false,
@@ -63,6 +68,10 @@ export function tlsSettings(tls: boolean | TlsOptions | undefined): TlsOptions |
 // Without jitter all processes come back in step: measured, 75 to 100 of 100 clients within the same 50 ms.
 export function fullJitter(times: number): number {
   return Math.ceil(Math.random() * Math.min(MAX_RETRY_DELAY_MS, 50 * 2 ** Math.min(times, 10)))
+}
+
+function checkTiming(timing: ClientTiming, owner: string): void {
+  checkKnown(timing, ['connectTimeoutMs', 'commandTimeoutMs'], owner)
 }
 
 function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): RedisOptions {

@@ -57,6 +57,8 @@ export function checkConnection(connection: ValkeyConnection): void {
   for (const name of TEXTS) {
     const text = options[name]
     if (text !== undefined && typeof text !== 'string') throw optionError(`connection.${name}`, 'a string')
+    if (/^[\r\n]|[\r\n]$/.test(text ?? ''))
+      throw optionError(`connection.${name}`, 'without a newline around it (remove it with trim())')
   }
   const { unsafeAllowPlaintext } = options
   if (unsafeAllowPlaintext !== undefined)

@@ -71,7 +71,7 @@ export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOpti
     return { ...timing, client: checked, ownsClient: false, acceptsPlaintext }
   }
   if (client !== undefined) throw optionError('connection', 'left out when "client" is given')
-  const made = createValkeyClient(connection, timing)
+  const made = createValkeyClient(connection, { connectTimeoutMs, commandTimeoutMs })
   return {
     ...timing,
     client: made,
@@ -89,8 +89,16 @@ function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
   return { failures, halfOpenAfterMs }
 }
 
+// connect-redis takes a client of node-redis, the only one with this method.
+function expectedFor(client: unknown): string {
+  const isNodeRedis = typeof (client as { sendCommand?: unknown } | undefined)?.sendCommand === 'function'
+  return isNodeRedis
+    ? `${EXPECTED_CLIENT}; this one is of node-redis, whose interface is another`
+    : EXPECTED_CLIENT
+}
+
 function checkedClient({ client, unsafeClientSettings: accepted = [] }: ValkeyOptions): ValkeyClient {
-  if (typeof client?.callBuffer !== 'function') throw optionError('client', EXPECTED_CLIENT)
+  if (typeof client?.callBuffer !== 'function') throw optionError('client', expectedFor(client))
   if (!Array.isArray(accepted)) throw optionError('unsafeClientSettings', 'a list of names of settings')
   for (const setting of accepted) checkOneOf('unsafeClientSettings', setting, CLIENT_SETTINGS)
   const flaws = flawsOf(client).filter(({ setting }) => !accepted.includes(setting))
