@@ -37,7 +37,7 @@ sockets.on('connection', (socket, upgrade) => {
   const req = upgrade as express.Request
   sessions(req, {} as express.Response, () => {
     if (req.session?.userId === undefined) return socket.close(4401, 'signed-out')
-    closeOnEnd({ store, target: req.sessionID, connection: socket })
+    closeOnEnd({ store, target: { sid: req.sessionID }, connection: socket })
     socket.send(`hello ${req.session.userId}`)
   })
 })

@@ -28,7 +28,7 @@ app.get('/events', (req, res) => {
   if (req.session.userId === undefined) return void res.status(401).end()
   res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   res.write(`data: hello ${req.session.userId}\n\n`)
-  closeOnEnd({ store, target: req.sessionID, connection: res })
+  closeOnEnd({ store, target: { sid: req.sessionID }, connection: res })
 })
 
 const server = app.listen(port, '127.0.0.1', (error) => {

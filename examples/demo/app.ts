@@ -77,13 +77,16 @@ function addDevices(app: Express, { store }: DemoOptions): void {
     // Only one's own: a handle is no secret.
     const isOwn = sessions.some(({ handle }) => handle === req.params.handle)
     if (isOwn)
-      await store.registry.end(req.params.handle, { reason: 'ended-by-user', actor: { type: 'user' } })
+      await store.registry.end(
+        { handle: req.params.handle },
+        { reason: 'ended-by-user', actor: { type: 'user' } },
+      )
     res.redirect(303, '/')
   })
 
   app.post('/sign-out-elsewhere', async (req, res) => {
     const { userId } = req.session
-    const terms = { except: req.sessionID, reason: 'signed-out-elsewhere', actor: { type: 'user' } }
+    const terms = { except: { sid: req.sessionID }, reason: 'signed-out-elsewhere', actor: { type: 'user' } }
     if (userId !== undefined) await store.registry.endAll(userId, terms)
     res.redirect(303, '/')
   })
@@ -95,7 +98,7 @@ function addCounter(app: Express, { store, place, slowMs = 5000 }: DemoOptions):
     if (name === undefined) return send(res, signInPage(place))
     const handle = store.handle(req.sessionID)
     const signedInAt = new Date(signedInAtMs)
-    const sessions = await store.registry.list(name, { current: req.sessionID })
+    const sessions = await store.registry.list(name, { current: { sid: req.sessionID } })
     send(res, homePage({ name, count, signedInAt, handle, sessions, place, slowSeconds: slowMs / 1000 }))
   })
 

@@ -1,7 +1,7 @@
 import { checkFunction, optionError } from '../option.ts'
-import { isHandle } from '../store/session-id.ts'
 import type { SessionStore } from '../store/session-store.ts'
-import type { SessionWatch, WatchOptions, WatchTarget } from '../store/session-watch.ts'
+import type { WatchTarget } from '../store/session-target.ts'
+import type { SessionWatch, WatchOptions } from '../store/session-watch.ts'
 import { hasMethods } from './has-methods.ts'
 
 /** What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. */
@@ -18,7 +18,7 @@ export interface WatchedStore extends Pick<SessionStore, 'get'> {
 
 export interface CloseOnEndOptions {
   readonly store: WatchedStore
-  /** The session by its id or handle, or all of a user. */
+  /** The session, `{ sid }` or `{ handle }`, or all of a user, `{ userId }`. */
   readonly target: WatchTarget
   readonly connection: ClosableConnection
 }
@@ -44,7 +44,7 @@ const SESSION_ENDED = 4401
  * declare const socket: { close(code: number, reason: string): void; once(event: 'close', listener: () => void): void }
  * declare const sessionID: string
  * const store = new InProcessStore()
- * closeOnEnd({ store, target: sessionID, connection: socket })
+ * closeOnEnd({ store, target: { sid: sessionID }, connection: socket })
  * ```
  */
 export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): () => void {
@@ -54,8 +54,8 @@ export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): ()
     throw optionError('connection', 'something with a "close" or an "end" method')
   }
   const stop = new AbortController()
-  const isStored = wasStored(store, target)
   const watch = store.registry.watch(target, { signal: stop.signal })
+  const isStored = wasStored(store, target)
   connection.once('close', () => stop.abort())
   watch.ended.then(
     async ({ reason }) => close(connection, reason === 'expired' && !(await isStored) ? 'unknown' : reason),
@@ -72,9 +72,9 @@ function isWatched(store: unknown): store is WatchedStore {
 // A watch calls what is absent expired. Whether it ever stood only a look at the beginning tells; a handle comes from
 // the registry, so it did.
 async function wasStored(store: WatchedStore, target: WatchTarget): Promise<boolean> {
-  if (typeof target !== 'string' || isHandle(target)) return true
+  if (!('sid' in target) || target.sid === undefined) return true
   try {
-    return (await store.get(target)) !== null
+    return (await store.get(target.sid)) !== null
   } catch {
     return true
   }

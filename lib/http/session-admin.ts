@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
-import type { EndingTerms, SessionActor } from '../store/session-ending.ts'
+import { type EndingTerms, isCode, type SessionActor } from '../store/session-ending.ts'
 import type { SessionRegistry } from '../store/session-registry.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
@@ -132,7 +132,7 @@ class SessionAdmin {
     if (!(await holds(() => this.#options.authorize(req, actionOf(route))))) return forbidden
     const { registry } = this.#options.store
     if (route.kind === 'end') {
-      const outcome = await registry.end(route.handle, this.#terms(req, 'admin'))
+      const outcome = await registry.end({ handle: route.handle }, this.#terms(req, 'admin'))
       return outcome === 'not-found' ? notFound : { status: 200, body: { outcome } }
     }
     return this.#ofUser(req, { kind: route.kind, userId: route.userId ?? '' }, { query, actor: 'admin' })
@@ -145,7 +145,7 @@ class SessionAdmin {
     const { registry } = this.#options.store
     const mine = await registry.list(userId)
     if (!mine.some(({ handle }) => handle === route.handle)) return notFound
-    const outcome = await registry.end(route.handle, this.#terms(req, 'user'))
+    const outcome = await registry.end({ handle: route.handle }, this.#terms(req, 'user'))
     return { status: 200, body: { outcome } }
   }
 
@@ -156,7 +156,8 @@ class SessionAdmin {
   ): Promise<JsonReply> {
     const { registry } = this.#options.store
     const { kind, userId } = asked
-    const current = how.actor === 'user' ? req.sessionID : undefined
+    const { sessionID: sid } = req
+    const current = how.actor === 'user' && sid !== undefined ? { sid } : undefined
     if (kind === 'count') return { status: 200, body: { count: await registry.count(userId) } }
     if (kind === 'list') {
       const sessions = await registry.list(userId, { includeEnded: how.query.get('ended') === '1', current })
@@ -174,7 +175,7 @@ class SessionAdmin {
     const actor = this.#options.actor?.(req) ?? { type }
     return {
       actor,
-      reason: typeof reason === 'string' && /^[a-z][a-z0-9-]{0,31}$/.test(reason) ? reason : 'ended',
+      reason: isCode(reason) ? reason : 'ended',
     }
   }
 

@@ -4,7 +4,7 @@ import type { LabelHolder } from './label-holder.ts'
 
 /** Who decides that labels no longer hold. */
 export interface LabelActor {
-  /** A short code, such as `admin` or `dpo`: 1 to 32 characters of `a-z 0-9 -`, a letter first. */
+  /** A short code, such as `admin` or `dpo`: 1 to 32 characters of `a-z 0-9 - _ .`, a letter first. */
   readonly type: string
   /** Which one, as the app names it; at most 128 printable characters. */
   readonly id?: string | undefined
@@ -34,7 +34,7 @@ export interface LabelAudit {
 /** Hears of each declassification. The labels stay unless the promise for `intended` resolves. */
 export type OnLabelAudit = (entry: LabelAudit) => void | Promise<void>
 
-const CODE = /^[a-z][a-z0-9-]{0,31}$/
+const CODE = /^[a-z][a-z0-9._-]{0,31}$/
 // No control characters, line separators or lone surrogates: these end up in logs.
 const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
 const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,500}$/u
@@ -53,7 +53,7 @@ export function checkDeclassification(
   checkObject('actor', actor)
   checkKnown(actor, ['type', 'id'], 'the actor')
   if (!matches(actor.type, CODE))
-    throw optionError('actor.type', '1 to 32 characters of a-z 0-9 -, a letter first')
+    throw optionError('actor.type', '1 to 32 characters of a-z 0-9 - _ ., a letter first')
   if (actor.id !== undefined && !matches(actor.id, ACTOR_ID))
     throw optionError('actor.id', '1 to 128 printable characters')
   if (!matches(reason, REASON)) throw optionError('reason', '1 to 500 printable characters')

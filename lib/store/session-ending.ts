@@ -2,7 +2,7 @@ import { checkKnown, checkObject, optionError } from '../option.ts'
 
 /** Who ended a session. */
 export interface SessionActor {
-  /** A short code, such as `user`, `admin` or `system`: 1 to 32 characters of `a-z 0-9 -`, a letter first. */
+  /** A short code, such as `user`, `admin` or `system`: 1 to 32 characters of `a-z 0-9 - _ .`, a letter first. */
   readonly type: string
   /** Which one, as the app names it; at most 128 printable characters. */
   readonly id?: string | undefined
@@ -28,7 +28,8 @@ export interface EndingTerms {
   readonly actor?: SessionActor | undefined
 }
 
-const CODE = /^[a-z][a-z0-9-]{0,31}$/
+const CODE = /^[a-z][a-z0-9._-]{0,31}$/
+const A_CODE = '1 to 32 characters of a-z 0-9 - _ ., a letter first'
 // No control characters, line separators or lone surrogates: an actor's id ends up in logs.
 const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
 
@@ -39,15 +40,16 @@ export function endingOf(
 ): SessionEnding {
   checkObject('actor', actor)
   checkKnown(actor, ['type', 'id'], 'the actor')
-  if (!isCode(reason)) throw optionError('reason', '1 to 32 characters of a-z 0-9 -, a letter first')
-  if (!isCode(actor.type)) throw optionError('actor.type', '1 to 32 characters of a-z 0-9 -, a letter first')
+  if (!isCode(reason)) throw optionError('reason', A_CODE)
+  if (!isCode(actor.type)) throw optionError('actor.type', A_CODE)
   if (actor.id !== undefined && !isActorId(actor.id))
     throw optionError('actor.id', '1 to 128 printable characters')
   const { type, id } = actor
   return { at: new Date(atMs), reason, actor: id === undefined ? { type } : { type, id } }
 }
 
-function isCode(value: unknown): value is string {
+/** Whether it can be the reason of an ending, or the type of its actor. */
+export function isCode(value: unknown): value is string {
   return typeof value === 'string' && CODE.test(value)
 }
 

@@ -1,7 +1,6 @@
 import type { Backend, EndedHandles } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
-import { SessionIdError } from '../errors.ts'
-import { checkKnown, checkObject, optionError } from '../option.ts'
+import { checkKnown, checkObject } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import type { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
@@ -13,14 +12,13 @@ import {
   type ResolvedReplicaTerms,
   resolveReplicaTerms,
 } from './durability.ts'
-import { ownerName } from './owner.ts'
 import type { SessionDevice } from './session-device.ts'
 import type { SessionEnder, Struck } from './session-ender.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from './session-ending.ts'
-import { handleOf, isHandle } from './session-id.ts'
 import type { SessionRecords } from './session-records.ts'
 import type { SessionSparer } from './session-sparer.ts'
-import type { SessionWatch, WatchOptions, WatchTarget } from './session-watch.ts'
+import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './session-target.ts'
+import type { SessionWatch, WatchOptions } from './session-watch.ts'
 import { type Finding, SessionWatchers } from './session-watchers.ts'
 
 /** A session as its user's device list shows it. */
@@ -44,13 +42,13 @@ export interface RegisteredSession {
 export interface ListOptions {
   /** Also those that were ended within `endedTtl`, at most 100. @defaultValue false */
   readonly includeEnded?: boolean | undefined
-  /** The session id or handle to mark as `isCurrent`. */
-  readonly current?: string | undefined
+  /** The session to mark as `isCurrent`. */
+  readonly current?: SessionTarget | undefined
 }
 
 export interface EndAllTerms extends EndingTerms {
-  /** The session id or handle of the one session to keep. */
-  readonly except?: string | undefined
+  /** The one session to keep. */
+  readonly except?: SessionTarget | undefined
 }
 
 /** `not-found`: nothing lives or has ended under that name; it is barred for the next 15 minutes all the same. */
@@ -77,6 +75,9 @@ export interface SessionRegistryParts {
   readonly endedTtlMs: number
   readonly calls: CallsUnderWay
 }
+
+const END_TERMS = ['reason', 'actor', 'replicas', 'timeoutMs'] as const
+const END_ALL_TERMS = ['except', ...END_TERMS] as const
 
 // A sign-in registers before it stores: a member without a record is dead only when no sign-in can still be under way.
 const SETTLED_AFTER_MS = 60_000
@@ -108,8 +109,9 @@ export class SessionRegistry {
 
   /** The user's sessions, newest first: the living ones, and with `includeEnded` those that ended lately. */
   list(userId: string | number, options: ListOptions = {}): Promise<RegisteredSession[]> {
+    checkObject('options', options)
     checkKnown(options, ['includeEnded', 'current'], 'list')
-    const current = options.current === undefined ? undefined : named(options.current)
+    const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
     const owner = ownerOf(userId)
     const { includeEnded = false } = options
     return this.#parts.calls.add('list', () => this.#list(owner, current, includeEnded), late.read)
@@ -120,15 +122,21 @@ export class SessionRegistry {
     return (await this.list(userId)).length
   }
 
-  /** Ends one session, by its id or handle. With `replicas` it also tells how many of them have it by then. */
-  end(sidOrHandle: string, terms?: EndingTerms): Promise<EndOutcome>
-  end(sidOrHandle: string, terms: EndingTerms & ReplicaTerms): Promise<DurableEnd>
+  /**
+   * Ends one session, by its id or handle. With `replicas` it also tells how many of them have it by then.
+   *
+   * Rejects with a `TypeError` if the target or a term is wrong, with `SessionIdError` if the id cannot be one.
+   */
+  end(target: SessionTarget, terms?: EndingTerms): Promise<EndOutcome>
+  end(target: SessionTarget, terms: EndingTerms & ReplicaTerms): Promise<DurableEnd>
   async end(
-    sidOrHandle: string,
-    { replicas, timeoutMs, ...terms }: EndingTerms & Partial<ReplicaTerms> = {},
+    target: SessionTarget,
+    options: EndingTerms & Partial<ReplicaTerms> = {},
   ): Promise<EndOutcome | DurableEnd> {
-    checkKnown(terms, ['reason', 'actor'], 'end')
-    const handle = named(sidOrHandle)
+    checkObject('terms', options)
+    checkKnown(options, END_TERMS, 'end')
+    const { replicas, timeoutMs, ...terms } = options
+    const handle = handleOfTarget('target', target)
     const durably = resolveReplicaTerms(replicas, timeoutMs)
     const outcome = await this.#parts.calls.add('end', () => this.#end(handle, terms), late.write)
     return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
@@ -143,11 +151,13 @@ export class SessionRegistry {
   endAll(userId: string | number, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
   async endAll(
     userId: string | number,
-    { replicas, timeoutMs, except, ...terms }: EndAllTerms & Partial<ReplicaTerms> = {},
+    options: EndAllTerms & Partial<ReplicaTerms> = {},
   ): Promise<string[] | DurableEndAll> {
-    checkKnown(terms, ['reason', 'actor'], 'endAll')
+    checkObject('terms', options)
+    checkKnown(options, END_ALL_TERMS, 'endAll')
+    const { replicas, timeoutMs, except, ...terms } = options
     const owner = ownerOf(userId)
-    const spared = except === undefined ? undefined : named(except)
+    const spared = except === undefined ? undefined : handleOfTarget('except', except)
     const durably = resolveReplicaTerms(replicas, timeoutMs)
     const struck = await this.#parts.calls.add(
       'end-all',
@@ -161,8 +171,8 @@ export class SessionRegistry {
   }
 
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
-  ending(sidOrHandle: string): Promise<SessionEnding | undefined> {
-    const handle = named(sidOrHandle)
+  ending(target: SessionTarget): Promise<SessionEnding | undefined> {
+    const handle = handleOfTarget('target', target)
     return this.#parts.calls.add('ending', () => this.#ending(handle), late.read)
   }
 
@@ -170,11 +180,9 @@ export class SessionRegistry {
    * Tells when a session ends, or each time one of a user's does, on whatever node: await its `ended`, or iterate it.
    */
   watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
+    checkObject('options', options)
     checkKnown(options, ['signal'], 'watch')
-    if (typeof target === 'string') return this.#watchers.watch({ handle: named(target) }, options)
-    checkObject('target', target)
-    checkKnown(target, ['userId'], 'watch')
-    return this.#watchers.watch({ owner: ownerOf(target.userId) }, options)
+    return this.#watchers.watch(watchedOf(target), options)
   }
 
   /** Ends all watches. Called by the store's `close`. */
@@ -309,16 +317,4 @@ export class SessionRegistry {
     const opened = await this.#parts.sealer.open(blob, { purpose, prefix: this.#parts.prefix, name: handle })
     return opened.state === 'open' ? opened.plaintext : undefined
   }
-}
-
-function named(sidOrHandle: string): string {
-  const handle = isHandle(sidOrHandle) ? sidOrHandle : handleOf(sidOrHandle)
-  if (handle === undefined) throw new SessionIdError()
-  return handle
-}
-
-function ownerOf(userId: unknown): string {
-  const owner = ownerName(userId)
-  if (owner === undefined) throw optionError('userId', 'a string or a number')
-  return owner
 }

@@ -1,8 +1,5 @@
 import type { SessionEnding } from './session-ending.ts'
 
-/** A session by its id or handle, or all sessions of a user. */
-export type WatchTarget = string | { readonly userId: string | number }
-
 export interface WatchOptions {
   /** Stops the watch. */
   readonly signal?: AbortSignal | undefined

@@ -1,5 +1,6 @@
 import type { Request } from 'express'
 import type { Session, SessionData, Store } from 'express-session'
+import type { SessionTarget } from '../../lib/store/session-target.ts'
 
 /** What a run asks of a store: the real one, or one of a build that was broken on purpose. */
 export interface StoreUnderTest extends Store {
@@ -18,8 +19,11 @@ export interface StoreUnderTest extends Store {
   generate: (req: Request) => void
   readonly registry: {
     list(userId: string): Promise<readonly { readonly handle: string }[]>
-    end(sidOrHandle: string, terms?: { readonly reason?: string }): Promise<unknown>
-    endAll(userId: string, terms?: { readonly except?: string; readonly reason?: string }): Promise<unknown>
+    end(target: SessionTarget, terms?: { readonly reason?: string }): Promise<unknown>
+    endAll(
+      userId: string,
+      terms?: { readonly except?: SessionTarget; readonly reason?: string },
+    ): Promise<unknown>
   }
 }
 

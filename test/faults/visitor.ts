@@ -175,8 +175,9 @@ export class Visitor {
   }
 
   async #end(subject: Subject): Promise<boolean> {
-    const name = this.#parts.random.chance(0.5) ? subject.sid : this.#store.handle(subject.sid)
-    return this.#ending(subject, 'end', () => this.#store.registry.end(name, { reason: 'test' }))
+    const { sid } = subject
+    const target = this.#parts.random.chance(0.5) ? { sid } : { handle: this.#store.handle(sid) }
+    return this.#ending(subject, 'end', () => this.#store.registry.end(target, { reason: 'test' }))
   }
 
   async #ending(subject: Subject, kind: 'destroy' | 'end', work: () => Promise<unknown>): Promise<boolean> {
@@ -195,7 +196,7 @@ export class Visitor {
     const kept = random.chance(0.3) ? crowd.pick(random, (subject) => subject.user === user) : undefined
     const made = scene.journal.begin('end-all')
     user.endings.push({ call: made, except: kept })
-    const terms = { reason: 'test', ...(kept && { except: kept.sid }) }
+    const terms = { reason: 'test', ...(kept && { except: { sid: kept.sid } }) }
     const { call } = await scene.journal.settle(made, () => this.#store.registry.endAll(user.name, terms))
     if (call.verdict !== 'acked') return false
     crowd.buryAllOf(user, { before: call.startMs, except: kept })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -39,7 +40,7 @@ function ofAnotherClass(store: InProcessStore): CloseOnEndOptions['store'] {
 async function openSocket(store: InProcessStore): Promise<WebSocket> {
   const server = createServer()
   const sockets = new WebSocketServer({ server })
-  sockets.on('connection', (connection) => closeOnEnd({ store, target: SID, connection }))
+  sockets.on('connection', (connection) => closeOnEnd({ store, target: { sid: SID }, connection }))
   const socket = new WebSocket(`ws://127.0.0.1:${await listen(server)}`)
   await once(socket, 'open')
   return socket
@@ -64,10 +65,24 @@ describe('closeOnEnd', () => {
     const socket = await openSocket(store)
 
     const closed = once(socket, 'close')
-    await store.registry.end(SID, { reason: 'banned' })
+    await store.registry.end({ sid: SID }, { reason: 'banned' })
 
     const [code, reason] = await closed
     expect([code, String(reason)]).toEqual([4401, 'banned'])
+  })
+
+  test('lets a connection live, by an id that looks like a handle, until its session ends', async () => {
+    const store = new InProcessStore()
+    const sid = randomBytes(32).toString('base64url')
+    await store.set(sid, Object.assign({ cookie: COOKIE }, { userId: 'alice' }))
+    const closes: unknown[] = []
+    const connection = { close: (_code: number, reason: string) => closes.push(reason), once: () => {} }
+    closeOnEnd({ store, target: { sid }, connection })
+
+    await store.registry.end({ sid }, { reason: 'banned' })
+
+    await until(() => closes.length > 0)
+    expect(closes).toEqual(['banned'])
   })
 
   test('closes at once what opens after the session has ended', async () => {
@@ -76,7 +91,7 @@ describe('closeOnEnd', () => {
 
     const server = createServer()
     new WebSocketServer({ server }).on('connection', (connection) =>
-      closeOnEnd({ store, target: SID, connection }),
+      closeOnEnd({ store, target: { sid: SID }, connection }),
     )
     const socket = new WebSocket(`ws://127.0.0.1:${await listen(server)}`)
 
@@ -137,7 +152,7 @@ describe('closeOnEnd', () => {
 
     closeOnEnd({
       store: store as unknown as InProcessStore,
-      target: SID,
+      target: { sid: SID },
       connection: { close: (code, reason) => closes.push([code, reason]), once: () => {} },
     })
 
@@ -150,7 +165,7 @@ describe('closeOnEnd', () => {
     const closes: unknown[] = []
     closeOnEnd({
       store: ofAnotherClass(store),
-      target: SID,
+      target: { sid: SID },
       connection: { close: (code, reason) => closes.push([code, reason]), once: () => {} },
     })
 
@@ -166,11 +181,11 @@ describe('closeOnEnd', () => {
     const connection = { close: (code: number) => closes.push(code), once: () => {} }
     const witness = closeOnEnd({
       store,
-      target: SID,
+      target: { sid: SID },
       connection: { ...connection, close: () => closes.push('witness') },
     })
 
-    const stop = closeOnEnd({ store, target: SID, connection })
+    const stop = closeOnEnd({ store, target: { sid: SID }, connection })
     stop()
     await store.destroy(SID)
 
@@ -185,27 +200,31 @@ describe('closeOnEnd', () => {
     const closes: unknown[] = []
     closeOnEnd({
       store,
-      target: SID,
+      target: { sid: SID },
       connection: { close: (code) => closes.push(code), once: (_event, listener) => (onClose = listener) },
     })
 
     onClose()
     await store.destroy(SID)
 
-    await store.registry.watch(SID).ended
+    await store.registry.watch({ sid: SID }).ended
     expect(closes).toEqual([])
   })
 
   test.each([
-    ['a store that is none', { store: {}, target: SID, connection: { close() {}, once() {} } }, /"store"/],
+    [
+      'a store that is none',
+      { store: {}, target: { sid: SID }, connection: { close() {}, once() {} } },
+      /"store"/,
+    ],
     [
       'a connection that cannot be closed',
-      { store: new InProcessStore(), target: SID, connection: { once() {} } },
+      { store: new InProcessStore(), target: { sid: SID }, connection: { once() {} } },
       /"connection"/,
     ],
     [
       'a connection without events',
-      { store: new InProcessStore(), target: SID, connection: { close() {} } },
+      { store: new InProcessStore(), target: { sid: SID }, connection: { close() {} } },
       /"connection.once"/,
     ],
   ])('fails at once with %s', (_, options, message) => {

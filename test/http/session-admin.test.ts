@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import express from 'express'
 import session from 'express-session'
@@ -22,11 +23,17 @@ interface Site {
 
 type Terms = Partial<Omit<SessionAdminOptions, 'store'>> & { readonly make?: typeof express }
 
-function siteWith(terms: Terms = {}, storeOptions: InProcessStoreOptions = {}): Site {
+function siteWith(
+  terms: Terms = {},
+  storeOptions: InProcessStoreOptions = {},
+  sessionOptions: Partial<session.SessionOptions> = {},
+): Site {
   const { make = express, ...options } = terms
   const store = new InProcessStore(storeOptions)
   const app = make()
-  app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+  app.use(
+    session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false, ...sessionOptions }),
+  )
   app.get('/in/:user', (req, res) => {
     Object.assign(req.session, { userId: req.params.user })
     res.send('in')
@@ -93,6 +100,20 @@ describe('sessionAdmin', () => {
     expect(body).toEqual({ count: 0 })
   })
 
+  test('knows the session of the request by an id that looks like a handle', async () => {
+    const genid = () => randomBytes(32).toString('base64url')
+    const { signIn, store } = siteWith({}, {}, { genid })
+    await signIn('alice')
+    const agent = await signIn('alice')
+
+    const { body } = await agent.get('/sessions/me').expect(200)
+    await agent.delete('/sessions/me').set(SAME_ORIGIN).expect(200)
+
+    expect(body.sessions.map(({ isCurrent }: { isCurrent: boolean }) => isCurrent)).toEqual([true, false])
+    expect(await handleOfNewest(store, 'alice')).toBe(body.sessions[0].handle)
+    expect(await store.registry.count('alice')).toBe(1)
+  })
+
   test('never shows a session id', async () => {
     const { signIn, store } = siteWith()
     const agent = await signIn('alice')
@@ -118,7 +139,7 @@ describe('sessionAdmin', () => {
 
     expect(body).toEqual({ outcome: 'ended' })
     await victim.get('/sessions/me').expect(401)
-    expect(await store.registry.ending(handle)).toMatchObject({
+    expect(await store.registry.ending({ handle })).toMatchObject({
       reason: 'lost-phone',
       actor: { type: 'user' },
     })
@@ -173,7 +194,7 @@ describe('sessionAdmin', () => {
     expect(
       (await request(app).get('/sessions/users/bob/sessions?ended=1').set(admin)).body.sessions,
     ).toHaveLength(2)
-    expect(await store.registry.ending(handle)).toMatchObject({ actor: { type: 'admin' } })
+    expect(await store.registry.ending({ handle })).toMatchObject({ actor: { type: 'admin' } })
   })
 
   test('answers 403 alike whether or not the user or handle exists', async () => {
@@ -278,7 +299,7 @@ describe('sessionAdmin', () => {
       .send({ reason: 'Bad\r\nSet-Cookie: x' })
       .expect(200)
 
-    expect((await store.registry.ending(handle))?.reason).toBe('ended')
+    expect((await store.registry.ending({ handle }))?.reason).toBe('ended')
   })
 
   test('answers 503 with Retry-After when the store is closed, and no more than a code', async () => {

@@ -96,6 +96,7 @@ const TYPES = [
   'SessionStoreErrorCode',
   'SessionStoreFactory',
   'SessionStoreOptions',
+  'SessionTarget',
   'SessionWatch',
   'StoreEvents',
   'StoreHealth',

@@ -55,7 +55,7 @@ describe.each(storeKinds())('$name', (kind) => {
     const next = await signIn(store, user)
 
     expect(await validOf(store, [...sids, next])).toEqual([sids[1], sids[2], next])
-    expect(await store.registry.ending(sids[0] ?? '')).toMatchObject({
+    expect(await store.registry.ending({ sid: sids[0] ?? '' })).toMatchObject({
       reason: 'evicted',
       actor: { type: 'system' },
     })

@@ -41,11 +41,14 @@ describe('an ending for which replicas are asked', () => {
     const replicas = { replicas: 1, timeoutMs: 10_000 }
     const durable = { acknowledgedBy: 1, isDurable: true }
 
-    expect(await store.registry.end('one', { ...replicas, reason: 'lost' })).toEqual({
+    expect(await store.registry.end({ sid: 'one' }, { ...replicas, reason: 'lost' })).toEqual({
       outcome: 'ended',
       ...durable,
     })
-    expect(await store.registry.end('one', replicas)).toEqual({ outcome: 'already-ended', ...durable })
+    expect(await store.registry.end({ sid: 'one' }, replicas)).toEqual({
+      outcome: 'already-ended',
+      ...durable,
+    })
     expect(await store.registry.endAll('alice', replicas)).toEqual({
       ended: [store.handle('two')],
       ...durable,
@@ -57,7 +60,7 @@ describe('an ending for which replicas are asked', () => {
     const store = open()
     await signIn(store, 'three')
 
-    expect(await store.registry.end('three', { replicas: 2, timeoutMs: 50 })).toEqual({
+    expect(await store.registry.end({ sid: 'three' }, { replicas: 2, timeoutMs: 50 })).toEqual({
       outcome: 'ended',
       acknowledgedBy: 1,
       isDurable: false,
@@ -71,7 +74,7 @@ describe('an ending for which replicas are asked', () => {
     for (let round = 0; round < 50; round += 1) {
       const sid = `round-${round}`
       await signIn(store, sid)
-      const { isDurable } = await store.registry.end(sid, { replicas: 1, timeoutMs: 10_000 })
+      const { isDurable } = await store.registry.end({ sid }, { replicas: 1, timeoutMs: 10_000 })
 
       expect([isDurable, await admin.exists(`sess:e:{${store.handle(sid)}}`)]).toEqual([true, 1])
     }
@@ -100,7 +103,7 @@ describe('an ending for which replicas are asked', () => {
     const sid = `kept-${Object.values(terms).join('-')}`
     await signIn(store, sid)
 
-    await expect(store.registry.end(sid, terms as ReplicaTerms)).rejects.toThrow(message)
+    await expect(store.registry.end({ sid }, terms as ReplicaTerms)).rejects.toThrow(message)
     await expect(store.registry.endAll('alice', terms as ReplicaTerms)).rejects.toThrow(message)
 
     expect(await store.get(sid)).not.toBeNull()

@@ -158,7 +158,7 @@ describe.each(storeKinds())('$name', (kind) => {
       await Promise.all(sids.map((sid) => failureOf(use(store, sid))))
 
       expect(await validOf(store, sids)).toEqual([])
-      expect(await store.registry.ending(sids[0] ?? '')).toMatchObject({ reason: 'owner-mismatch' })
+      expect(await store.registry.ending({ sid: sids[0] ?? '' })).toMatchObject({ reason: 'owner-mismatch' })
     })
 
     test('lets live who signs in after it', async () => {
@@ -189,7 +189,7 @@ describe.each(storeKinds())('$name', (kind) => {
           const [saved, touched] = [await loadedSession(other, spared), await loadedSession(other, spared)]
 
           const [ended] = await Promise.all([
-            store.registry.endAll(user, { except: spared }),
+            store.registry.endAll(user, { except: { sid: spared } }),
             other.touch(spared, touched),
             other.set(spared, Object.assign(saved, { round })),
           ])
@@ -209,7 +209,9 @@ describe.each(storeKinds())('$name', (kind) => {
       const user = newUser()
       const [spared = '', ...others] = await signInTimes(stores[0], user, 4)
 
-      const ended = await Promise.all(stores.map((store) => store.registry.endAll(user, { except: spared })))
+      const ended = await Promise.all(
+        stores.map((store) => store.registry.endAll(user, { except: { sid: spared } })),
+      )
 
       expect(ended.flat().toSorted()).toEqual(others.map((sid) => stores[0].handle(sid)).toSorted())
       expect(await validOf(stores[1], [spared, ...others])).toEqual([spared])
@@ -222,7 +224,7 @@ describe.each(storeKinds())('$name', (kind) => {
       const user = newUser()
       const [spared = '', other = ''] = await signInTimes(store, user, 2)
 
-      await store.registry.endAll(user, { except: store.handle(spared) })
+      await store.registry.endAll(user, { except: { handle: store.handle(spared) } })
       for (const use of [visit, visit, (one: typeof store, sid: string) => edit(one, sid, { more: true })]) {
         await kind.pass(20, clock)
         await use(store, spared)
@@ -238,8 +240,8 @@ describe.each(storeKinds())('$name', (kind) => {
       const foreign = await signIn(store, other)
       await store.destroy(gone)
 
-      const failures = [gone, 'never-there', foreign].map((except) =>
-        failureOf(store.registry.endAll(user, { except })),
+      const failures = [gone, 'never-there', foreign].map((sid) =>
+        failureOf(store.registry.endAll(user, { except: { sid } })),
       )
 
       expect(await Promise.all(failures)).toMatchObject([

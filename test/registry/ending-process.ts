@@ -19,7 +19,7 @@ const store = new ValkeyStore({
 })
 
 process.on('message', async ({ handle, userId }: EndOrder) => {
-  if (handle !== undefined) await store.registry.end(handle, { reason: 'elsewhere' })
+  if (handle !== undefined) await store.registry.end({ handle }, { reason: 'elsewhere' })
   if (userId !== undefined) await store.registry.endAll(userId, { reason: 'elsewhere' })
   process.send?.('ended')
 })

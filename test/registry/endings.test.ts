@@ -29,10 +29,10 @@ describe.each(storeKinds())('$name', (kind) => {
       const sid = await signIn(store, user)
 
       const outcomes = [
-        await store.registry.end(sid, TERMS),
-        await store.registry.end(store.handle(sid)),
-        await place.share().registry.end(sid),
-        await store.registry.end(newSid()),
+        await store.registry.end({ sid }, TERMS),
+        await store.registry.end({ handle: store.handle(sid) }),
+        await place.share().registry.end({ sid }),
+        await store.registry.end({ sid: newSid() }),
       ]
 
       expect(outcomes).toEqual(['ended', 'already-ended', 'already-ended', 'not-found'])
@@ -44,10 +44,13 @@ describe.each(storeKinds())('$name', (kind) => {
       const sid = await signIn(store, user)
       const beforeMs = await decidingTime(kind, place)
 
-      await store.registry.end(sid, TERMS)
+      await store.registry.end({ sid }, TERMS)
 
       const other = place.share()
-      const endings = [await store.registry.ending(sid), await other.registry.ending(store.handle(sid))]
+      const endings = [
+        await store.registry.ending({ sid }),
+        await other.registry.ending({ handle: store.handle(sid) }),
+      ]
       // Half a round trip, on a busy machine.
       const roomMs = 10 * kind.clockErrorMs
       expect(endings).toEqual([endings[0], { at: expect.any(Date), ...TERMS }])
@@ -60,37 +63,37 @@ describe.each(storeKinds())('$name', (kind) => {
       const { store, user } = open()
       const sid = await signIn(store, user)
 
-      await store.registry.end(sid)
+      await store.registry.end({ sid })
 
-      expect(await store.registry.ending(sid)).toMatchObject({ reason: 'ended', actor: { type: 'app' } })
+      expect(await store.registry.ending({ sid })).toMatchObject({ reason: 'ended', actor: { type: 'app' } })
     })
 
     test('is none for a session that lives, has expired, or never was', async () => {
       const { store, clock, user } = open({ ttl: 0.05 })
       const sid = await signIn(store, user)
-      const living = await store.registry.ending(sid)
+      const living = await store.registry.ending({ sid })
       await kind.pass(100, clock)
 
-      expect([living, await store.registry.ending(sid), await store.registry.ending(newSid())]).toEqual([
-        undefined,
-        undefined,
-        undefined,
-      ])
+      expect([
+        living,
+        await store.registry.ending({ sid }),
+        await store.registry.ending({ sid: newSid() }),
+      ]).toEqual([undefined, undefined, undefined])
     })
 
     test('is changed by nothing that comes later: no save, touch, sign-out, or second ending', async () => {
       const { place, store, user } = open({ touchAfter: 0 })
       const sid = await signIn(store, user)
       const copies = [await loadedSession(store, sid), await loadedSession(store, sid)] as const
-      await store.registry.end(sid, TERMS)
-      const first = await store.registry.ending(sid)
+      await store.registry.end({ sid }, TERMS)
+      const first = await store.registry.ending({ sid })
 
       const failures = [
         await failureOf(store.set(sid, Object.assign(copies[0], { late: true }))),
         await failureOf(store.set(sid, { cookie: { originalMaxAge: null }, userId: user } as never)),
         await failureOf(store.touch(sid, copies[1])),
         await failureOf(store.destroy(sid)),
-        await failureOf(store.registry.end(sid, { reason: 'other' })),
+        await failureOf(store.registry.end({ sid }, { reason: 'other' })),
         await failureOf(place.share().registry.endAll(user, { reason: 'other' })),
       ]
 
@@ -99,13 +102,13 @@ describe.each(storeKinds())('$name', (kind) => {
         { code: 'ERR_SESSION_ENDED' },
       ])
       expect(failures.slice(2)).toEqual([undefined, undefined, undefined, undefined])
-      expect(await store.registry.ending(sid)).toEqual(first)
+      expect(await store.registry.ending({ sid })).toEqual(first)
       expect(await store.registry.list(user, { includeEnded: true })).toMatchObject([
         { status: 'ended', ending: first },
       ])
     })
 
-    const codes = ['', 'Reason', '1st', '-x', 'a b', 'a_b', 'grün', 'a\n', 'a'.repeat(33), 7, null]
+    const codes = ['', 'Reason', '1st', '-x', '_a', '.a', 'a b', 'grün', 'a\n', 'a'.repeat(33), 7, null]
     const ids = [
       '',
       'a\nb',
@@ -131,7 +134,7 @@ describe.each(storeKinds())('$name', (kind) => {
       const sid = await signIn(store, user)
 
       const failures = [
-        await failureOf((async () => store.registry.end(sid, terms as never))()),
+        await failureOf((async () => store.registry.end({ sid }, terms as never))()),
         await failureOf((async () => store.registry.endAll(user, terms as never))()),
       ]
 
@@ -144,13 +147,13 @@ describe.each(storeKinds())('$name', (kind) => {
       const { store, user } = open()
       const sid = await signIn(store, user)
       const terms = {
-        reason: `a${'-9'.repeat(15)}z`,
-        actor: { type: 'b'.repeat(32), id: 'ü語🙂'.repeat(42) },
+        reason: `a${'-9_.'.repeat(7)}-9z`,
+        actor: { type: `b_.${'b'.repeat(29)}`, id: 'ü語🙂'.repeat(42) },
       }
 
-      await store.registry.end(sid, terms)
+      await store.registry.end({ sid }, terms)
 
-      expect(await store.registry.ending(sid)).toMatchObject(terms)
+      expect(await store.registry.ending({ sid })).toMatchObject(terms)
     })
   })
 
@@ -161,7 +164,10 @@ describe.each(storeKinds())('$name', (kind) => {
 
       await store.destroy(sid)
 
-      expect(await store.registry.ending(sid)).toMatchObject({ reason: 'logout', actor: { type: 'user' } })
+      expect(await store.registry.ending({ sid })).toMatchObject({
+        reason: 'logout',
+        actor: { type: 'user' },
+      })
       // Listeners are called on the next turn.
       await nextTurn()
       expect(told).toEqual([{ handle: store.handle(sid), reason: 'logout' }])
@@ -171,7 +177,10 @@ describe.each(storeKinds())('$name', (kind) => {
       const { store, told, user } = open({ maxSessionsPerUser: 1 })
       const [sid = ''] = await signInTimes(store, user, 2)
 
-      expect(await store.registry.ending(sid)).toMatchObject({ reason: 'evicted', actor: { type: 'system' } })
+      expect(await store.registry.ending({ sid })).toMatchObject({
+        reason: 'evicted',
+        actor: { type: 'system' },
+      })
       await nextTurn()
       expect(told).toEqual([{ handle: store.handle(sid), reason: 'evicted' }])
     })
@@ -184,7 +193,7 @@ describe.each(storeKinds())('$name', (kind) => {
 
       expect(await stricter.get(sid)).toBeNull()
 
-      expect(await store.registry.ending(sid)).toMatchObject({
+      expect(await store.registry.ending({ sid })).toMatchObject({
         reason: 'expired-absolute',
         actor: { type: 'system' },
       })
@@ -200,7 +209,7 @@ describe.each(storeKinds())('$name', (kind) => {
       await kind.pass(20, clock)
       await visit(store, sid)
 
-      expect(await store.registry.ending(sid)).toMatchObject({
+      expect(await store.registry.ending({ sid })).toMatchObject({
         reason: 'owner-mismatch',
         actor: { type: 'system' },
       })
@@ -219,7 +228,7 @@ describe.each(storeKinds())('$name', (kind) => {
         sids.map((sid) => store.handle(sid)).toSorted(),
       )
       expect(told.map(({ reason }) => reason)).toEqual([TERMS.reason, TERMS.reason])
-      for (const sid of sids) expect(await store.registry.ending(sid)).toMatchObject(TERMS)
+      for (const sid of sids) expect(await store.registry.ending({ sid })).toMatchObject(TERMS)
     })
   })
 })

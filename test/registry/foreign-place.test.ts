@@ -49,14 +49,14 @@ describe.each(storeKinds())(
 
       expect(before).toEqual([true, []])
       expect(await validates(store, sid)).toBe(false)
-      expect(await store.registry.ending(sid)).toMatchObject({ reason: 'owner-mismatch' })
+      expect(await store.registry.ending({ sid })).toMatchObject({ reason: 'owner-mismatch' })
     })
 
     test('is ended at the next look if the store looks strictly', async () => {
       const { place, store, sid } = await collide()
 
       expect(await validates(place.share({ ...OPTIONS, verifyOwner: 'always' }), sid)).toBe(false)
-      expect(await store.registry.ending(sid)).toMatchObject({ reason: 'owner-mismatch' })
+      expect(await store.registry.ending({ sid })).toMatchObject({ reason: 'owner-mismatch' })
     })
   },
 )

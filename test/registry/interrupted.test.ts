@@ -141,9 +141,9 @@ describe.each(storeKinds())('$name', (kind) => {
         const { user, sids, store, strict, troubled } = await scene(kind)
         const [, spared = ''] = sids
 
-        const failure = await failureOf(troubled(at).registry.endAll(user, { except: spared }))
+        const failure = await failureOf(troubled(at).registry.endAll(user, { except: { sid: spared } }))
         const meanwhile = await validOf(strict, [spared])
-        await store.registry.endAll(user, { except: spared })
+        await store.registry.endAll(user, { except: { sid: spared } })
 
         expect(failure).toMatchObject({ status: 503 })
         expect(meanwhile).toEqual([spared])
@@ -173,7 +173,7 @@ describe.each(storeKinds())('$name', (kind) => {
 
     expect(await validOf(strict, sids)).toEqual([kept])
     expect(await validOf(store, sids)).toEqual([kept])
-    expect(await store.registry.ending(lost)).toMatchObject({
+    expect(await store.registry.ending({ sid: lost })).toMatchObject({
       reason: 'owner-mismatch',
       actor: { type: 'system' },
     })
@@ -187,7 +187,7 @@ describe.each(storeKinds())('$name', (kind) => {
     for (const sid of sids) await visit(store, sid)
 
     expect(await validOf(store, sids)).toEqual([kept])
-    expect(await store.registry.ending(lost)).toMatchObject({
+    expect(await store.registry.ending({ sid: lost })).toMatchObject({
       reason: 'owner-mismatch',
       actor: { type: 'system' },
     })

@@ -24,7 +24,7 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
     await kind.pass(300, clock)
     await visit(store, old)
 
-    const [first, second, ...others] = await store.registry.list(user, { current: old })
+    const [first, second, ...others] = await store.registry.list(user, { current: { sid: old } })
 
     expect(others).toEqual([])
     expect(first).toEqual({
@@ -70,10 +70,10 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
   test('shows ended ones when it is asked to: after the living, the last to end first', async () => {
     const { store, user } = open({ maxSessionsPerUser: 3 })
     const [evicted = '', ended = '', left = '', living = ''] = await signInTimes(store, user, 4)
-    await store.registry.end(ended, TERMS)
+    await store.registry.end({ sid: ended }, TERMS)
     await store.destroy(left)
 
-    const listed = await store.registry.list(user, { includeEnded: true, current: living })
+    const listed = await store.registry.list(user, { includeEnded: true, current: { sid: living } })
 
     expect(listed).toMatchObject([
       { handle: store.handle(living), status: 'active', isCurrent: true },

@@ -87,7 +87,7 @@ class Run {
     }
     expect((await validOf(this.#store, this.#sids)).toSorted()).toEqual(this.#model.living().toSorted())
     const reasons = await Promise.all(
-      this.#sids.map((sid) => registry.ending(sid).then((ending) => ending?.reason)),
+      this.#sids.map((sid) => registry.ending({ sid }).then((ending) => ending?.reason)),
     )
     expect(reasons).toEqual(this.#sids.map((sid) => this.#model.endings.get(sid)))
   }
@@ -107,7 +107,10 @@ class Run {
 
   async #endAll(user: string | undefined, except?: string): Promise<void> {
     if (user === undefined) return
-    const ended = await this.#store.registry.endAll(user, { except, reason: 'all' })
+    const ended = await this.#store.registry.endAll(user, {
+      ...(except !== undefined && { except: { sid: except } }),
+      reason: 'all',
+    })
     const expected = this.#model.endAll(user, 'all', except).map((sid) => this.#store.handle(sid))
     expect(ended.toSorted()).toEqual(expected.toSorted())
   }
@@ -117,7 +120,9 @@ class Run {
     if (!this.#sids.includes(sid)) return
     const wasEnded = this.#model.endings.has(sid)
     const outcome =
-      verb === 'end' ? await this.#store.registry.end(sid, { reason: 'one' }) : await this.#store.destroy(sid)
+      verb === 'end'
+        ? await this.#store.registry.end({ sid }, { reason: 'one' })
+        : await this.#store.destroy(sid)
     const isEnded = this.#model.end(sid, verb === 'end' ? 'one' : 'logout')
     if (!isEnded && !wasEnded) this.#model.endings.set(sid, verb === 'end' ? 'one' : 'logout')
     if (verb === 'end') expect(outcome).toBe(isEnded ? 'ended' : wasEnded ? 'already-ended' : 'not-found')

@@ -162,11 +162,11 @@ describe('what a session store of an auth library does', () => {
   test('register, is-valid, end one, end all of a user, list active, watch for revocation', async () => {
     const { store, user } = open()
     const sids = await signInTimes(store, user, 3)
-    const watch = store.registry.watch(sids[2] ?? '')
+    const watch = store.registry.watch({ sid: sids[2] ?? '' })
     const [one = ''] = sids
 
     const listed = await registered(store, user)
-    const outcome = await store.registry.end(one)
+    const outcome = await store.registry.end({ sid: one })
     const afterOne = await validOf(store, sids)
     const ended = await store.registry.endAll(user, { reason: 'all' })
 
@@ -197,7 +197,7 @@ describe('what a session store of an auth library does', () => {
 
     expect(new Set(handles).size).toBe(3)
     expect(await registered(store, user)).toEqual(handles.slice(-1))
-    expect(await store.registry.ending(handles[0] ?? '')).toMatchObject({ reason: 'logout' })
+    expect(await store.registry.ending({ handle: handles[0] ?? '' })).toMatchObject({ reason: 'logout' })
     expect((await browser.get('/content')).body).toEqual({ userId: user })
   })
 

@@ -57,7 +57,7 @@ describe("how a service's source of truth for device sessions is run", () => {
 
     const sids = await signInTimes(app, user, 2)
     const listed = await registered(app, user)
-    const watch = app.registry.watch(sids[0] ?? '')
+    const watch = app.registry.watch({ sid: sids[0] ?? '' })
     const ended = await app.registry.endAll(user, TERMS)
     const refused = await failureOf(reader.registry.endAll(user))
     const told = await watch.ended
@@ -82,10 +82,10 @@ describe("how a service's source of truth for device sessions is run", () => {
       () => store.destroy(sid),
       () => store.registry.list(user),
       () => store.registry.count(user),
-      () => store.registry.end(sid),
+      () => store.registry.end({ sid }),
       () => store.registry.endAll(user),
-      () => store.registry.endAll(user, { except: sid }),
-      () => store.registry.ending(sid),
+      () => store.registry.endAll(user, { except: { sid } }),
+      () => store.registry.ending({ sid }),
     ]
 
     await kind.server.freeze()

@@ -33,7 +33,7 @@ describe("what a service's source of truth for device sessions does", () => {
     expect(await store.get(sids[0] ?? '')).toMatchObject({ userId: user })
     expect(await registered(store, user)).toEqual(handles.toReversed())
     expect(await store.registry.count(user)).toBe(3)
-    expect(await store.registry.end(handles[1] ?? '')).toBe('ended')
+    expect(await store.registry.end({ handle: handles[1] ?? '' })).toBe('ended')
     expect(await store.registry.count(user)).toBe(2)
     expect((await store.registry.endAll(user)).toSorted()).toEqual(
       [handles[0] ?? '', handles[2] ?? ''].toSorted(),
@@ -59,7 +59,7 @@ describe("what a service's source of truth for device sessions does", () => {
   test('a revocation keeps the record with when, reason code, actor type and actor id', async () => {
     const { store, user } = open()
     const sid = await signIn(store, user)
-    await store.registry.end(sid, TERMS)
+    await store.registry.end({ sid }, TERMS)
 
     const [session] = await store.registry.list(user, { includeEnded: true })
 
@@ -68,7 +68,7 @@ describe("what a service's source of truth for device sessions does", () => {
       ending: { at: expect.any(Date), ...TERMS },
       createdAt: expect.any(Date),
     })
-    expect(await store.registry.ending(sid)).toEqual(session?.ending)
+    expect(await store.registry.ending({ sid })).toEqual(session?.ending)
     expect(await validates(store, sid)).toBe(false)
   })
 
@@ -77,9 +77,9 @@ describe("what a service's source of truth for device sessions does", () => {
     const sid = await signIn(store, user)
 
     const outcomes = [
-      await store.registry.end(sid),
-      await store.registry.end(sid),
-      await store.registry.end(newSid()),
+      await store.registry.end({ sid }),
+      await store.registry.end({ sid }),
+      await store.registry.end({ sid: newSid() }),
       await store.registry.endAll(user),
     ]
 
@@ -148,7 +148,7 @@ describe("what a service's source of truth for device sessions does", () => {
     const { place, store } = open()
     const user = 'bob {*} \n:r:{x}'
     const sid = await signIn(store, user)
-    await store.registry.end(await signIn(store, user), TERMS)
+    await store.registry.end({ sid: await signIn(store, user) }, TERMS)
 
     const names = await admin.keys(`${place.prefix}*`)
 

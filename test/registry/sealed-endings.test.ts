@@ -47,7 +47,7 @@ describe('what Valkey keeps of an ending', () => {
     const opened = open({ encrypt: true })
     const { store, user } = opened
     const sid = await signIn(store, user)
-    await store.registry.end(sid, TERMS)
+    await store.registry.end({ sid }, TERMS)
     await signIn(store, user)
 
     const bytes = await dump(opened)
@@ -65,7 +65,7 @@ describe('what Valkey keeps of an ending', () => {
     const opened = open()
     const { store, user } = opened
     const sid = await signIn(store, user)
-    await store.registry.end(sid, TERMS)
+    await store.registry.end({ sid }, TERMS)
 
     const bytes = await dump(opened)
 
@@ -76,8 +76,8 @@ describe('what Valkey keeps of an ending', () => {
   test.each([true, false])('cannot be changed or moved to another session (encrypt: %j)', async (encrypt) => {
     const { keys, store, call, user } = open({ encrypt })
     const sids = await signInTimes(store, user, 2)
-    await store.registry.end(sids[0] ?? '', TERMS)
-    await store.registry.end(sids[1] ?? '', { reason: 'other' })
+    await store.registry.end({ sid: sids[0] ?? '' }, TERMS)
+    await store.registry.end({ sid: sids[1] ?? '' }, { reason: 'other' })
     const [one = '', other = ''] = sids.map((sid) => keys.tombstone(store.handle(sid)))
     const value = (await call('get', one)) as Buffer
 
@@ -86,22 +86,22 @@ describe('what Valkey keeps of an ending', () => {
       const changed = Buffer.from(value)
       changed[at] = (changed[at] ?? 0) ^ 1
       await call('set', one, changed)
-      endings.push(await store.registry.ending(sids[0] ?? ''))
+      endings.push(await store.registry.ending({ sid: sids[0] ?? '' }))
     }
     await call('set', one, value.subarray(0, -1))
-    endings.push(await store.registry.ending(sids[0] ?? ''))
+    endings.push(await store.registry.ending({ sid: sids[0] ?? '' }))
     await call('set', other, value)
-    endings.push(await store.registry.ending(sids[1] ?? ''))
+    endings.push(await store.registry.ending({ sid: sids[1] ?? '' }))
 
     expect(endings).toEqual(Array(5).fill(undefined))
     await call('set', one, value)
-    expect(await store.registry.ending(sids[0] ?? '')).toMatchObject(TERMS)
+    expect(await store.registry.ending({ sid: sids[0] ?? '' })).toMatchObject(TERMS)
   })
 
   test('cannot be made up in the list, nor be moved there to another session or user', async () => {
     const { keys, store, call, user } = open()
     const [sid = '', living = ''] = await signInTimes(store, user, 2)
-    await store.registry.end(sid, TERMS)
+    await store.registry.end({ sid }, TERMS)
     const departed = keys.registry(ownerOf(user))[4]
     const [entry = Buffer.of()] = (await call('zrange', departed, 0, -1)) as Buffer[]
     const renamed = Buffer.concat([Buffer.from(store.handle(living)), entry.subarray(43)])
@@ -143,7 +143,7 @@ describe('what Valkey keeps of an ending', () => {
     const [anonymous, nothing] = [newSid(), newSid()]
     await store.set(anonymous, generateSession(store, anonymous, { content: { cart: 1 } }))
     await store.destroy(anonymous)
-    await store.registry.end(nothing)
+    await store.registry.end({ sid: nothing })
 
     for (const sid of [anonymous, nothing]) {
       const leftMs = Number(await call('pttl', keys.tombstone(store.handle(sid))))

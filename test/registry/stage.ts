@@ -242,7 +242,7 @@ export class Actor {
 
   async #endAll(user: string, except?: string): Promise<void> {
     const begun = this.#stage.settled()
-    await this.#parts.store.registry.endAll(user, { except })
+    await this.#parts.store.registry.endAll(user, except === undefined ? {} : { except: { sid: except } })
     this.#stage.noteEnded(...begun.filter((sid) => sid !== except))
   }
 }

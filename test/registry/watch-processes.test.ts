@@ -60,7 +60,7 @@ test('an ending in another process is told within a second, 20 times', async () 
   const ofUser = hear(store.registry.watch({ userId: user }))
   for (let time = 1; time <= 20; time += 1) {
     const sid = await signIn(store, user)
-    const watch = store.registry.watch(sid)
+    const watch = store.registry.watch({ sid })
     await endElsewhere({ handle: store.handle(sid) })
     const endedAtMs = performance.now()
 
@@ -74,7 +74,7 @@ test('5,000 watches cost one connection, and each is told', async () => {
   const store = open()
   const user = newUser()
   const sids = await signInTimes(store, user, 50)
-  const watches = sids.flatMap((sid) => Array.from({ length: 99 }, () => store.registry.watch(sid)))
+  const watches = sids.flatMap((sid) => Array.from({ length: 99 }, () => store.registry.watch({ sid })))
   const ofUser = sids.map(() => hear(store.registry.watch({ userId: user })))
   await until(async () => (await subscribers()) > 0)
 
@@ -92,7 +92,7 @@ test('nothing is missed while the listening connection is killed over and over, 
   const store = open()
   const user = newUser()
   const sids = await signInTimes(store, user, 20)
-  const watches = sids.map((sid) => store.registry.watch(sid))
+  const watches = sids.map((sid) => store.registry.watch({ sid }))
   const ofUser = hear(store.registry.watch({ userId: user }))
   await until(async () => (await subscribers()) === 1)
   let killed = 0
@@ -120,15 +120,15 @@ test('notices that somebody made up end nothing and tell nothing', async () => {
   const store = open()
   const user = newUser()
   const [sid = '', mark = '', ready = ''] = await signInTimes(store, user, 3)
-  const ofSession = hear(store.registry.watch(sid))
+  const ofSession = hear(store.registry.watch({ sid }))
   const ofUser = hear(store.registry.watch({ userId: user }))
-  await store.registry.end(ready, { reason: 'ready' })
+  await store.registry.end({ sid: ready }, { reason: 'ready' })
   await until(() => ofUser.endings.length === 1)
 
   const [handle, unknown, owner] = [store.handle(sid), store.handle(newSid()), ownerOf(user)]
   for (const message of [handle, `${handle} ${owner}`, `${unknown} ${owner}`, unknown, 'nonsense', ''])
     expect(await admin.publish(`${place.prefix}:n`, message)).toBe(1)
-  await store.registry.end(mark, { reason: 'mark' })
+  await store.registry.end({ sid: mark }, { reason: 'mark' })
   await until(() => ofUser.handles().includes(store.handle(mark)))
 
   expect(ofUser.endings.map(({ reason }) => reason)).toEqual(['ready', 'mark'])
