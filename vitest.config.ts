@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/package/consumers/**'],
     globalSetup: ['test/support/global-setup.ts'],
+    provide: { suite: 'short' },
     // Processes, not threads: a test's servers end with the process that started them.
     pool: 'forks',
     maxWorkers: 2,

@@ -82,7 +82,6 @@ describe('on a cluster of three primaries, each with a replica', () => {
         expect(round.evicted.toSorted()).toEqual(
           round.handles.filter((handle) => !last.includes(handle)).toSorted(),
         )
-        expect(samples.length).toBeGreaterThan(10)
         // The users of the rounds before this one keep theirs.
         expect(Math.max(...samples) - settled).toBe(cap)
       }

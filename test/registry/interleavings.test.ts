@@ -1,9 +1,10 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { storeKinds } from '../store/stores.ts'
 import { anyInterleavingHolds } from './interleavings.ts'
 
-const RUNS: Readonly<Record<string, number>> = { 'in process': 400, 'on Valkey': 80 }
+const RUNS: Readonly<Record<string, number>> =
+  inject('suite') === 'long' ? { 'in process': 400, 'on Valkey': 80 } : { 'in process': 100, 'on Valkey': 20 }
 
 describe.each(storeKinds())('two or three who use the same sessions at once $name', (kind) => {
   beforeAll(() => kind.start())

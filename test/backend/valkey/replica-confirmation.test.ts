@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'iovalkey'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { slotOf } from '../../../lib/backend/valkey/key-slot.ts'
 import { createKeys } from '../../../lib/backend/valkey/keys.ts'
 import type { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
@@ -11,7 +11,7 @@ import { ending, newHandle } from '../contract/subject.ts'
 import { newOwner } from '../registry/subject.ts'
 import { openBackend, openClient } from './subjects.ts'
 
-const ROUNDS = 100
+const ROUNDS = inject('suite') === 'long' ? 100 : 20
 const SHORT = { replicas: 1, timeoutMs: 30 }
 const LONG = { replicas: 1, timeoutMs: 10_000 }
 
