@@ -22,8 +22,10 @@ export interface ConnectionTiming {
  */
 export function createValkeyClient(connection: ValkeyConnection, timing: ConnectionTiming): ValkeyClient {
   checkConnection(connection)
-  const client =
-    connection.nodes === undefined ? createSingle(connection, timing) : createCluster(connection, timing)
+  // The caller's own options hold more than the two that the settings know.
+  const { connectTimeoutMs, commandTimeoutMs } = timing
+  const create = connection.nodes === undefined ? createSingle : createCluster
+  const client = create(connection, { connectTimeoutMs, commandTimeoutMs })
   readinessOf(client)
   return client
 }
