@@ -10,6 +10,7 @@ export type SessionStoreErrorCode =
   | 'ERR_SESSION_TOO_LARGE'
   | 'ERR_SESSION_NOT_SERIALIZABLE'
   | 'ERR_SESSION_TTL'
+  | 'ERR_SESSION_USER_ID'
   | 'ERR_SESSION_ID'
   | 'ERR_STORE_UNAVAILABLE'
   | 'ERR_STORE_OUTCOME_UNKNOWN'
@@ -149,6 +150,28 @@ export class SessionTtlError extends SessionStoreError {
       status: 500,
     })
   }
+}
+
+/**
+ * What the `userId` option returned for a session is neither a user id nor `undefined` or `null`, which is nobody. A user id
+ * is a non-empty, well-formed string, a finite number, a bigint, or an object that serializes to one of these. Nothing was sent.
+ */
+export class SessionUserIdError extends SessionStoreError {
+  constructor(value: unknown) {
+    super(
+      `The "userId" option returned ${kindOf(value)}; it must return a non-empty string, a finite number, a bigint, or undefined for nobody. With Passport: userId: (s) => s.passport?.user?.id`,
+      { code: 'ERR_SESSION_USER_ID', status: 500 },
+    )
+  }
+}
+
+function kindOf(value: unknown): string {
+  if (value === '') return 'an empty string'
+  if (typeof value === 'string') return 'a string that is not well-formed Unicode'
+  if (typeof value === 'number') return String(value)
+  if (value instanceof Promise) return 'a promise'
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
 /** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads answer "no session". */

@@ -18,6 +18,7 @@ export {
   SessionTooLargeError,
   SessionTtlError,
   SessionUnknownKeyError,
+  SessionUserIdError,
   StoreClosedError,
   StoreSecretsError,
   StoreUnavailableError,
@@ -72,6 +73,7 @@ export {
 export type { Durability, ReplicaTerms } from './store/durability.ts'
 export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
+export type { UserId } from './store/owner.ts'
 export type { CommitOptions } from './store/session-commit.ts'
 export type { SessionDevice } from './store/session-device.ts'
 export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'

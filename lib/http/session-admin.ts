@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
+import type { UserId } from '../store/owner.ts'
 import { type EndingTerms, isCode, type SessionActor } from '../store/session-ending.ts'
 import type { SessionRegistry } from '../store/session-registry.ts'
 import type { SessionStore } from '../store/session-store.ts'
@@ -151,7 +152,7 @@ class SessionAdmin {
 
   async #ofUser(
     req: AdminRequest,
-    asked: { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: string | number },
+    asked: { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: UserId },
     how: { readonly query: URLSearchParams; readonly actor: 'admin' | 'user' },
   ): Promise<JsonReply> {
     const { registry } = this.#options.store

@@ -11,8 +11,10 @@ import {
   optionError,
 } from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
+import type { UserId } from './owner.ts'
 import type { SessionDevice } from './session-device.ts'
 import type { LifetimeOptions } from './session-lifetime.ts'
+import type { UserIdOption } from './session-reading.ts'
 import type { Concurrency } from './session-saver.ts'
 import { jsonSerializer, type SessionSerializer } from './session-serializer.ts'
 
@@ -44,8 +46,12 @@ export interface SessionStoreOptions {
   readonly maxBytes?: number | undefined
   /** Writes and reads session data. @defaultValue JSON */
   readonly serializer?: SessionSerializer | undefined
-  /** Whose session it is. @defaultValue `session.userId ?? session.passport?.user` */
-  readonly userId?: ((session: SessionData) => string | number | undefined) | undefined
+  /**
+   * Whose session it is, from what the stored session says: it is called with the data as a later request loads it.
+   * `undefined` and `null` are nobody; what is no user id makes the save reject with `SessionUserIdError`.
+   * @defaultValue `session.userId ?? session.passport?.user`
+   */
+  readonly userId?: ((session: SessionData) => UserId | null | undefined) | undefined
   /**
    * How many sessions a user may have; the limit is exact, however many sign in at once.
    * @defaultValue none
@@ -78,7 +84,7 @@ export interface ResolvedOptions extends LifetimeOptions {
   readonly absoluteTtlSurvivesRegenerate: boolean
   readonly maxBytes: number
   readonly serializer: SessionSerializer
-  readonly userId: (session: SessionData) => string | number | undefined
+  readonly userId: UserIdOption
   readonly maxSessionsPerUser: number | undefined
   readonly onMaxSessions: 'evict-oldest' | 'reject'
   readonly verifyOwner: 'touch' | 'always'
@@ -207,8 +213,7 @@ function contents(options: SessionStoreOptions) {
   return { encrypt, prefix, maxBytes, serializer, userId }
 }
 
-function defaultUserId(session: object): string | number | undefined {
+function defaultUserId(session: object): unknown {
   const { userId, passport } = session as { userId?: unknown; passport?: { user?: unknown } | null }
-  const user = userId ?? passport?.user
-  return typeof user === 'string' || typeof user === 'number' ? user : undefined
+  return userId ?? passport?.user
 }

@@ -2,7 +2,7 @@ import { SessionNotSerializableError, SessionStoreError, SessionTooLargeError } 
 import { isPlain, sanitize } from './hostile-content.ts'
 import type { Content } from './merge.ts'
 import type { SessionSerializer } from './session-serializer.ts'
-import { storedCookie } from './stored-cookie.ts'
+import { loadedCookie, storedCookie } from './stored-cookie.ts'
 
 /** A session's data as the serializer wrote it. */
 export interface SessionBody {
@@ -54,6 +54,9 @@ export class SessionCodec {
   async encode(content: Content): Promise<SessionBody> {
     const written = await this.#stringify(content)
     const isText = typeof written === 'string'
+    // UTF-8 has one replacement for all lone surrogates: two user ids would become one.
+    if (isText && !written.isWellFormed())
+      throw new SessionNotSerializableError('the serializer returned text that is not well-formed Unicode')
     const bytes = isText ? Buffer.from(written) : Buffer.from(written)
     if (bytes.length > this.#maxBytes) throw new SessionTooLargeError(bytes.length, this.#maxBytes)
     return { bytes, isText }
@@ -68,6 +71,14 @@ export class SessionCodec {
       throw new SessionNotSerializableError('the serializer failed')
     }
     throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')
+  }
+
+  /** The content of a body that is about to be stored. Rejects what a later load would refuse. */
+  async reread(body: SessionBody): Promise<Content> {
+    const content = await this.decode(body)
+    if (content === undefined || loadedCookie(content['cookie'], 0) === undefined)
+      throw new SessionNotSerializableError('what the serializer wrote, it does not read back as a session')
+    return content
   }
 
   /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */

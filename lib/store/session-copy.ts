@@ -1,5 +1,4 @@
 import type { SessionBody } from './session-codec.ts'
-import type { SessionDevice } from './session-device.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecord } from './session-records.ts'
 
@@ -13,8 +12,6 @@ export interface Draft {
   readonly ours: PendingBody
   readonly live: object
   readonly ttlMs: number
-  readonly owner: string | undefined
-  readonly device: SessionDevice | undefined
 }
 
 /** What the store remembers about one live Session object: the record it came from, and what of it is not stored yet. */
@@ -58,8 +55,8 @@ export class SessionCopy {
   }
 
   /** Makes a draft of what the live session is now; the next draft will carry only what changes after it. */
-  draft(live: object, ours: PendingBody, terms: Pick<Draft, 'ttlMs' | 'owner' | 'device'>): Draft {
-    const draft = { base: this.#view, ours, live, ...terms }
+  draft(live: object, ours: PendingBody, ttlMs: number): Draft {
+    const draft = { base: this.#view, ours, live, ttlMs }
     this.#view = ours
     return draft
   }

@@ -3,7 +3,6 @@ import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Enrolment } from './enrolment.ts'
 import type { ResolvedOptions } from './options.ts'
-import { ownerName } from './owner.ts'
 import { SaveQueue } from './save-queue.ts'
 import { type SessionCodec, sameBody } from './session-codec.ts'
 import { SessionCopy } from './session-copy.ts'
@@ -12,6 +11,7 @@ import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
 import { hardEndMs, idleTtlMs, isTouchDue } from './session-lifetime.ts'
 import type { SessionMeta } from './session-plaintext.ts'
+import { SessionReader } from './session-reading.ts'
 import type { SessionRecord, SessionRecords } from './session-records.ts'
 import { SessionSaver } from './session-saver.ts'
 import type { Announce } from './store-events.ts'
@@ -38,6 +38,7 @@ export class SessionLife {
   readonly #options: ResolvedOptions
   readonly #codec: SessionCodec
   readonly #records: SessionRecords
+  readonly #reader: SessionReader
   readonly #saver: SessionSaver
   readonly #enrolment: Enrolment
   readonly #ender: SessionEnder
@@ -50,14 +51,16 @@ export class SessionLife {
     this.#records = records
     this.#enrolment = enrolment
     this.#ender = ender
+    this.#reader = new SessionReader(codec, options.userId)
     this.#saver = new SessionSaver({
       records,
       codec,
+      reader: this.#reader,
       enrolment,
       concurrency: options.concurrency,
       lifetime: options,
       announce,
-      ownerOf: (session) => this.#ownerOf(session),
+      deviceOf: (live) => this.#deviceOf(live),
       newMeta: () => this.#newMeta(),
       now: () => backend.now(),
     })
@@ -75,18 +78,14 @@ export class SessionLife {
     const content = await this.#codec.decode(record.body)
     const cookie = loadedCookie(content?.['cookie'], this.#options.clock.now() + leftMs)
     if (content === undefined || cookie === undefined) return this.#records.unusable(handle)
+    this.#reader.note(record.body, content)
     return { data: { ...content, cookie }, record: { ...record, meta: { ...record.meta, endsAtMs } } }
   }
 
   /** Stores what the live session is now. What it holds is captured before this returns. */
   save(copy: SessionCopy, live: SessionData): Promise<void> {
-    const owner = this.#ownerOf(live)
-    const isSignIn = owner !== undefined && owner !== copy.record?.meta.owner
-    const draft = copy.draft(live, this.#codec.encodeSession(live), {
-      ttlMs: idleTtlMs(live, this.#options, this.#options.clock.now()),
-      owner,
-      device: isSignIn ? this.#deviceOf(live) : undefined,
-    })
+    const ttlMs = idleTtlMs(live, this.#options, this.#options.clock.now())
+    const draft = copy.draft(live, this.#codec.encodeSession(live), ttlMs)
     return this.#queue.run(copy.handle, async () => {
       if (copy.refusal) throw copy.refusal
       if (await this.#saver.isUnchanged(copy, draft)) return this.#extend(copy, draft.ttlMs)
@@ -101,7 +100,8 @@ export class SessionLife {
   isStored(copy: SessionCopy, live: SessionData): boolean {
     const { record } = copy
     if (record === undefined || copy.refusal) return false
-    if (!this.#saver.isInStep(copy, this.#ownerOf(live))) return false
+    const reading = this.#reader.known(record.body)
+    if (reading === undefined || !this.#saver.isInStep(copy, reading)) return false
     const body = this.#codec.encodeNow(live)
     if (body === undefined || !sameBody(body, record.body)) return false
     const nowMs = this.#options.clock.now()
@@ -113,10 +113,11 @@ export class SessionLife {
   write(handle: string, session: SessionData): Promise<void> {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
     const content = this.#codec.encodeSession(session)
-    const owner = this.#ownerOf(session)
-    return this.#queue.run(handle, async () =>
-      this.#saver.overwrite(handle, { body: await content, owner, ttlMs }),
-    )
+    return this.#queue.run(handle, async () => {
+      const body = await content
+      const { owner } = await this.#reader.read(body)
+      return this.#saver.overwrite(handle, { body, owner, ttlMs })
+    })
   }
 
   /** Extends the session, if by enough to be worth a write. Nothing happens if it has ended meanwhile. */
@@ -180,9 +181,5 @@ export class SessionLife {
   #deviceOf(live: object): SessionDevice | undefined {
     const { req } = live as { readonly req?: Request }
     return req && deviceOf(this.#options.device?.(req))
-  }
-
-  #ownerOf(session: object): string | undefined {
-    return ownerName(this.#options.userId(session as SessionData))
   }
 }

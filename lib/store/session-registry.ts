@@ -12,6 +12,7 @@ import {
   type ResolvedReplicaTerms,
   resolveReplicaTerms,
 } from './durability.ts'
+import type { UserId } from './owner.ts'
 import type { SessionDevice } from './session-device.ts'
 import type { SessionEnder, Struck } from './session-ender.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from './session-ending.ts'
@@ -108,7 +109,7 @@ export class SessionRegistry {
   }
 
   /** The user's sessions, newest first: the living ones, and with `includeEnded` those that ended lately. */
-  list(userId: string | number, options: ListOptions = {}): Promise<RegisteredSession[]> {
+  list(userId: UserId, options: ListOptions = {}): Promise<RegisteredSession[]> {
     checkObject('options', options)
     checkKnown(options, ['includeEnded', 'current'], 'list')
     const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
@@ -118,7 +119,7 @@ export class SessionRegistry {
   }
 
   /** How many sessions of the user live. */
-  async count(userId: string | number): Promise<number> {
+  async count(userId: UserId): Promise<number> {
     return (await this.list(userId)).length
   }
 
@@ -147,10 +148,10 @@ export class SessionRegistry {
    * it resolves, no session of the user that began before the call can be used. If it rejects, repeat it. With
    * `replicas` it also tells how many of them have all of it by then.
    */
-  endAll(userId: string | number, terms?: EndAllTerms): Promise<string[]>
-  endAll(userId: string | number, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
+  endAll(userId: UserId, terms?: EndAllTerms): Promise<string[]>
+  endAll(userId: UserId, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
   async endAll(
-    userId: string | number,
+    userId: UserId,
     options: EndAllTerms & Partial<ReplicaTerms> = {},
   ): Promise<string[] | DurableEndAll> {
     checkObject('terms', options)

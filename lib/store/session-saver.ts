@@ -14,6 +14,7 @@ import type { Draft, SessionCopy } from './session-copy.ts'
 import type { SessionDevice } from './session-device.ts'
 import { isTouchDue, type LifetimeOptions } from './session-lifetime.ts'
 import type { SessionMeta } from './session-plaintext.ts'
+import type { Reading, SessionReader } from './session-reading.ts'
 import type { SessionRecord, SessionRecords, StoreReply } from './session-records.ts'
 import type { Announce } from './store-events.ts'
 
@@ -26,8 +27,9 @@ export interface SessionSaverParts {
   readonly concurrency: Concurrency
   readonly lifetime: LifetimeOptions
   readonly announce: Announce
-  /** The owner of a session with this content. */
-  readonly ownerOf: (session: object) => string | undefined
+  readonly reader: SessionReader
+  /** What is noted of the device that a live session signs in on. */
+  readonly deviceOf: (live: object) => SessionDevice | undefined
   /** The meta part of a session that begins now. */
   readonly newMeta: () => Promise<SessionMeta>
   readonly now: () => Promise<number>
@@ -116,14 +118,16 @@ export class SessionSaver {
   /** Whether the draft is what the record holds already, so that extending the record is all there is to do. */
   async isUnchanged(copy: SessionCopy, draft: Draft): Promise<boolean> {
     const { record } = copy
-    if (record === undefined || !this.isInStep(copy, draft.owner)) return false
-    // A draft that could not be encoded goes on to `save`, which takes note of its failure.
+    if (record === undefined) return false
+    // What fails here goes on to `save`, which takes note of its failure.
     const ours = await draft.ours.catch(() => undefined)
-    return ours !== undefined && sameBody(ours, record.body)
+    if (ours === undefined || !sameBody(ours, record.body)) return false
+    const reading = await this.#parts.reader.read(record.body).catch(() => undefined)
+    return reading !== undefined && this.isInStep(copy, reading)
   }
 
   /** Whether all but the content is as the record has it. */
-  isInStep(copy: SessionCopy, owner: string | undefined): boolean {
+  isInStep(copy: SessionCopy, { owner }: Reading): boolean {
     const { record } = copy
     if (record === undefined || copy.hasUnsaved() || copy.hasUnsealedLabels()) return false
     return record.isCurrent && record.meta.owner === owner
@@ -245,17 +249,20 @@ export class SessionSaver {
   }
 
   async #versionOf(copy: SessionCopy, draft: Draft): Promise<Version> {
-    const { device, ttlMs, owner } = draft
+    const body = await this.#bodyOf(copy, draft)
+    const { owner } = await this.#parts.reader.read(body)
+    const isSignIn = owner !== undefined && owner !== copy.record?.meta.owner
+    const device = isSignIn ? this.#parts.deviceOf(draft.live) : undefined
+    return { body, owner, device, ttlMs: draft.ttlMs }
+  }
+
+  async #bodyOf(copy: SessionCopy, draft: Draft): Promise<SessionBody> {
     const ours = await draft.ours
     const base = await copy.baseOf(draft)
     const stands = copy.record?.body
-    const asDrafted = { body: ours, owner, device, ttlMs }
-    if (this.#parts.concurrency === 'overwrite' || !base || !stands || sameBody(base, stands))
-      return asDrafted
+    if (this.#parts.concurrency === 'overwrite' || !base || !stands || sameBody(base, stands)) return ours
     const sides = await this.#sides(base, ours, stands)
-    if (sides === undefined) return asDrafted
-    const merged = mergeContents(sides)
-    return { body: await this.#parts.codec.encode(merged), owner: this.#parts.ownerOf(merged), device, ttlMs }
+    return sides === undefined ? ours : this.#parts.codec.encode(mergeContents(sides))
   }
 
   /** After a conflict: learns what stands now, and decides whether the policy lets this save go on. */

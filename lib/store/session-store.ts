@@ -12,6 +12,7 @@ import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { UserId } from './owner.ts'
 import { RequestWork } from './request-work.ts'
 import { type CommitOptions, isBlank, saveLive } from './session-commit.ts'
 import { SessionCopy } from './session-copy.ts'
@@ -19,6 +20,7 @@ import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
 import { handleOf } from './session-id.ts'
 import type { SessionLife } from './session-life.ts'
+import { userIdBy } from './session-reading.ts'
 import type { SessionRecord } from './session-records.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
@@ -158,9 +160,9 @@ export abstract class SessionStore extends StoreEmitter {
     )
   }
 
-  /** Whose session it is, as the `userId` option tells. */
-  userIdOf(session: SessionData): string | number | undefined {
-    return this.#options.userId(session)
+  /** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
+  userIdOf(session: SessionData): UserId | undefined {
+    return userIdBy(this.#options.userId, session)
   }
 
   /** The handle of a session id, its name everywhere but in the cookie. Throws `SessionIdError` if it cannot be one. */

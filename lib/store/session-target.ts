@@ -1,6 +1,6 @@
 import { SessionIdError } from '../errors.ts'
 import { optionError } from '../option.ts'
-import { ownerName } from './owner.ts'
+import { ownerName, type UserId, userIdFrom } from './owner.ts'
 import { handleOf, isHandle } from './session-id.ts'
 
 /**
@@ -12,7 +12,7 @@ export type SessionTarget =
   | { readonly handle: string; readonly sid?: never }
 
 /** One session, or all sessions of a user. */
-export type WatchTarget = SessionTarget | { readonly userId: string | number }
+export type WatchTarget = SessionTarget | { readonly userId: UserId }
 
 /**
  * The handle of the session that `target` names. Throws a `TypeError` if it is not exactly one of `{ sid }` and
@@ -32,9 +32,9 @@ export function watchedOf(target: unknown): { readonly handle: string } | { read
 
 /** The owner a user id stands for. Throws a `TypeError` if it stands for nobody. */
 export function ownerOf(userId: unknown): string {
-  const owner = ownerName(userId)
-  if (owner === undefined) throw optionError('userId', 'a string or a number')
-  return owner
+  const id = userIdFrom(userId)
+  if (id === undefined) throw optionError('userId', 'a non-empty string, a finite number or a bigint')
+  return ownerName(id)
 }
 
 function entryOf(name: string, target: unknown, keys: readonly string[]): readonly [string, unknown] {

@@ -4,12 +4,12 @@ import { InProcessRegistry } from '../../lib/backend/in-process-registry.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { failureOf } from '../store/failure-of.ts'
-import { loadedSession } from '../store/live-session.ts'
+import { generateSession, loadedSession } from '../store/live-session.ts'
 import { type StoreKind, storeKinds, ValkeyKind, type ValkeyPlace } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
-import { edit, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 const ROUNDS = 20
@@ -119,7 +119,8 @@ describe.each(storeKinds())('$name', (kind) => {
     const store = kind.place().open()
     const [user, other] = [newUser(), newUser()]
     const [, others] = [await signIn(store, user), await signIn(store, other)]
-    const anonymous = await signIn(store, '')
+    const anonymous = newSid()
+    await store.set(anonymous, generateSession(store, anonymous, { content: { basket: 1 } }))
 
     await store.registry.endAll(user)
 

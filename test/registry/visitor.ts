@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ownerName } from '../../lib/store/owner.ts'
+import { ownerName, type UserId } from '../../lib/store/owner.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 
@@ -14,28 +14,16 @@ export function newUser(): string {
 }
 
 /** The user's name in the backend. */
-export function ownerOf(userId: string | number): string {
-  const owner = ownerName(userId)
-  if (owner === undefined) throw new Error('That user has no sessions')
-  return owner
-}
+export const ownerOf = ownerName
 
 /** The first save of a session that names a user; answers the session's id. */
-export async function signIn(
-  store: SessionStore,
-  userId: string | number,
-  sid: string = newSid(),
-): Promise<string> {
+export async function signIn(store: SessionStore, userId: UserId, sid: string = newSid()): Promise<string> {
   await store.set(sid, generateSession(store, sid, { content: { userId } }))
   return sid
 }
 
 /** One after the other. */
-export async function signInTimes(
-  store: SessionStore,
-  userId: string | number,
-  times: number,
-): Promise<string[]> {
+export async function signInTimes(store: SessionStore, userId: UserId, times: number): Promise<string[]> {
   const sids: string[] = []
   for (let time = 0; time < times; time += 1) sids.push(await signIn(store, userId))
   return sids
@@ -61,7 +49,7 @@ export async function validOf(store: SessionStore, sids: readonly string[]): Pro
   return sids.filter((_, at) => answers[at])
 }
 
-export async function registered(store: SessionStore, userId: string | number): Promise<string[]> {
+export async function registered(store: SessionStore, userId: UserId): Promise<string[]> {
   const sessions = await store.registry.list(userId)
   return sessions.map(({ handle }) => handle)
 }

@@ -128,7 +128,7 @@ describe.each(storeKinds())('hostile contents $name', (kind) => {
     async function seal(text: string, options = {}) {
       const place = kind.place()
       const writer = place.share({
-        serializer: { stringify: () => text, parse: JSON.parse as never },
+        serializer: { stringify: () => text, parse: () => ({ cookie: {} }) },
         ...options,
       })
       await writer.set('sid', { cookie: {} } as never)

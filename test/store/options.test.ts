@@ -61,8 +61,8 @@ describe('resolveOptions', () => {
     ['what passport keeps', { passport: { user: 7 } }, 7],
     ['nobody without either', {}, undefined],
     ['nobody when passport is null', { passport: null }, undefined],
-    ['nobody when the id is an object', { passport: { user: { id: 1 } } }, undefined],
+    ['what passport keeps, an object too', { passport: { user: { id: 1 } } }, { id: 1 }],
   ])('finds the user of a session by default as %s', (_, content, expected) => {
-    expect(resolveOptions({}).userId(session(content))).toBe(expected)
+    expect(resolveOptions({}).userId(session(content))).toEqual(expected)
   })
 })

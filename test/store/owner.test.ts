@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ownerName } from '../../lib/store/owner.ts'
+import { ownerName, userIdFrom } from '../../lib/store/owner.ts'
 import { isHandle } from '../../lib/store/session-id.ts'
 
 describe('ownerName', () => {
@@ -8,32 +8,50 @@ describe('ownerName', () => {
     expect(ownerName('alice')).not.toContain('alice')
   })
 
-  test('is one name for a number and its text, and another for every other user', () => {
+  test('is one name for a number, its text and a bigint, and another for every other user', () => {
     expect(ownerName(42)).toBe(ownerName('42'))
+    expect(ownerName(42n)).toBe(ownerName('42'))
+    expect(ownerName(-0)).toBe(ownerName(0n))
     expect(new Set(['42', '042', '4', 'alice', 'Alice', 'alice '].map(ownerName)).size).toBe(6)
   })
 
   test('has a form that does not change', () => {
     expect(ownerName('alice')).toBe('yeYMTXMN9_JXWrgebh65-8KqIb8Cw5omr3C-ZnswrOg')
   })
+})
 
-  test('is a name for the user 0', () => {
-    expect(isHandle(ownerName(0))).toBe(true)
-  })
-
-  test.each([[undefined], [null], ['']])('is undefined for %j', (userId) => {
-    expect(ownerName(userId)).toBeUndefined()
+describe('userIdFrom', () => {
+  test.each([
+    ['a text', 'alice', 'alice'],
+    ['a number', 42, 42],
+    ['zero', 0, 0],
+    ['a bigint', 2n ** 64n, 2n ** 64n],
+    ['an object that serializes to text', { toJSON: () => '64b0' }, '64b0'],
+    ['an object that serializes to a number', { toJSON: () => 7 }, 7],
+    ['a text beyond ASCII', 'Zoë 😀', 'Zoë 😀'],
+  ])('takes %s', (_, value, expected) => {
+    expect(userIdFrom(value)).toBe(expected)
   })
 
   test.each([
+    ['undefined', undefined],
+    ['null', null],
+    ['an empty text', ''],
+    ['a text with a lone surrogate', 'a\ud800'],
+    ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['a boolean', true],
+    ['false', false],
+    ['a symbol', Symbol('alice')],
+    ['a function', () => 'alice'],
     ['an object', { id: 1 }],
     ['a list', ['alice']],
-    ['a boolean', true],
-    ['a BigInt', 1n],
     ['a promise', Promise.resolve('alice')],
-  ])('is refused with the name of the option for %s', (_, userId) => {
-    expect(() => ownerName(userId)).toThrow(
-      new TypeError('Option "userId" must be a function that returns a string, a number or undefined'),
-    )
+    ['an object that serializes to an empty text', { toJSON: () => '' }],
+    ['an object that serializes to null', new Date(Number.NaN)],
+    ['an object that does not serialize', { id: 1n }],
+    ['an object that serializes to an object', { toJSON: () => ({ id: 1 }) }],
+  ])('takes no %s', (_, value) => {
+    expect(userIdFrom(value)).toBeUndefined()
   })
 })

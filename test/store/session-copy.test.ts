@@ -4,7 +4,7 @@ import { SessionCopy } from '../../lib/store/session-copy.ts'
 import type { SessionRecord } from '../../lib/store/session-records.ts'
 
 const HANDLE = 'h'.repeat(43)
-const TERMS = { ttlMs: 1000, owner: undefined, device: undefined }
+const TERMS = 1000
 
 const body = (text: string): SessionBody => ({ bytes: Buffer.from(text), isText: true })
 const recordOf = (text: string): SessionRecord => ({
