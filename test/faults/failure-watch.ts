@@ -10,6 +10,8 @@ const OWN_PROPERTIES: readonly PropertyKey[] = [
   'name',
   'code',
   'status',
+  'statusCode',
+  'expose',
   'headers',
   'reason',
   'ending',

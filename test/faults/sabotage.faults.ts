@@ -3,9 +3,16 @@ import { brokenBuild } from './broken-build.ts'
 import { Canary } from './canary.ts'
 import { ProbeSite } from './probe-site.ts'
 import { probedSabotages } from './probes.ts'
+import { Random, runSeed } from './random.ts'
 import { findings, runRound } from './sabotage.ts'
 import { sabotages } from './sabotages.ts'
 import { type MakeStore, Standalone } from './standalone.ts'
+
+// MUTANT_SAMPLE tries that many of them, chosen by FAULTS_SEED, instead of all.
+const sampleSize = Number(process.env['MUTANT_SAMPLE'] ?? Number.POSITIVE_INFINITY)
+const seed = runSeed()
+const chosen = sampled([...sabotages, ...probedSabotages].map(({ name }) => name))
+console.log(`mutants: ${chosen.size}, FAULTS_SEED=${seed}`)
 
 const canary = new Canary()
 let place: Standalone
@@ -17,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => place.stop())
 
 describe('a build is found to be broken in which', () => {
-  it.each(named(sabotages))('%s', async (_, sabotage) => {
+  it.each(named(sabotages.filter(({ name }) => chosen.has(name))))('%s', async (_, sabotage) => {
     const found = await findings(place, canary, sabotage)
 
     expect(
@@ -56,14 +63,17 @@ describe('one look shows that a build is broken in which', () => {
 
   afterAll(() => site.close())
 
-  it.each(named(probedSabotages))('%s', async (name, { patches, holds }) => {
-    const broken = await brokenBuild(name, patches)
+  it.each(named(probedSabotages.filter(({ name }) => chosen.has(name))))(
+    '%s',
+    async (name, { patches, holds }) => {
+      const broken = await brokenBuild(name, patches)
 
-    expect({ sound: await probed(sound, holds), broken: await probed(broken, holds) }).toEqual({
-      sound: true,
-      broken: false,
-    })
-  })
+      expect({ sound: await probed(sound, holds), broken: await probed(broken, holds) }).toEqual({
+        sound: true,
+        broken: false,
+      })
+    },
+  )
 
   async function probed(make: MakeStore, holds: (typeof probedSabotages)[number]['holds']): Promise<boolean> {
     const ground = site.ground(make)
@@ -74,6 +84,14 @@ describe('one look shows that a build is broken in which', () => {
     }
   }
 })
+
+function sampled(names: readonly string[]): ReadonlySet<string> {
+  const random = new Random(seed)
+  const inAnyOrder = names
+    .map((name) => ({ name, at: random.fraction() }))
+    .sort((one, other) => one.at - other.at)
+  return new Set(inAnyOrder.slice(0, sampleSize).map(({ name }) => name))
+}
 
 // Vitest cuts long names where it takes them from an object.
 function named<Item extends { readonly name: string }>(items: readonly Item[]): [string, Item][] {
