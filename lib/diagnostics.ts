@@ -35,7 +35,7 @@ export interface OperationTrace {
  * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`: as the
  *   store's events, without the handle.
  * - `attempt-failed`: an attempt of a call failed; a repeat of it may succeed. `kind` and `reason` as in `health()`.
- * - `breaker`: it is now `state`.
+ * - `breaker`: it is now `state`; that of one `primary` (`host:port`) of a cluster.
  * - `response-refused`: a guard answered in a handler's place, with `status` and the error's `code`.
  * - `taint-denied`: a gate denied a request.
  */
@@ -54,6 +54,7 @@ export interface Decision {
   readonly kind?: 'refused' | 'unknown'
   readonly reason?: string
   readonly state?: 'closed' | 'open' | 'half-open'
+  readonly primary?: string
   readonly ending?: 'ended' | 'gone'
   readonly attempts?: number
   readonly status?: number

@@ -79,10 +79,17 @@ export interface EndNotice {
   readonly owner: string | undefined
 }
 
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
 /** How the calls to a backend have fared. */
 export interface Condition {
-  /** Whether calls are sent (`closed`), answered without asking (`open`), or one of them is finding out (`half-open`). */
-  readonly breaker?: 'closed' | 'open' | 'half-open'
+  /**
+   * Whether calls are sent (`closed`), answered without asking (`open`), or one of them is finding out (`half-open`);
+   * of several primaries the worst.
+   */
+  readonly breaker?: BreakerState
+  /** The same for each primary of a cluster that was asked, by `host:port`. */
+  readonly primaries?: Readonly<Record<string, BreakerState>>
   /** The last attempt that failed, even if a repeat of it succeeded. */
   readonly lastFailure?: LastFailure
 }

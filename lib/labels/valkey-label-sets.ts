@@ -76,7 +76,8 @@ export class ValkeyLabelSets implements LabelSets {
 
   #policyOf(primary: Primary): Promise<string> {
     return this.#link.read({
-      send: async (client) => (await primary(client)).callBuffer('info', 'memory'),
+      to: primary,
+      send: async (client) => (await primary.connection(client)).callBuffer('info', 'memory'),
       decode: (reply) => /^maxmemory_policy:([a-z-]+)/m.exec(String(reply))?.[1],
     })
   }

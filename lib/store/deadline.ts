@@ -1,4 +1,5 @@
 import { OutcomeUnknownError, StoreUnavailableError } from '../errors.ts'
+import { Patience } from '../patience.ts'
 
 /** What a call that took too long has come to. */
 export const late = {
@@ -6,19 +7,22 @@ export const late = {
   write: () => new OutcomeUnknownError('timeout'),
 }
 
-/** Settles as `work` does, or rejects with `late()` once `ms` have passed; the work itself is not cancelled. */
+/**
+ * Settles as `work` does, or rejects with `late()` once `ms` have passed, in which this process was not busy itself;
+ * the work is not cancelled.
+ */
 export async function withDeadline<Value>(
   work: Promise<Value>,
   ms: number,
   late: () => Error,
 ): Promise<Value> {
-  let timer: NodeJS.Timeout | undefined
+  let patience: Patience | undefined
   const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), ms)
+    patience = new Patience(ms, () => reject(late()))
   })
   try {
     return await Promise.race([work, deadline])
   } finally {
-    clearTimeout(timer)
+    patience?.end()
   }
 }

@@ -50,8 +50,8 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: LINK,
-        from: 'settle({ failure: classifyFailure(error) })',
-        to: 'settle({ failure: { ...classifyFailure(error), error } })',
+        from: 'const failure = classifyFailure(error)',
+        to: 'const failure = { ...classifyFailure(error), error }',
       },
       {
         file: LINK,
@@ -67,8 +67,8 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: LINK,
-        from: 'settle({ failure: classifyFailure(error) })',
-        to: 'settle({ failure: { ...classifyFailure(error), error } })',
+        from: 'const failure = classifyFailure(error)',
+        to: 'const failure = { ...classifyFailure(error), error }',
       },
       {
         file: LINK,
@@ -114,12 +114,10 @@ export const failureSabotages: readonly Sabotage[] = [
     name: 'no call has a deadline',
     patches: [
       {
-        file: LINK,
-        from: 'settle({ failure: timedOut }), timeoutMs)',
-        to: 'settle({ failure: timedOut }), 60_000)',
+        file: 'patience.ts',
+        from: 'this.#partMs = Math.max(ms, 0) / PARTS',
+        to: 'this.#partMs = 60_000',
       },
-      { file: 'store/deadline.ts', from: 'reject(late()), ms)', to: 'reject(late()), 60_000)' },
-      { file: 'backend/valkey/client-settings.ts', from: 'commandTimeout: commandTimeoutMs,', to: '' },
       { file: 'backend/valkey/client-settings.ts', from: 'socketTimeout: 2 * commandTimeoutMs,', to: '' },
     ],
     found: ['call too late', 'call pending'],

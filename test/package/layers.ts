@@ -44,7 +44,7 @@ const LAYERS: readonly Layer[] = [
 ]
 
 /** Imported by everybody, importing nobody. */
-export const LEAVES = ['diagnostics.ts', 'errors.ts', 'option.ts']
+export const LEAVES = ['diagnostics.ts', 'errors.ts', 'option.ts', 'patience.ts']
 
 /** The one file of the store that knows there is a Valkey: it builds the backend from the options. */
 const WIRING = ['store/valkey-store.ts']

@@ -28,6 +28,7 @@ describe('withDeadline', () => {
     await vi.advanceTimersByTimeAsync(99)
     expect(settled).not.toHaveBeenCalled()
     await vi.advanceTimersByTimeAsync(1)
+    await vi.advanceTimersToNextTimerAsync()
 
     await expect(outcome).rejects.toThrow('late')
     expect(vi.getTimerCount()).toBe(0)
@@ -40,6 +41,7 @@ describe('withDeadline', () => {
     const outcome = withDeadline(new Promise<never>((_, reject) => (fail = reject)), 100, late)
     outcome.catch(() => {})
     await vi.advanceTimersByTimeAsync(100)
+    await vi.advanceTimersToNextTimerAsync()
 
     fail(new Error('too late to matter'))
     vi.useRealTimers()

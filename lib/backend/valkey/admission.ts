@@ -1,6 +1,7 @@
 import type { Finding } from '../finding.ts'
 import type { CommandRunner, ValkeyClient } from './client.ts'
-import { classifyFailure, type Failure } from './failures.ts'
+import { classifyFailure, type Failure, notConnected } from './failures.ts'
+import { primaryAt } from './key-slot.ts'
 import { readinessOf } from './readiness.ts'
 import { distinct, infoFindings, plaintextOf } from './server-inspection.ts'
 
@@ -15,87 +16,96 @@ export interface AdmissionOptions {
 }
 
 const unsafe: Failure = { reason: 'unsafe-server', mayBeApplied: false, isWorthRepeating: false }
+// The client connects to it again when it learns its slots anew.
+const notThere: Failure = { ...notConnected, isWorthRepeating: true }
 const REFUSED_FOR_MS = 1000
 
 /**
  * Looks at the server behind each new connection, before anything is sent to it or beside that; and at what becomes a
- * primary of a cluster later, beside that.
+ * primary of a cluster later. Each is looked at by itself: one that is away holds up nothing that goes to others, while
+ * one that is unsafe is reason enough to refuse everything.
  */
 export class Admission {
   readonly #options: AdmissionOptions
-  readonly #known = new WeakSet<CommandRunner>()
-  #verdict: Promise<Failure | undefined> | undefined
-  #connections = 0
-  #reported = ''
-
   readonly #stops: readonly (() => void)[]
+  #verdicts = new WeakMap<CommandRunner, Promise<Failure | undefined>>()
+  #errors = new Map<CommandRunner, readonly Finding[]>()
+  #reported = ''
 
   constructor(options: AdmissionOptions) {
     this.#options = options
     const readiness = readinessOf(options.client)
     this.#stops = [
       readiness.onConnection(() => this.#lookAnew()),
-      readiness.onRefresh(() => void this.#lookAtNew()),
+      readiness.onRefresh(() => this.#lookAtAll()),
     ]
   }
 
-  /** Why nothing may be sent, if so. */
-  refusal(): Promise<Failure | undefined> {
-    this.#verdict ??= this.#look(this.#connections)
-    return this.#verdict
+  /** Why nothing may be sent, if so: to the primary at an address, where there are several, or else to any. */
+  async refusal(address?: string): Promise<Failure | undefined> {
+    const { client } = this.#options
+    const asked = address === undefined ? runnersOf(client) : [primaryAt(client, address)]
+    const unsafe = runnersOf(client).filter((runner) => this.#errors.get(runner)?.length)
+    const verdicts = await Promise.all([...asked, ...unsafe].map((runner) => this.#verdictOn(runner)))
+    return verdicts.find((verdict) => verdict !== undefined)
   }
 
   close(): void {
-    this.#connections += 1
+    this.#verdicts = new WeakMap()
     for (const stop of this.#stops) stop()
   }
 
   #lookAnew(): void {
-    this.#connections += 1
-    this.#verdict = undefined
-    void this.refusal()
+    this.#verdicts = new WeakMap()
+    this.#errors = new Map()
+    this.#lookAtAll()
   }
 
-  // Nothing waits for it: a primary that is away must not hold up what goes to the others.
-  async #lookAtNew(): Promise<void> {
-    const unknown = runnersOf(this.#options.client).filter((runner) => !this.#known.has(runner))
-    const looks = await Promise.allSettled(unknown.map((runner) => this.#errorsOf(runner)))
-    if (looks.some((look) => look.status === 'fulfilled' && look.value.length > 0)) this.#lookAnew()
+  #lookAtAll(): void {
+    for (const runner of runnersOf(this.#options.client)) void this.#verdictOn(runner)
   }
 
-  async #look(connection: number): Promise<Failure | undefined> {
+  #verdictOn(runner: CommandRunner | undefined): Promise<Failure | undefined> {
+    if (runner === undefined) return Promise.resolve(notThere)
+    const verdict = this.#verdicts.get(runner) ?? this.#look(runner)
+    this.#verdicts.set(runner, verdict)
+    return verdict
+  }
+
+  async #look(runner: CommandRunner): Promise<Failure | undefined> {
+    const verdicts = this.#verdicts
     try {
-      const found = await Promise.all(runnersOf(this.#options.client).map((runner) => this.#errorsOf(runner)))
-      const errors = distinct(found.flat())
-      this.#report(errors)
+      const errors = distinct(await this.#errorsOf(runner))
+      if (verdicts !== this.#verdicts) return undefined
+      this.#errors.set(runner, errors)
+      this.#report()
       if (errors.length === 0) return undefined
-      this.#after(REFUSED_FOR_MS, connection, () => this.#leaveIfReplica(errors))
+      this.#after(REFUSED_FOR_MS, runner, () => this.#leaveIfReplica(errors))
       return unsafe
     } catch (error) {
-      this.#after(0, connection, () => {})
+      this.#after(0, runner, () => {})
       return { ...classifyFailure(error), mayBeApplied: false }
     }
   }
 
   /** What is unsafe, as far as the user may look. */
   async #errorsOf(runner: CommandRunner): Promise<readonly Finding[]> {
-    this.#known.add(runner)
     const plaintext = this.#options.acceptsPlaintext ? [] : plaintextOf(runner)
     try {
       const told = infoFindings(await runner.callBuffer('info'))
       return [...plaintext, ...told.filter(({ severity }) => severity === 'error')]
     } catch (error) {
       if (classifyFailure(error).reason === 'no-permission') return plaintext
-      this.#known.delete(runner)
       throw error
     }
   }
 
   /** Forgets the verdict on a connection that is still in use. The operator may mend a server while it runs. */
-  #after(ms: number, connection: number, then: () => void): void {
+  #after(ms: number, runner: CommandRunner, then: () => void): void {
+    const verdicts = this.#verdicts
     setTimeout(() => {
-      if (connection !== this.#connections) return
-      this.#verdict = undefined
+      if (verdicts !== this.#verdicts) return
+      verdicts.delete(runner)
       then()
     }, ms).unref()
   }
@@ -108,7 +118,10 @@ export class Admission {
     else client.disconnect(true)
   }
 
-  #report(errors: readonly Finding[]): void {
+  #report(): void {
+    const current = new Set(runnersOf(this.#options.client))
+    for (const runner of this.#errors.keys()) if (!current.has(runner)) this.#errors.delete(runner)
+    const errors = distinct([...this.#errors.values()].flat())
     const codes = errors.map(({ code }) => code).join(' ')
     if (codes !== '' && codes !== this.#reported) this.#options.report(errors)
     this.#reported = codes

@@ -6,6 +6,7 @@ import {
   handleWhenResult,
 } from 'cockatiel'
 import { decide } from '../../diagnostics.ts'
+import type { BreakerState } from '../backend.ts'
 import type { Failure } from './failures.ts'
 
 export interface BreakerOptions {
@@ -17,14 +18,14 @@ export interface BreakerOptions {
 
 export const DEFAULT_BREAKER: BreakerOptions = { failures: 5, halfOpenAfterMs: 1000 }
 
-export type BreakerState = 'closed' | 'open' | 'half-open'
-
 /** What an attempt came to; a success has no failure. */
 interface Outcome {
   readonly failure?: Failure | undefined
+  /** Whether the failure may be of this process's own making, which is no word against a server. */
+  readonly isDoubtful?: boolean | undefined
 }
 
-const broken: Outcome & { readonly failure: Failure } = {
+const broken: { readonly failure: Failure; readonly isDoubtful?: undefined } = {
   failure: { reason: 'breaker-open', mayBeApplied: false, isWorthRepeating: false },
 }
 
@@ -43,12 +44,15 @@ const OUTAGES: ReadonlySet<string> = new Set([
 export class Breaker {
   readonly #policy
 
-  constructor({ failures, halfOpenAfterMs }: BreakerOptions) {
+  /** `primary` is the address of one of several. */
+  constructor({ failures, halfOpenAfterMs }: BreakerOptions, primary?: string) {
     this.#policy = circuitBreaker(handleWhenResult(isOutage), {
       halfOpenAfter: halfOpenAfterMs,
       breaker: new ConsecutiveBreaker(failures),
     })
-    this.#policy.onStateChange(() => decide({ decision: 'breaker', state: this.state }))
+    this.#policy.onStateChange(() =>
+      decide({ decision: 'breaker', state: this.state, ...(primary && { primary }) }),
+    )
   }
 
   get state(): BreakerState {
@@ -70,6 +74,43 @@ export class Breaker {
 }
 
 function isOutage(result: unknown): boolean {
-  const failure = (result as Outcome).failure
-  return failure !== undefined && OUTAGES.has(failure.reason)
+  const { failure, isDoubtful = false } = result as Outcome
+  return failure !== undefined && !isDoubtful && OUTAGES.has(failure.reason)
+}
+
+const SEVERITY: readonly BreakerState[] = ['closed', 'half-open', 'open']
+
+/** A breaker for each primary, so that one which is away takes no other with it. */
+export class Breakers {
+  readonly #options: BreakerOptions
+  readonly #byPrimary = new Map<string | undefined, Breaker>()
+
+  constructor(options: BreakerOptions) {
+    this.#options = options
+  }
+
+  /** The breaker of the primary at an address, or of the only one, or of one that is not known. */
+  of(primary: string | undefined): Breaker {
+    const breaker = this.#byPrimary.get(primary) ?? new Breaker(this.#options, primary)
+    this.#byPrimary.set(primary, breaker)
+    return breaker
+  }
+
+  /** Forgets the primaries that are none any more, to which no call goes that could close their breakers. */
+  keepOnly(primaries: ReadonlySet<string>): void {
+    for (const primary of this.#byPrimary.keys())
+      if (primary !== undefined && !primaries.has(primary)) this.#byPrimary.delete(primary)
+  }
+
+  /** The worst state of all. */
+  get state(): BreakerState {
+    const states = [...this.#byPrimary.values()].map(({ state }) => state)
+    return SEVERITY.findLast((state) => states.includes(state)) ?? 'closed'
+  }
+
+  /** The state for each of several primaries, by its address. */
+  get states(): Readonly<Record<string, BreakerState>> {
+    const named = [...this.#byPrimary].filter(([primary]) => primary !== undefined)
+    return Object.fromEntries(named.map(([primary, { state }]) => [primary, state]))
+  }
 }

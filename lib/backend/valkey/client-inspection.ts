@@ -9,12 +9,14 @@ export interface ClientFlaw {
 /** The settings that are looked at, by the client's own names. */
 export const CLIENT_SETTINGS = [
   'autoResendUnfulfilledCommands',
+  'db',
   'enableAutoPipelining',
   'enableOfflineQueue',
   'keyPrefix',
   'maxRetriesPerRequest',
   'readOnly',
   'reconnectOnError',
+  'replyMapping',
   'retryDelayOnFailover',
   'retryStrategy',
   'role',
@@ -60,6 +62,11 @@ const COMMON: readonly Rule[] = [
     remedy: 'false: a replica still shows what has been ended',
   },
   {
+    setting: 'replyMapping',
+    isBroken: (value) => value === 'resp3',
+    remedy: "'legacy': replies would not be understood",
+  },
+  {
     setting: 'socketTimeout',
     isBroken: (value) => typeof value !== 'number' || value <= 0,
     remedy: 'twice the command timeout: without it a half-open connection is never left',
@@ -103,6 +110,11 @@ const SINGLE: readonly Rule[] = [
 
 const CLUSTER: readonly Rule[] = [
   ...COMMON,
+  {
+    setting: 'db',
+    isBroken: (value) => value !== undefined && value !== 0,
+    remedy: 'left out: where the nodes refuse it the client goes on with database 0',
+  },
   {
     setting: 'retryDelayOnFailover',
     isBroken: (value) => value !== 0,
@@ -180,4 +192,32 @@ function hostIn(address: string): string | undefined {
 function reconnectsOn(decide: unknown, error: Error): boolean {
   const decision: unknown = typeof decide === 'function' ? Reflect.apply(decide, undefined, [error]) : false
   return decision === true || decision === 1
+}
+
+interface Usage {
+  readonly mode?: string
+  readonly condition?: { readonly select?: number } | undefined
+  readonly options?: { readonly db?: number; readonly keyPrefix?: string } | undefined
+}
+
+/** The database that a client is told to select for each connection; 0 is where a connection begins. */
+export function databaseOf(client: object): number {
+  return (client as Usage).options?.db ?? 0
+}
+
+/**
+ * What an app that shares its client has changed of it, if anything under which commands would go elsewhere: to other
+ * keys, or nowhere. A transaction it has begun shows by the replies alone.
+ */
+export function changeOf(client: object, keyPrefix: string): string | undefined {
+  const { mode = 'normal', condition } = client as Usage
+  if (mode !== 'normal') return `it is in ${mode} mode`
+  // Not known before the first connection.
+  if ((condition?.select ?? databaseOf(client)) !== databaseOf(client))
+    return 'it is in another database than its option "db" says'
+  return keyPrefixOf(client) === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
+}
+
+export function keyPrefixOf(client: object): string {
+  return (client as Usage).options?.keyPrefix ?? ''
 }

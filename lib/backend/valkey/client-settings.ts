@@ -77,7 +77,6 @@ function checkTiming(timing: ClientTiming, owner: string): void {
 function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): RedisOptions {
   return {
     connectTimeout: connectTimeoutMs,
-    commandTimeout: commandTimeoutMs,
     // Without it a half-open connection is never left: every command times out, and the next goes the same way.
     socketTimeout: 2 * commandTimeoutMs,
     keepAlive: 5000,

@@ -35,8 +35,6 @@ export interface ValkeyClient extends CommandRunner {
 export interface DuplicateOptions {
   readonly lazyConnect: boolean
   readonly connectTimeout: number
-  readonly commandTimeout?: number
-  readonly socketTimeout?: number
   readonly autoResubscribe: boolean
   readonly failoverDetector: boolean
   retryStrategy(): null

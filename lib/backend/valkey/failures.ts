@@ -19,6 +19,9 @@ export const unexpectedReply: Failure = {
   isWorthRepeating: false,
 }
 
+/** The app has changed the client that it shares. */
+export const clientChanged: Failure = refused('client-changed')
+
 const unrecognized: Failure = { reason: 'unknown', mayBeApplied: true, isWorthRepeating: false }
 const connectionLost: Failure = { reason: 'connection', mayBeApplied: true, isWorthRepeating: true }
 const notSent: Failure = { reason: 'connection', mayBeApplied: false, isWorthRepeating: true }
@@ -53,6 +56,10 @@ const clientErrors: readonly (readonly [start: string, failure: Failure])[] = [
   ['ERR ACL failure in script', deniedInScript],
   // Redis 7.0.
   ["ERR The user executing the script can't", deniedInScript],
+  ['ERR DB index is out of range', refused('no-database')],
+  ['ERR SELECT is not allowed in cluster mode', refused('no-database')],
+  ['Connection in subscriber mode', clientChanged],
+  ['Connection is in monitoring mode', clientChanged],
   ["Stream isn't writeable", notSent],
   ["Cluster isn't ready", notSent],
   ['None of startup nodes is available', notSent],

@@ -7,22 +7,27 @@ import {
   StoreClosedError,
   StoreUnavailableError,
 } from '../../errors.ts'
+import { Patience } from '../../patience.ts'
 import type { Condition, LastFailure } from '../backend.ts'
 import type { Admission } from './admission.ts'
-import { Breaker, type BreakerOptions, DEFAULT_BREAKER } from './breaker.ts'
+import { type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
+import { changeOf, keyPrefixOf } from './client-inspection.ts'
 import {
   classifyFailure,
+  clientChanged,
   type Failure,
   notConnected,
   timedOut,
   UNREADABLE,
   unexpectedReply,
 } from './failures.ts'
+import { addressFor, primaryAddresses } from './key-slot.ts'
 import { type Readiness, readinessOf } from './readiness.ts'
 
 /** Full jitter, so that callers which failed together do not come back together. */
 const RETRY_JITTER_MS = 50
+const QUEUED = Buffer.from('QUEUED')
 
 export interface ValkeyLinkOptions {
   readonly client: ValkeyClient
@@ -40,8 +45,13 @@ export interface ValkeyLinkOptions {
   readonly ownsClient?: boolean | undefined
 }
 
-/** One call: how to send it, and how to read its reply. */
+/** The one server; or of a cluster the primary that serves a key, or the one at an address. */
+export type Destination = { readonly key: string | undefined } | { readonly address: string | undefined }
+
+/** One call: where it goes, how to send it, and how to read its reply. */
 export interface Exchange<Value> {
+  /** `undefined` only if nothing is sent. */
+  readonly to: Destination | undefined
   /** Sends one attempt. `isAwaited` tells whether the attempt still counts. */
   send(client: ValkeyClient, isAwaited: () => boolean): Promise<unknown>
   /** `undefined` for a reply that should not exist. */
@@ -54,28 +64,36 @@ export interface Answer<Value> {
   readonly mayBeRepeated: boolean
 }
 
-type Attempt<Value> = { readonly value: Value; readonly failure?: undefined } | { readonly failure: Failure }
+type Attempt<Value> =
+  | { readonly value: Value; readonly failure?: undefined }
+  | { readonly failure: Failure; readonly isDoubtful?: boolean | undefined }
+
+/** How long a call has left, this process's own business not counted. */
+type TimeLeft = () => number
 
 /**
  * The only way to the server. Every call settles within
  * `(retries + 1) × commandTimeoutMs + retries × 50 ms`, the wait for a connection included, whatever client and
  * server do; and every failure is one of our errors, without the client's, which carries the command's arguments.
  *
- * Repeats are safe because every command sent here is idempotent: see the scripts.
+ * Repeats are safe because every command sent here is idempotent: see the scripts. Time in which this process is too
+ * busy to look does not count, and what fails right after it is repeated once more and held against no server.
  */
 export class ValkeyLink {
   readonly #options: ValkeyLinkOptions
   readonly #readiness: Readiness
   readonly #inFlight = new Set<Promise<unknown>>()
-  readonly #breaker: Breaker | undefined
+  readonly #breakers: Breakers | undefined
+  readonly #keyPrefix: string
   #lastFailure: LastFailure | undefined
   #isClosed = false
 
   constructor(options: ValkeyLinkOptions) {
     this.#options = options
     const { breaker = DEFAULT_BREAKER } = options
-    this.#breaker = breaker ? new Breaker(breaker) : undefined
+    this.#breakers = breaker ? new Breakers(breaker) : undefined
     this.#readiness = readinessOf(options.client)
+    this.#keyPrefix = keyPrefixOf(options.client)
   }
 
   /** A read: as nothing is applied, every failure is a `StoreUnavailableError`. */
@@ -92,8 +110,11 @@ export class ValkeyLink {
   }
 
   get condition(): Condition {
+    const { client } = this.#options
+    if (client.slots) this.#breakers?.keepOnly(primaryAddresses(client))
     return {
-      ...(this.#breaker && { breaker: this.#breaker.state }),
+      ...(this.#breakers && { breaker: this.#breakers.state }),
+      ...(this.#breakers && client.slots && { primaries: this.#breakers.states }),
       ...(this.#lastFailure && { lastFailure: this.#lastFailure }),
     }
   }
@@ -114,11 +135,17 @@ export class ValkeyLink {
     toError: (failure: Failure) => SessionStoreError,
   ): Promise<Answer<Value>> {
     this.checkOpen()
-    const call = this.#call(exchange, toError)
+    const { commandTimeoutMs, retries } = this.#options
+    const deadlineMs = (retries + 1) * commandTimeoutMs + retries * RETRY_JITTER_MS
+    const startMs = performance.now()
+    const patience = new Patience(deadlineMs, () => {})
+    const timeLeft = () => startMs + deadlineMs + patience.busyMs - performance.now()
+    const call = this.#call(exchange, toError, timeLeft)
     this.#inFlight.add(call)
     try {
       return await call
     } finally {
+      patience.end()
       this.#inFlight.delete(call)
     }
   }
@@ -126,17 +153,23 @@ export class ValkeyLink {
   async #call<Value>(
     exchange: Exchange<Value>,
     toError: (failure: Failure) => SessionStoreError,
+    timeLeft: TimeLeft,
   ): Promise<Answer<Value>> {
-    const { commandTimeoutMs, retries } = this.#options
-    const deadline = performance.now() + (retries + 1) * commandTimeoutMs + retries * RETRY_JITTER_MS
+    const { retries } = this.#options
     let mayBeRepeated = false
+    // A call that must not be repeated is not forgiven either.
+    let isForgiven = retries === 0
     for (let left = retries; ; left -= 1) {
-      const attempt = await this.#guardedAttempt(exchange, deadline)
+      const attempt = await this.#guardedAttempt(exchange, timeLeft)
       const { failure } = attempt
       if (failure === undefined) return { value: attempt.value, mayBeRepeated }
       this.#note(failure)
       mayBeRepeated ||= failure.mayBeApplied
       if (failure.reason === UNREADABLE) throw new SessionInvalidError()
+      if (attempt.isDoubtful && !isForgiven) {
+        isForgiven = true
+        left += 1
+      }
       if (left === 0 || !failure.isWorthRepeating || this.#isClosed) {
         throw toError({ ...failure, mayBeApplied: mayBeRepeated })
       }
@@ -145,47 +178,64 @@ export class ValkeyLink {
     }
   }
 
-  #guardedAttempt<Value>(exchange: Exchange<Value>, deadline: number): Promise<Attempt<Value>> {
-    const attempt = () => this.#attempt(exchange, deadline)
-    return this.#breaker ? this.#breaker.run(attempt) : attempt()
+  #guardedAttempt<Value>(exchange: Exchange<Value>, timeLeft: TimeLeft): Promise<Attempt<Value>> {
+    const attempt = () => this.#attempt(exchange, timeLeft)
+    return this.#breakers ? this.#breakers.of(this.#addressOf(exchange)).run(attempt) : attempt()
   }
 
-  async #attempt<Value>(exchange: Exchange<Value>, deadline: number): Promise<Attempt<Value>> {
-    const { commandTimeoutMs, connectTimeoutMs, ownsClient: mayRevive } = this.#options
-    const leftMs = () => deadline - performance.now()
+  /** The address of the primary it goes to, as it is known now: after a failover it is another. */
+  #addressOf({ to }: Exchange<unknown>): string | undefined {
+    if (to === undefined) return undefined
+    if ('address' in to) return to.address
+    return to.key === undefined ? undefined : addressFor(this.#options.client, to.key)
+  }
+
+  async #attempt<Value>(exchange: Exchange<Value>, timeLeft: TimeLeft): Promise<Attempt<Value>> {
+    const { client, commandTimeoutMs, connectTimeoutMs, ownsClient: mayRevive } = this.#options
     if (!this.#readiness.isReady) {
-      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, leftMs()), { mayRevive })
+      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, timeLeft()), { mayRevive })
       if (failure) return { failure }
     }
-    const refusal = await this.#refusal(leftMs())
-    return refusal ? { failure: refusal } : this.#exchange(exchange, Math.min(commandTimeoutMs, leftMs()))
+    const isChanged = () => changeOf(client, this.#keyPrefix) !== undefined
+    const refusal = isChanged() ? clientChanged : await this.#refusal(exchange, timeLeft())
+    if (refusal) return { failure: refusal }
+    // Again, as nothing can come between this and what is sent.
+    if (isChanged()) return { failure: clientChanged }
+    return this.#exchange(exchange, Math.min(commandTimeoutMs, timeLeft()))
   }
 
-  async #refusal(waitMs: number): Promise<Failure | undefined> {
+  /** Why nothing may be sent on this connection, if so. */
+  #refusal(exchange: Exchange<unknown>, waitMs: number): Promise<Failure | undefined> | undefined {
     const { admission } = this.#options
-    if (admission === undefined) return undefined
-    const tooLate = new AbortController()
-    const { reason } = timedOut
-    const late = delay(waitMs, { ...notConnected, reason }, { signal: tooLate.signal }).catch(() => undefined)
-    try {
-      return await Promise.race([admission.refusal(), late])
-    } finally {
-      tooLate.abort()
-    }
+    const setUp = this.#readiness.setUp()
+    if (setUp === undefined && admission === undefined) return undefined
+    return new Promise((resolve) => {
+      const settle = (failure: Failure | undefined) => {
+        patience.end()
+        resolve(failure)
+      }
+      const patience = new Patience(waitMs, () => settle({ ...notConnected, reason: timedOut.reason }))
+      const ask = async () => (await setUp) ?? admission?.refusal(this.#addressOf(exchange))
+      void ask().then(settle)
+    })
   }
 
-  /** Never rejects. The timer is ours because no option of the client bounds every way it can fail to answer. */
+  /** Never rejects. The time limit is ours because no option of the client bounds every way it can fail to answer. */
   #exchange<Value>(exchange: Exchange<Value>, timeoutMs: number): Promise<Attempt<Value>> {
     return new Promise((resolve) => {
       let isAwaited = true
       const settle = (attempt: Attempt<Value>) => {
         isAwaited = false
-        clearTimeout(timer)
+        patience.end()
         resolve(attempt)
       }
-      const timer = setTimeout(() => settle({ failure: timedOut }), timeoutMs)
+      const patience = new Patience(timeoutMs, () => settle({ failure: timedOut }))
       const send = async () => decoded(exchange, await exchange.send(this.#options.client, () => isAwaited))
-      send().then(settle, (error: unknown) => settle({ failure: classifyFailure(error) }))
+      send().then(settle, (error: unknown) => {
+        const failure = classifyFailure(error)
+        // The client has time limits of its own, which know nothing of a process that was busy.
+        settle({ failure, isDoubtful: patience.busyMs > 0 && isLoss(failure) })
+      })
     })
   }
 
@@ -197,14 +247,20 @@ export class ValkeyLink {
 
   // A cluster client told not to repeat by itself does not notice a failover by itself either.
   #relearnSlots(failure: Failure): void {
-    if (failure.reason === 'connection' || failure.reason === 'read-only')
-      this.#options.client.refreshSlotsCache?.()
+    const isStale = failure.reason === 'connection' || failure.reason === 'read-only'
+    if (isStale && this.#readiness.isReady) this.#options.client.refreshSlotsCache?.()
   }
 }
 
 function decoded<Value>(exchange: Exchange<Value>, reply: unknown): Attempt<Value> {
+  // Within a transaction that the app has begun on the same client every command is answered this.
+  if (reply instanceof Buffer && reply.equals(QUEUED)) return { failure: unexpectedReply }
   const value = exchange.decode(reply)
   return value === undefined ? { failure: unexpectedReply } : { value }
+}
+
+function isLoss({ reason }: Failure): boolean {
+  return reason === 'timeout' || reason === 'connection'
 }
 
 function unavailable(reason: string): StoreUnavailableError {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { Patience } from '../../patience.ts'
 import { isDigest } from '../arguments.ts'
 import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
@@ -153,9 +154,9 @@ async function pause(ms: number, until: AbortSignal): Promise<void> {
 /** Whether it was done in time. Why not does not matter: the answer is another connection. */
 function succeeds(work: Promise<unknown>, withinMs: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), withinMs)
+    const patience = new Patience(withinMs, () => resolve(false))
     const settle = (isDone: boolean) => {
-      clearTimeout(timer)
+      patience.end()
       resolve(isDone)
     }
     work.then(

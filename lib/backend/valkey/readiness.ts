@@ -1,5 +1,10 @@
+import { Patience } from '../../patience.ts'
 import type { ValkeyClient } from './client.ts'
-import { classifyFailure, type Failure, notConnected } from './failures.ts'
+import { databaseOf } from './client-inspection.ts'
+import { classifyFailure, type Failure, notConnected, unexpectedReply } from './failures.ts'
+
+/** For how long a connection whose database was refused is not asked for it again. */
+const REFUSED_FOR_MS = 1000
 
 const known = new WeakMap<ValkeyClient, Readiness>()
 
@@ -20,16 +25,19 @@ export class Readiness {
   readonly #onConnection = new Set<() => void>()
   readonly #onRefresh = new Set<() => void>()
   #lastRefusal: Failure = notConnected
+  #setUp: Promise<Failure | undefined> | undefined
 
   constructor(client: ValkeyClient) {
     this.#client = client
     client.on('ready', () => {
       this.#lastRefusal = notConnected
+      this.#setUp = undefined
       for (const listener of this.#onConnection) listener()
       this.#wake()
     })
     client.on('refresh', () => {
-      for (const listener of this.#onRefresh) listener()
+      // The first comes before the client's own ready check, which fails if anything else was sent.
+      if (this.isReady) for (const listener of this.#onRefresh) listener()
     })
     client.on('end', () => this.#wake())
     client.on('connect', () => makeRoom(client))
@@ -38,6 +46,16 @@ export class Readiness {
 
   get isReady(): boolean {
     return this.#client.status === 'ready'
+  }
+
+  /**
+   * Why this connection cannot be used, if so. A client whose SELECT is refused says so in an event and goes on with
+   * database 0; asked again on the same connection, the refusal shows.
+   */
+  setUp(): Promise<Failure | undefined> | undefined {
+    if (this.#client.nodes !== undefined || databaseOf(this.#client) === 0) return undefined
+    this.#setUp ??= this.#select()
+    return this.#setUp
   }
 
   /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
@@ -65,14 +83,33 @@ export class Readiness {
     return this.isReady ? undefined : this.#lastRefusal
   }
 
+  async #select(): Promise<Failure | undefined> {
+    try {
+      const reply = await this.#client.callBuffer('select', databaseOf(this.#client))
+      if (String(reply) === 'OK') return undefined
+      this.#forgetSetUp(0)
+      return { ...unexpectedReply, mayBeApplied: false }
+    } catch (error) {
+      const failure = classifyFailure(error)
+      this.#forgetSetUp(failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
+      return { ...failure, mayBeApplied: false }
+    }
+  }
+
+  #forgetSetUp(afterMs: number): void {
+    setTimeout(() => {
+      this.#setUp = undefined
+    }, afterMs).unref()
+  }
+
   #nextChange(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
-        clearTimeout(timer)
+        patience.end()
         this.#waiting.delete(done)
         resolve()
       }
-      const timer = setTimeout(done, waitMs)
+      const patience = new Patience(waitMs, done)
       this.#waiting.add(done)
     })
   }

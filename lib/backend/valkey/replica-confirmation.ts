@@ -1,6 +1,7 @@
+import { Patience } from '../../patience.ts'
 import type { CommandRunner, SecondConnection, ValkeyClient } from './client.ts'
 import { isDuplicable, onceOnly } from './client.ts'
-import { slotOf } from './key-slot.ts'
+import { addressFor, primaryAt } from './key-slot.ts'
 import { stampKey } from './scripts/stamp-key.ts'
 
 export interface ConfirmationOptions {
@@ -46,8 +47,7 @@ function groupByPrimary(client: ValkeyClient, keys: readonly string[]): Groups |
 
 function primaryOf(client: ValkeyClient, key: string): CommandRunner | undefined {
   if (client.slots === undefined || client.nodes === undefined) return client
-  const address = client.slots[slotOf(key)]?.[0]
-  return client.nodes('master').find(({ options }) => `${options.host}:${options.port}` === address)
+  return primaryAt(client, addressFor(client, key))
 }
 
 async function confirmOn(
@@ -57,20 +57,17 @@ async function confirmOn(
 ): Promise<number> {
   if (!isDuplicable(primary)) return 0
   const longestMs = commandTimeoutMs + timeoutMs
-  const connection = primary.duplicate({
-    ...onceOnly(connectTimeoutMs),
-    commandTimeout: longestMs,
-    socketTimeout: longestMs,
-  })
+  const connection = primary.duplicate(onceOnly(connectTimeoutMs))
   connection.on('error', () => {})
-  const late = setTimeout(() => connection.disconnect(), connectTimeoutMs + commandTimeoutMs + longestMs)
+  const limitMs = connectTimeoutMs + commandTimeoutMs + longestMs
+  const patience = new Patience(limitMs, () => connection.disconnect())
   try {
     await connection.connect()
     return await waitFor(connection, keys, [replicas, timeoutMs])
   } catch {
     return 0
   } finally {
-    clearTimeout(late)
+    patience.end()
     connection.disconnect()
   }
 }

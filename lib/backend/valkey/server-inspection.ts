@@ -62,8 +62,9 @@ async function permitted(
   [command, ...args]: readonly [string, ...string[]],
 ): Promise<unknown> {
   const { reply } = await link.read({
+    to: primary,
     send: async (client) => ({
-      reply: await unlessDenied((await primary(client)).callBuffer(command, ...args)),
+      reply: await unlessDenied((await primary.connection(client)).callBuffer(command, ...args)),
     }),
     decode: (answer) => answer as { readonly reply: unknown },
   })
@@ -80,7 +81,8 @@ async function unlessDenied(reply: Promise<unknown>): Promise<unknown> {
 }
 
 async function transportFindings(link: ValkeyLink, primary: Primary): Promise<readonly Finding[]> {
-  return plaintextOf(await link.read({ send: primary, decode: (reply) => reply as CommandRunner }))
+  const send = (client: ValkeyClient) => primary.connection(client)
+  return plaintextOf(await link.read({ to: primary, send, decode: (reply) => reply as CommandRunner }))
 }
 
 /** By the socket itself: sentinels and clusters name servers that no option knows. */

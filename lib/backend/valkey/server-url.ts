@@ -32,8 +32,10 @@ export function parseServerUrl(url: unknown): ServerUrl {
     ...(username !== '' && { username: decoded(username) }),
     ...(password !== '' && { password: decoded(password) }),
   }
-  if (protocol === 'unix:') return { ...credentials, path: decoded(pathname), isTls: false }
+  if (protocol === 'unix:')
+    return { ...credentials, path: parsePath(hostname, decoded(pathname)), isTls: false }
   if (hostname === '') throw optionError('connection.url', EXPECTED)
+  if (port === '0') throw optionError('connection.url', 'with a port of 1 to 65535, or none for 6379')
   return {
     ...credentials,
     host: hostname.replace(/^\[|\]$/g, ''),
@@ -41,6 +43,12 @@ export function parseServerUrl(url: unknown): ServerUrl {
     db: parseDb(pathname),
     isTls: protocol === 'valkeys:' || protocol === 'rediss:',
   }
+}
+
+// unix://name would be a socket without a path, for which the client takes a port of this machine.
+function parsePath(hostname: string, path: string): string {
+  if (hostname === '' && /^\/.*[^/]$/.test(path)) return path
+  throw optionError('connection.url', 'unix:// with an absolute path and no host, as unix:///path/to/socket')
 }
 
 function parseDb(pathname: string): number {

@@ -19,7 +19,7 @@ import type { ValkeyClient } from './client.ts'
 import { createKeys, type Keys } from './keys.ts'
 import { ValkeyLink } from './link.ts'
 import { NoticeChannel } from './notice-channel.ts'
-import { type Primary, primariesOf } from './primaries.ts'
+import { askAnyPrimary, type Primary, primariesOf } from './primaries.ts'
 import {
   decodeRecordValue,
   decodeTombstoneValue,
@@ -104,6 +104,7 @@ export class ValkeyBackend implements Backend {
     const key = this.#keys.record(handle)
     try {
       const value = await this.#link.read({
+        to: { key },
         send: (client) => client.callBuffer('getrange', key, 0, lastByteToRead(maxBytes)),
         decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
       })
@@ -148,6 +149,7 @@ export class ValkeyBackend implements Backend {
   async ending(handle: string): Promise<Buffer | undefined> {
     const key = this.#keys.tombstone(handle)
     const value = await this.#link.read({
+      to: { key },
       send: (client) => client.callBuffer('getrange', key, 0, LAST_TOMBSTONE_BYTE),
       decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
     })
@@ -180,10 +182,7 @@ export class ValkeyBackend implements Backend {
   }
 
   async ping(): Promise<void> {
-    await this.#link.read({
-      send: (client) => client.callBuffer('ping'),
-      decode: (reply) => String(reply) === 'PONG' || undefined,
-    })
+    await askAnyPrimary(this.#link, 'ping', (reply) => String(reply) === 'PONG' || undefined)
   }
 
   async confirm({ handles, owner }: EndedHandles, terms: ReplicaTerms): Promise<number> {
@@ -226,7 +225,8 @@ export class ValkeyBackend implements Backend {
     do {
       const scan = [cursor, 'match', this.#keys.recordPattern, 'count', SCAN_COUNT]
       const page = await this.#link.read({
-        send: async (client) => (await primary(client)).callBuffer('scan', ...scan),
+        to: primary,
+        send: async (client) => (await primary.connection(client)).callBuffer('scan', ...scan),
         decode: decodeScan,
       })
       yield page.keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
@@ -236,10 +236,7 @@ export class ValkeyBackend implements Backend {
 
   async #askTime(): Promise<number> {
     const sentAtMs = this.#clock.stamp()
-    const serverMs = await this.#link.read({
-      send: (client) => client.callBuffer('time'),
-      decode: decodeTime,
-    })
+    const serverMs = await askAnyPrimary(this.#link, 'time', decodeTime)
     this.#clock.observe(serverMs, sentAtMs)
     return this.#clock.read() ?? serverMs
   }

@@ -29,10 +29,11 @@ describe('createValkeyClient', () => {
       autoResendUnfulfilledCommands: true,
       enableAutoPipelining: false,
       connectTimeout: 250,
-      commandTimeout: 500,
       socketTimeout: 1000,
       keepAlive: 5000,
     })
+    // Its timer would run before the sockets are read, in a process that was busy.
+    expect(options.commandTimeout).toBeUndefined()
     expect(reconnectOnError?.(new Error('READONLY You can not write against a read only replica.'))).toBe(
       true,
     )
@@ -78,7 +79,6 @@ describe('createValkeyClient', () => {
       scaleReads: 'master',
       redisOptions: {
         maxRetriesPerRequest: 0,
-        commandTimeout: 500,
         connectTimeout: 250,
         socketTimeout: 1000,
       },
@@ -157,6 +157,24 @@ describe('a wrong connection', () => {
     ],
     ['a path that is no number', { url: `valkey://127.0.0.1/${password}` }, /database number/],
     ['broken percent signs', { url: `valkey://:%zz${password}@127.0.0.1` }, /percent-encoded/],
+    ...[
+      'unix://name',
+      'unix://name/',
+      'unix://host/path.sock',
+      'unix:relative.sock',
+      'unix:///',
+      'unix://',
+    ].map((url): [string, unknown, RegExp] => [
+      url,
+      { url },
+      /^Option "connection.url" must be (unix:|a URL)/,
+    ]),
+    ...['valkey://', 'valkey:127.0.0.1', 'valkey:///tmp/x.sock', 'valkeys://:6379'].map(
+      (url): [string, unknown, RegExp] => [url, { url }, /^Option "connection.url" must be a URL/],
+    ),
+    ['a database beside another path', { url: 'valkey://127.0.0.1/1/2' }, /database number/],
+    ['a database below 0', { url: 'valkey://127.0.0.1/-1' }, /database number/],
+    ['port 0', { url: 'valkey://127.0.0.1:0' }, /"connection.url" must be with a port/],
     ['no host', { url: 'valkey:///1' }, /^Option "connection.url" must be a URL/],
     ['credentials twice', { url: `valkey://:${password}@127.0.0.1`, password }, /without credentials/],
     ['TLS on and off', { url: 'valkeys://127.0.0.1', tls: false }, /^Option "connection.tls"/],

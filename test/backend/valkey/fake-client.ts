@@ -49,6 +49,7 @@ export function linkTo(client: ValkeyClient, more: Partial<ValkeyLinkOptions> = 
 }
 
 export const echo: Exchange<string> = {
+  to: undefined,
   send: (client) => client.callBuffer('echo', 'secret-canary'),
   decode: (reply) => (typeof reply === 'string' ? reply : undefined),
 }

@@ -61,6 +61,7 @@ export function addLabels(link: ValkeyLink, add: AddLabels): Promise<Answer<read
     ...add.labels,
   ]
   return link.write({
+    to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
     decode: decodeUnion,
   })

@@ -60,7 +60,11 @@ export function endRecord(link: ValkeyLink, end: EndRecord): Promise<Answer<EndR
   const { blob, ownedTtlMs, fenceTtlMs } = end.ending
   const keys = [end.recordKey, end.tombstoneKey]
   const args = [blob, ownedTtlMs, fenceTtlMs, end.maxBlobBytes, end.channel, end.handle]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): EndRecordReply | undefined {

@@ -53,7 +53,11 @@ export function enroll(
 ): Promise<Answer<EnrolledReply>> {
   const { handle, ttlMs, endsAtMs, cap, beyondCap } = enrolment
   const args = [handle, ttlMs, endsAtMs ?? 0, cap ?? 0, beyondCap]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): EnrolledReply | undefined {

@@ -30,6 +30,7 @@ export function extend(
   const { handle, ttlMs, endsAtMs } = extension
   const args = [handle, ttlMs, endsAtMs ?? 0]
   return link.write({
+    to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
     decode: decodeStanding,
   })

@@ -40,7 +40,11 @@ export interface LoadLabelsReply {
 export function loadLabels(link: ValkeyLink, load: LoadLabels): Promise<LoadLabelsReply> {
   const keys = [load.key]
   const args = [load.leastMs, load.targetMs, load.maxMembers]
-  return link.read({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.read({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): LoadLabelsReply | undefined {

@@ -49,7 +49,11 @@ export function putRecord(link: ValkeyLink, put: PutRecord): Promise<Answer<PutR
   const keys = [put.recordKey, put.tombstoneKey]
   const etag = expect.kind === 'version' ? expect.etag : ''
   const args = [expect.kind, etag, wholeTtl(ttlMs), endsAtMs ?? 0, owner ?? NO_OWNER, blob]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): PutRecordReply | undefined {

@@ -19,6 +19,7 @@ ${returnRoster}`,
 export function raise(link: ValkeyLink, keys: RegistryKeys, raising: Raising): Promise<Answer<RosterReply>> {
   const args = [raising.epoch ?? 0, raising.keepMs]
   return link.write({
+    to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
     decode: decodeRoster,
   })

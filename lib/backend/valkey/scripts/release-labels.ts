@@ -54,7 +54,11 @@ export function releaseLabels(
 ): Promise<Answer<readonly string[] | 'full' | 'late'>> {
   const keys = [release.key]
   const args = [release.leastMs, release.targetMs, release.maxLabels, release.deadlineMs, ...release.marks]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): readonly string[] | 'full' | 'late' | undefined {

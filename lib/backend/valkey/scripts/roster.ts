@@ -26,6 +26,7 @@ export interface RosterReply {
 
 export function readRoster(link: ValkeyLink, keys: RegistryKeys): Promise<RosterReply> {
   return link.read({
+    to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args: [], isAwaited }),
     decode: decodeRoster,
   })

@@ -23,6 +23,7 @@ export interface StandingReply {
 export function readStanding(link: ValkeyLink, keys: RegistryKeys, handle: string): Promise<StandingReply> {
   const args = [handle]
   return link.read({
+    to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
     decode: decodeStanding,
   })

@@ -36,7 +36,11 @@ export interface TouchRecordReply {
 export function touchRecord(link: ValkeyLink, touch: TouchRecord): Promise<Answer<TouchRecordReply>> {
   const keys = [touch.recordKey]
   const args = [touch.ttlMs]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): TouchRecordReply | undefined {

@@ -47,7 +47,11 @@ export function withdraw(
     ...departed.flatMap(({ handle, blob }) => [handle, blob]),
     ...handles,
   ]
-  return link.write({ send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }), decode })
+  return link.write({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
+    decode,
+  })
 }
 
 function decode(reply: unknown): number | undefined {

@@ -1,0 +1,180 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { createValkeyClient } from '../../../lib/backend/valkey/connection.ts'
+import type { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
+import { Patience } from '../../../lib/patience.ts'
+import { withDeadline } from '../../../lib/store/deadline.ts'
+import { until } from '../../support/until.ts'
+import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
+import { absent, newBlob, newHandle, write } from '../contract/subject.ts'
+import { echo, FakeClient, fail, linkTo, never } from './fake-client.ts'
+import { openBackend } from './subjects.ts'
+
+const DEFAULTS = { connectTimeoutMs: 250, commandTimeoutMs: 500 }
+const BREAKER = { failures: 5, halfOpenAfterMs: 60_000 }
+
+let server: ValkeyServer
+
+beforeAll(async () => {
+  server = await startValkey()
+})
+
+afterAll(() => server.stop())
+
+/** As a synchronous hash, a large JSON or a garbage collection does. */
+function block(ms: number): void {
+  const until = performance.now() + ms
+  while (performance.now() < until);
+}
+
+async function open(): Promise<ValkeyBackend> {
+  const client = createValkeyClient({ url: server.url }, DEFAULTS)
+  const backend = openBackend(client, { ...DEFAULTS, breaker: BREAKER, ownsClient: true })
+  onTestFinished(() => backend.close())
+  await until(() => client.status === 'ready')
+  return backend
+}
+
+describe('a process that was busy', () => {
+  test.each([300, 600, 1000])('for %i ms with 20 reads in flight fails none of them', async (busyMs) => {
+    const backend = await open()
+    const reads = Array.from({ length: 20 }, () => backend.get(newHandle(), 65_536))
+    setImmediate(block, busyMs)
+
+    expect(await Promise.all(reads)).toEqual(Array(20).fill(undefined))
+    expect(backend.condition.breaker).toBe('closed')
+  })
+
+  test('again and again fails nothing either', async () => {
+    const backend = await open()
+    for (let round = 0; round < 3; round += 1) {
+      const reads = Array.from({ length: 20 }, () => backend.get(newHandle(), 65_536))
+      setImmediate(block, 520)
+      await delay(1)
+      setImmediate(block, 520)
+      expect(await Promise.all(reads)).toEqual(Array(20).fill(undefined))
+    }
+    expect(backend.condition.breaker).toBe('closed')
+  })
+
+  test('before it sends fails nothing', async () => {
+    const backend = await open()
+    block(1100)
+    const reads = Array.from({ length: 20 }, () => backend.get(newHandle(), 65_536))
+
+    expect(await Promise.all(reads)).toEqual(Array(20).fill(undefined))
+    expect(backend.condition.breaker).toBe('closed')
+  })
+
+  test('gets large replies and the outcome of writes', async () => {
+    const backend = await open()
+    const handles = Array.from({ length: 20 }, newHandle)
+    const puts = handles.map((handle) => backend.put(handle, write(absent, newBlob(60_000))))
+    setImmediate(block, 600)
+    expect((await Promise.all(puts)).map(({ answer }) => answer)).toEqual(Array(20).fill('stored'))
+
+    const gets = handles.map((handle) => backend.get(handle, 65_536))
+    setImmediate(block, 600)
+    expect(await Promise.all(gets)).toEqual(
+      Array(20).fill(expect.objectContaining({ blob: expect.any(Buffer) })),
+    )
+    expect(backend.condition.breaker).toBe('closed')
+  })
+
+  test('while it connects finds its server all the same', async () => {
+    const client = createValkeyClient({ url: server.url }, DEFAULTS)
+    const backend = openBackend(client, { ...DEFAULTS, breaker: BREAKER, ownsClient: true })
+    onTestFinished(() => backend.close())
+    const reads = Array.from({ length: 20 }, () => backend.get(newHandle(), 65_536))
+    block(400)
+
+    expect(await Promise.all(reads)).toEqual(Array(20).fill(undefined))
+    expect(backend.condition.breaker).toBe('closed')
+  })
+
+  test.each(['Command timed out', 'Connection is closed.', 'Socket timeout. Expecting data'])(
+    'repeats what its client gave up meanwhile (%s), and holds it against no server',
+    async (message) => {
+      const client = new FakeClient(
+        () => delay(20).then(fail(message)),
+        () => delay(20).then(fail('Connection is closed.')),
+        () => 'here',
+      )
+      const link = linkTo(client, {
+        commandTimeoutMs: 200,
+        breaker: { failures: 2, halfOpenAfterMs: 60_000 },
+      })
+      const call = link.read(echo)
+      setImmediate(block, 300)
+
+      expect(await call).toBe('here')
+      expect(client.calls).toBe(3)
+      expect(link.condition.breaker).toBe('closed')
+    },
+  )
+
+  test('opens no breaker by what its client gave up meanwhile', async () => {
+    const client = new FakeClient(() => delay(20).then(fail('Command timed out')))
+    const link = linkTo(client, {
+      commandTimeoutMs: 200,
+      retries: 0,
+      breaker: { failures: 1, halfOpenAfterMs: 60_000 },
+    })
+    const calls = Array.from({ length: 10 }, () => link.read(echo).catch(() => {}))
+    setImmediate(block, 300)
+    await Promise.all(calls)
+
+    expect(link.condition.breaker).toBe('closed')
+  })
+
+  test('repeats no write that must not be sent twice', async () => {
+    const client = new FakeClient(() => delay(20).then(fail('Command timed out')))
+    const call = linkTo(client, { commandTimeoutMs: 200, retries: 0 }).write(echo)
+    setImmediate(block, 300)
+
+    await expect(call).rejects.toMatchObject({ code: 'ERR_STORE_OUTCOME_UNKNOWN' })
+    expect(client.calls).toBe(1)
+  })
+
+  test('still gives a server up that does not answer', async () => {
+    const link = linkTo(new FakeClient(never), { breaker: { failures: 2, halfOpenAfterMs: 60_000 } })
+    const call = link.read(echo)
+    setImmediate(block, 200)
+
+    await expect(call).rejects.toMatchObject({ reason: 'timeout' })
+    expect(link.condition.breaker).toBe('open')
+  })
+})
+
+describe('a deadline', () => {
+  test('that passed while nobody looked is judged after what was there to be read', async () => {
+    const work = readFile(new URL(import.meta.url), 'utf8')
+    const outcome = withDeadline(work, 50, () => new Error('late'))
+    block(200)
+
+    expect(await outcome).toContain('what was there to be read')
+  })
+
+  test('passes at last, even if this process is busy all the time', async () => {
+    const over = vi.fn()
+    const patience = new Patience(40, over)
+    const busy = setInterval(() => block(60), 1)
+    onTestFinished(() => {
+      clearInterval(busy)
+      patience.end()
+    })
+
+    await until(() => over.mock.calls.length > 0)
+    expect(patience.busyMs).toBeGreaterThan(0)
+  })
+
+  test('that was ended is not judged', async () => {
+    const over = vi.fn()
+    const patience = new Patience(1, over)
+    patience.end()
+    await delay(50)
+
+    expect(over).not.toHaveBeenCalled()
+  })
+})
