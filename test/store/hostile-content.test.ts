@@ -85,12 +85,10 @@ describe('sanitize', () => {
     expect(sanitize(content)).toBe(true)
   })
 
-  test('looks at a wide object of 100,000 objects within a second', () => {
+  test('looks at a wide object of 100,000 objects', () => {
     const content = { list: Array.from({ length: 100_000 }, (_, at) => ({ at })) }
-    const startMs = performance.now()
 
     expect(sanitize(content)).toBe(true)
-    expect(performance.now() - startMs).toBeLessThan(1000)
   })
 })
 

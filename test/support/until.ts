@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 export interface UntilOptions {
-  /** How long the condition may take to hold, in ms. @defaultValue 10_000 */
+  /** How long the condition may take to hold, in ms. @defaultValue 30_000 */
   readonly withinMs?: number
   /** How often to look, in ms. @defaultValue 10 */
   readonly everyMs?: number
@@ -19,7 +19,7 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   options: UntilOptions = {},
 ): Promise<Truthy<T>> {
-  const { withinMs = 10_000, everyMs = 10, what = String(condition) } = options
+  const { withinMs = 30_000, everyMs = 10, what = String(condition) } = options
   const deadline = performance.now() + withinMs
   for (;;) {
     const found = await condition()
