@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ROOT } from './library.ts'
@@ -37,9 +37,19 @@ async function install(name: string, dependencies: readonly string[]): Promise<s
   return project
 }
 
+/** The files that a page of this package links to. */
+function linksOf(page: string): string[] {
+  const text = readFileSync(join(ROOT, page), 'utf8').replaceAll(/^```[\s\S]*?^```/gm, '')
+  return [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)]
+    .map(([, link = '']) => link)
+    .filter((link) => !link.includes('://'))
+    .map((link) => posix.join(posix.dirname(page), link).replace(/\/$/, ''))
+}
+
 describe('The packed package', () => {
-  it('has the build, the README and the licence, and nothing else', () => {
-    expect(tarball.files).toEqual([
+  it('has the build, the pages, the examples and the licence, and nothing else', () => {
+    expect(tarball.files.filter((file) => !/^(docs|examples)\//.test(file))).toEqual([
+      'CHANGELOG.md',
       'LICENSE',
       'README.md',
       'dist/index.cjs',
@@ -48,6 +58,18 @@ describe('The packed package', () => {
       'dist/index.js',
       'package.json',
     ])
+  })
+
+  it('has every file that its pages link to', () => {
+    const pages = tarball.files.filter((file) => file.endsWith('.md'))
+    const broken = pages.flatMap((page) =>
+      linksOf(page)
+        .filter((link) => !tarball.files.some((file) => file === link || file.startsWith(`${link}/`)))
+        .map((link) => `${page}: ${link}`),
+    )
+
+    expect(pages).toContain('docs/ERRORS.md')
+    expect(broken).toEqual([])
   })
 
   it('serves import and require with the same names', async () => {
