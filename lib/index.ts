@@ -1,7 +1,14 @@
 export type { Condition, LastFailure } from './backend/backend.ts'
 export type { Finding, FindingCode } from './backend/finding.ts'
 export type { ClientSetting } from './backend/valkey/client-inspection.ts'
-export { type ClientTiming, safeClientOptions, safeClusterOptions } from './backend/valkey/client-settings.ts'
+export {
+  type ClientTiming,
+  type SafeClientOptions,
+  type SafeClusterOptions,
+  type SafeNodeOptions,
+  safeClientOptions,
+  safeClusterOptions,
+} from './backend/valkey/client-settings.ts'
 export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection.ts'
 export type { ValkeyOptions } from './backend/valkey/valkey-options.ts'
 export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'

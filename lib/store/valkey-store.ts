@@ -17,6 +17,7 @@ export interface ValkeyStoreOptions extends SessionStoreOptions, ValkeyOptions {
    * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
    * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
    * connection and for each new primary of a cluster; the event `unsafe-server` tells of it. `check()` looks further.
+   * With `'error'` a server that denies `INFO` is refused, too.
    * @defaultValue 'warn'
    */
   readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined

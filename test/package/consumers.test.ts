@@ -9,7 +9,7 @@ import { installPackage, packPackage } from './package-tarball.ts'
 
 // Three strict compilations of every declaration there is take their time on a busy machine.
 const COMPILE_TIMEOUT_MS = 240_000
-const TYPES = ['@types/express-session', '@types/express', '@types/node']
+const DEPENDENCIES = ['@types/express-session', '@types/express', '@types/node', 'ioredis', 'ioredis6']
 
 let folder: string
 let tarball: { path: string; files: string[] }
@@ -83,7 +83,7 @@ describe('The packed package', () => {
   it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler'])(
     'compiles strictly and runs in %s',
     async (name) => {
-      const project = await install(name, TYPES)
+      const project = await install(name, DEPENDENCIES)
 
       await run(project, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'])
 

@@ -182,15 +182,28 @@ test('a replica is left, so that an address which now leads to another server is
   await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), BUSY)
 })
 
-test('a server that may not be looked at is used all the same', async () => {
-  await admin.acl('SETUSER', 'blind', 'reset', 'on', '>only-for-this-test', '~*', '&*', '+@all', '-info')
-  const { store, events } = open({
-    connection: { url: server.url, username: 'blind', password: 'only-for-this-test' },
-    onUnsafeServer: 'error',
+describe('a server that may not be looked at', () => {
+  const connection = () => ({ url: server.url, username: 'blind', password: 'only-for-this-test' })
+
+  beforeEach(async () => {
+    await admin.acl('SETUSER', 'blind', 'reset', 'on', '>only-for-this-test', '~*', '&*', '+@all', '-info')
   })
 
-  expect(await store.get('sid')).toBeNull()
-  expect(events).toEqual([])
+  test("is refused with 'error' until it shows what it is, and then used", async () => {
+    const { store, events } = open({ connection: connection(), onUnsafeServer: 'error' })
+
+    expect(await failureOf(store.get('sid'))).toMatchObject({ reason: 'unsafe-server' })
+    await vi.waitFor(() => expect(events).toEqual(['server-unknown']), BUSY)
+    await admin.acl('SETUSER', 'blind', '+info')
+    await vi.waitFor(async () => expect(await store.get('sid')).toBeNull(), BUSY)
+  })
+
+  test("is used with 'warn'", async () => {
+    const { store, events } = open({ connection: connection(), onUnsafeServer: 'warn' })
+
+    expect(await store.get('sid')).toBeNull()
+    expect(events).toEqual([])
+  })
 })
 
 test('a server that does not answer the look is not taken for an unsafe one', async () => {

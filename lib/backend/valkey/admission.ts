@@ -88,14 +88,21 @@ export class Admission {
     }
   }
 
-  /** What is unsafe, as far as the user may look. */
+  /** What is unsafe. Where an unsafe server is refused, so is one that does not show what it is. */
   async #errorsOf(runner: CommandRunner): Promise<readonly Finding[]> {
-    const plaintext = this.#options.acceptsPlaintext ? [] : plaintextOf(runner)
+    const { acceptsPlaintext, isRefused } = this.#options
+    const told = infoFindings(await this.#info(runner))
+    const unsafe = told.filter(
+      ({ severity }) => severity === 'error' || (isRefused && severity === 'unknown'),
+    )
+    return [...(acceptsPlaintext ? [] : plaintextOf(runner)), ...unsafe]
+  }
+
+  async #info(runner: CommandRunner): Promise<unknown> {
     try {
-      const told = infoFindings(await runner.callBuffer('info'))
-      return [...plaintext, ...told.filter(({ severity }) => severity === 'error')]
+      return await runner.callBuffer('info')
     } catch (error) {
-      if (classifyFailure(error).reason === 'no-permission') return plaintext
+      if (classifyFailure(error).reason === 'no-permission') return undefined
       throw error
     }
   }

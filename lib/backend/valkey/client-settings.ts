@@ -1,5 +1,4 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
-import type { ClusterOptions, RedisOptions } from 'iovalkey'
 import { checkKnown } from '../../option.ts'
 
 export interface ClientTiming {
@@ -9,10 +8,39 @@ export interface ClientTiming {
   readonly commandTimeoutMs?: number | undefined
 }
 
+/** Settings of one connection. Types of no client, so that each accepts them. */
+export interface SafeNodeOptions {
+  connectTimeout: number
+  socketTimeout: number
+  keepAlive: number
+  maxRetriesPerRequest: number
+  autoResendUnfulfilledCommands: boolean
+  enableAutoPipelining: boolean
+  reconnectOnError(error: Error): boolean
+}
+
+/** What {@link safeClientOptions} returns. */
+export interface SafeClientOptions extends SafeNodeOptions {
+  enableOfflineQueue: boolean
+  retryStrategy(times: number): number
+}
+
+/** What {@link safeClusterOptions} returns. */
+export interface SafeClusterOptions {
+  redisOptions: SafeNodeOptions
+  enableOfflineQueue: boolean
+  scaleReads: 'master'
+  clusterRetryStrategy(times: number): number
+  retryDelayOnFailover: number
+  retryDelayOnClusterDown: number
+  maxRedirections: number
+  slotsRefreshInterval: number
+}
+
 const MAX_RETRY_DELAY_MS = 2000
 
 /**
- * Settings of an iovalkey client under which every command settles, none is sent twice or late behind the store's
+ * Settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
  * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
  *
  * @throws TypeError that names an unknown option.
@@ -26,7 +54,7 @@ const MAX_RETRY_DELAY_MS = 2000
  * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
  * ```
  */
-export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
+export function safeClientOptions(timing: ClientTiming = {}): SafeClientOptions {
   checkTiming(timing, 'safeClientOptions')
   return { ...nodeSettings(timing), enableOfflineQueue: false, retryStrategy: fullJitter }
 }
@@ -43,7 +71,7 @@ export function safeClientOptions(timing: ClientTiming = {}): RedisOptions {
  * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
  * ```
  */
-export function safeClusterOptions(timing: ClientTiming = {}): ClusterOptions {
+export function safeClusterOptions(timing: ClientTiming = {}): SafeClusterOptions {
   checkTiming(timing, 'safeClusterOptions')
   return {
     redisOptions: nodeSettings(timing),
@@ -74,7 +102,7 @@ function checkTiming(timing: ClientTiming, owner: string): void {
   checkKnown(timing, ['connectTimeoutMs', 'commandTimeoutMs'], owner)
 }
 
-function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): RedisOptions {
+function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): SafeNodeOptions {
   return {
     connectTimeout: connectTimeoutMs,
     // Without it a half-open connection is never left: every command times out, and the next goes the same way.

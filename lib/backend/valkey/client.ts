@@ -12,7 +12,7 @@ export interface ClusterNode extends CommandRunner {
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
 }
 
-/** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 have it. */
+/** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 and 6 have it. */
 export interface ValkeyClient extends CommandRunner {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
   readonly status: string

@@ -18,16 +18,17 @@ function judge(socket: object, { acceptsPlaintext = false, info = () => SOUND as
 
 describe('a server that the client was sent to', () => {
   test('on another machine is refused without TLS, also if it denies INFO', async () => {
-    for (const info of [
-      () => SOUND,
-      () => {
-        throw new Error("NOPERM User app has no permissions to run the 'info' command")
-      },
-    ]) {
+    const denied = () => {
+      throw new Error("NOPERM User app has no permissions to run the 'info' command")
+    }
+    for (const [info, codes] of [
+      [() => SOUND, ['plaintext']],
+      [denied, ['plaintext', 'server-unknown']],
+    ] as const) {
       const { refusal, reported } = judge({ remoteAddress: '10.0.0.1' }, { info })
 
       expect(await refusal).toMatchObject({ reason: 'unsafe-server', mayBeApplied: false })
-      expect(reported).toEqual(['plaintext'])
+      expect(reported).toEqual(codes)
     }
   })
 

@@ -47,6 +47,7 @@ describe('the inspection of a client', () => {
     ['readOnly', { readOnly: true }],
     ['socketTimeout', { socketTimeout: 0 }],
     ['stringNumbers', { stringNumbers: true }],
+    ['replyMapping', { replyMapping: 'resp3' } as RedisOptions],
     ['autoResendUnfulfilledCommands', { autoResendUnfulfilledCommands: false }],
     ['maxRetriesPerRequest', { maxRetriesPerRequest: null }],
     ['reconnectOnError', { reconnectOnError: () => 2 }],
@@ -83,6 +84,7 @@ describe('the inspection of a client', () => {
     ['keyPrefix', { keyPrefix: 'app:' }],
     ['retryDelayOnFailover', { retryDelayOnFailover: 100 }],
     ['scaleReads', { scaleReads: 'slave' }],
+    ['db', { redisOptions: { ...safeClusterOptions().redisOptions, db: 1 } }],
     ['scaleReads', { scaleReads: () => [] }],
     ['socketTimeout', { redisOptions: { ...safeCluster.redisOptions, socketTimeout: 0 } }],
   ])('finds %s of a cluster client in %j', (setting, options) => {

@@ -1,4 +1,5 @@
 import * as ioredis from 'ioredis'
+import * as ioredis6 from 'ioredis6'
 import { Cluster, Redis } from 'iovalkey'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
@@ -11,12 +12,16 @@ describe('ValkeyClient', () => {
     expectTypeOf<Cluster>().toExtend<ValkeyClient>()
     expectTypeOf<ioredis.Redis>().toExtend<ValkeyClient>()
     expectTypeOf<ioredis.Cluster>().toExtend<ValkeyClient>()
+    expectTypeOf<ioredis6.Redis>().toExtend<ValkeyClient>()
+    expectTypeOf<ioredis6.Cluster>().toExtend<ValkeyClient>()
     expectTypeOf<{ status: string }>().not.toExtend<ValkeyClient>()
   })
 
   it.each<[string, ValkeyClient]>([
     ['Redis of iovalkey', new Redis({ lazyConnect: true })],
     ['Redis of ioredis', new ioredis.Redis({ lazyConnect: true })],
+    ['Redis of ioredis 6', new ioredis6.Redis({ lazyConnect: true })],
+    ['Cluster of ioredis 6', new ioredis6.Cluster(nodes, { lazyConnect: true })],
     ['Cluster of iovalkey', new Cluster(nodes, { lazyConnect: true })],
     ['Cluster of ioredis', new ioredis.Cluster(nodes, { lazyConnect: true })],
   ])('is what a %s is at run time', (name, client) => {
