@@ -12,6 +12,7 @@ export type SessionStoreErrorCode =
   | 'ERR_SESSION_TTL'
   | 'ERR_SESSION_USER_ID'
   | 'ERR_SESSION_ID'
+  | 'ERR_SESSION_WATCH_BEHIND'
   | 'ERR_STORE_UNAVAILABLE'
   | 'ERR_STORE_OUTCOME_UNKNOWN'
   | 'ERR_STORE_CLOSED'
@@ -179,6 +180,16 @@ export class SessionIdError extends SessionStoreError {
   constructor() {
     super('The session id must be 1 to 256 characters of [A-Za-z0-9._~+/=:-]; check the genid option', {
       code: 'ERR_SESSION_ID',
+      status: 500,
+    })
+  }
+}
+
+/** So many endings wait to be read that a watch has stopped: those that are kept are read first, later ones are not told. */
+export class SessionWatchBehindError extends SessionStoreError {
+  constructor(unread: number) {
+    super(`The watch has stopped, as ${unread} endings wait to be read; begin another, and read it in time`, {
+      code: 'ERR_SESSION_WATCH_BEHIND',
       status: 500,
     })
   }

@@ -26,6 +26,7 @@ export {
   SessionTtlError,
   SessionUnknownKeyError,
   SessionUserIdError,
+  SessionWatchBehindError,
   StoreClosedError,
   StoreSecretsError,
   StoreUnavailableError,

@@ -81,6 +81,23 @@ export interface EndNotice {
 
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
+/** What stands under a handle. */
+export type Fate =
+  | { readonly state: 'living'; readonly leftMs: number }
+  /** With what the tombstone keeps. */
+  | { readonly state: 'ended'; readonly blob: Buffer; readonly owner: string | undefined }
+  | { readonly state: 'absent' }
+
+/** Reads for those who wait for endings: they count as no failure of the backend, and are asked for in bulk. */
+export interface Lookout {
+  /**
+   * What stands under each handle, in one round trip, or two if anything has ended; `undefined` where it cannot be found
+   * out. Never rejects.
+   */
+  fates(handles: readonly string[]): Promise<readonly (Fate | undefined)[]>
+  readonly registry: Pick<Registry, 'roster'>
+}
+
 /** How the calls to a backend have fared. */
 export interface Condition {
   /**
@@ -118,6 +135,7 @@ export interface NoticeListener {
  */
 export interface Backend {
   readonly registry: Registry
+  readonly lookout: Lookout
   /** The record, `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes` (and then not fetched whole) or no record at all. */
   get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined>
   put(handle: string, write: RecordWrite): Promise<PutReply>

@@ -5,6 +5,8 @@ import {
   type EndReply,
   type Expectation,
   etagOf,
+  type Fate,
+  type Lookout,
   type NoticeListener,
   type PutReply,
   type RecordEnding,
@@ -44,6 +46,7 @@ export interface InProcessBackendOptions {
 export class InProcessBackend implements Backend {
   readonly condition = {}
   readonly registry: InProcessRegistry
+  readonly lookout: Lookout
   readonly #clock: { now(): number }
   readonly #records = new Map<string, KeptRecord>()
   readonly #tombstones = new Map<string, Tombstone>()
@@ -54,8 +57,9 @@ export class InProcessBackend implements Backend {
   constructor(options: InProcessBackendOptions) {
     this.#clock = options.clock
     this.registry = new InProcessRegistry(options)
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS)
-    this.#sweeper.unref()
+    const { registry } = this
+    this.lookout = { registry, fates: async (handles) => handles.map((handle) => this.#fate(handle)) }
+    this.#sweeper = sweeperOf(new WeakRef(this))
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
@@ -164,6 +168,13 @@ export class InProcessBackend implements Backend {
     }
   }
 
+  #fate(handle: string): Fate | undefined {
+    if (this.#isClosed) return undefined
+    const { record, tombstone, nowMs } = this.#find(handle)
+    if (tombstone) return { state: 'ended', blob: Buffer.from(tombstone.blob), owner: tombstone.owner }
+    return record ? { state: 'living', leftMs: record.expiresAtMs - nowMs } : { state: 'absent' }
+  }
+
   #checkOpen(): void {
     if (this.#isClosed) throw new StoreClosedError()
   }
@@ -172,12 +183,23 @@ export class InProcessBackend implements Backend {
     return Math.floor(this.#clock.now())
   }
 
-  #sweep(): void {
+  /** Frees what has expired. */
+  sweep(): void {
     const nowMs = this.#now()
     for (const handle of this.#records.keys()) living(this.#records, handle, nowMs)
     for (const handle of this.#tombstones.keys()) living(this.#tombstones, handle, nowMs)
     this.registry.sweep()
   }
+}
+
+// A timer is never freed, nor is what it holds on to: a backend that was dropped without `close` must not be among that.
+function sweeperOf(backend: WeakRef<InProcessBackend>): NodeJS.Timeout {
+  const sweeper = setInterval(() => {
+    const kept = backend.deref()
+    if (kept) kept.sweep()
+    else clearInterval(sweeper)
+  }, SWEEP_INTERVAL_MS)
+  return sweeper.unref()
 }
 
 // As a Valkey key does (keyIsExpired: now > when), an entry lives through the ms it expires in.

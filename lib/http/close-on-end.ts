@@ -1,18 +1,22 @@
 import { checkFunction, optionError } from '../option.ts'
-import type { SessionStore } from '../store/session-store.ts'
 import type { WatchTarget } from '../store/session-target.ts'
 import type { SessionWatch, WatchOptions } from '../store/session-watch.ts'
 import { hasMethods } from './has-methods.ts'
 
-/** What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. */
+/**
+ * What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. `terminate` or
+ * `destroy`, which either of them has, cuts it where that fails.
+ */
 export interface ClosableConnection {
   close?(code: number, reason: string): unknown
   end?(): unknown
+  terminate?(): unknown
+  destroy?(): unknown
   once(event: 'close', listener: () => void): unknown
 }
 
 /** What `closeOnEnd` needs of a store. Every store of this package has it. */
-export interface WatchedStore extends Pick<SessionStore, 'get'> {
+export interface WatchedStore {
   readonly registry: { watch(target: WatchTarget, options: WatchOptions): Pick<SessionWatch, 'ended'> }
 }
 
@@ -28,12 +32,12 @@ const SESSION_ENDED = 4401
 
 /**
  * Closes a connection when its session ends or expires, on whatever node: a WebSocket with code 4401 and the reason
- * of the ending, a response by ending it. Stops watching when the connection closes first, and when the returned
- * function is called. While the backend cannot be reached the connection stays, and the session is looked at again
- * every second.
+ * of the ending, a response by ending it. If that fails the connection is cut, by its `terminate` or `destroy`, and a
+ * process warning tells of it. Stops watching when the connection closes first, and when the returned function is
+ * called. While the backend cannot be reached the connection stays, and the session is looked at again every second.
  *
  * Call it once the session is stored, after `store.commit(req)` if this request has made it. The connection of a
- * session id under which nothing is stored is closed at once, with the reason `unknown`.
+ * session under whose name nothing is stored is closed at once, with the reason `unknown`.
  *
  * Throws a `TypeError` that names the option if one is wrong.
  *
@@ -55,10 +59,13 @@ export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): ()
   }
   const stop = new AbortController()
   const watch = store.registry.watch(target, { signal: stop.signal })
-  const isStored = wasStored(store, target)
   connection.once('close', () => stop.abort())
   watch.ended.then(
-    async ({ reason }) => close(connection, reason === 'expired' && !(await isStored) ? 'unknown' : reason),
+    ({ reason }) => {
+      // A watch on a user goes on, and this was all it was for.
+      stop.abort()
+      return close(connection, reason, store)
+    },
     () => {},
   )
   return () => stop.abort()
@@ -66,21 +73,36 @@ export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): ()
 
 function isWatched(store: unknown): store is WatchedStore {
   const { registry } = Object(store) as { readonly registry?: unknown }
-  return hasMethods(store, ['get']) && hasMethods(registry, ['watch'])
+  return hasMethods(registry, ['watch'])
 }
 
-// A watch calls what is absent expired. Whether it ever stood only a look at the beginning tells; a handle comes from
-// the registry, so it did.
-async function wasStored(store: WatchedStore, target: WatchTarget): Promise<boolean> {
-  if (!('sid' in target) || target.sid === undefined) return true
+// Told once for each store, however many connections there are.
+const warned = new WeakSet<object>()
+
+/** Never rejects. */
+async function close(connection: ClosableConnection, reason: string, store: object): Promise<void> {
   try {
-    return (await store.get(target.sid)) !== null
+    if (connection.close) await connection.close(SESSION_ENDED, reason)
+    else await connection.end?.()
   } catch {
-    return true
+    if (!warned.has(store)) warn(connection.close ? 'close' : 'end')
+    warned.add(store)
+    await cut(connection)
   }
 }
 
-function close(connection: ClosableConnection, reason: string): void {
-  if (connection.close) connection.close(SESSION_ENDED, reason)
-  else connection.end?.()
+function warn(method: string): void {
+  process.emitWarning(
+    `The connection of an ended session could not be closed and is cut: its "${method}" failed. Others are cut without a word.`,
+    { type: 'SessionConnectionWarning' },
+  )
+}
+
+async function cut(connection: ClosableConnection): Promise<void> {
+  try {
+    if (connection.terminate) await connection.terminate()
+    else await connection.destroy?.()
+  } catch {
+    // There is nothing left to try.
+  }
 }

@@ -27,7 +27,16 @@ export interface Assembly {
 
 /** Puts the parts of a store together, each with what it needs of the others. */
 export function assemble({ backend, sealer, options, calls, announce }: AssemblyParts): Assembly {
-  const { prefix, maxBytes, endedTtlMs, onInvalid, onUnknownKey, maxSessionsPerUser, onMaxSessions } = options
+  const {
+    prefix,
+    maxBytes,
+    endedTtlMs,
+    watchIntervalMs,
+    onInvalid,
+    onUnknownKey,
+    maxSessionsPerUser,
+    onMaxSessions,
+  } = options
   const now = () => backend.now()
   const codec = new SessionCodec(options.serializer, maxBytes)
   const records = new SessionRecords({ backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce })
@@ -52,6 +61,7 @@ export function assemble({ backend, sealer, options, calls, announce }: Assembly
       sparer,
       prefix,
       endedTtlMs,
+      watchIntervalMs,
       calls,
     }),
   }

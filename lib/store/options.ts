@@ -74,6 +74,11 @@ export interface SessionStoreOptions {
   readonly onUnknownKey?: 'discard' | 'error' | undefined
   /** How long the tombstone of a user's session stands, in seconds. @defaultValue 86400 */
   readonly endedTtl?: number | undefined
+  /**
+   * How long a watched session is not looked at, at most: what notices failed to tell is told within that time.
+   * @defaultValue 30000
+   */
+  readonly watchIntervalMs?: number | undefined
   /** Tells the time for lifetimes and, in process, for expiry. @defaultValue `Date` */
   readonly clock?: Clock | undefined
 }
@@ -93,6 +98,7 @@ export interface ResolvedOptions extends LifetimeOptions {
   readonly onInvalid: 'discard' | 'error'
   readonly onUnknownKey: 'discard' | 'error'
   readonly endedTtlMs: number
+  readonly watchIntervalMs: number
   readonly clock: Clock
 }
 
@@ -116,6 +122,7 @@ export const STORE_OPTIONS = [
   'onInvalid',
   'onUnknownKey',
   'endedTtl',
+  'watchIntervalMs',
   'clock',
 ] as const
 
@@ -184,13 +191,15 @@ function registration({
   onMaxSessions = 'evict-oldest',
   verifyOwner = 'touch',
   device,
+  watchIntervalMs = 30_000,
 }: SessionStoreOptions) {
   if (maxSessionsPerUser !== undefined)
     checkInteger('maxSessionsPerUser', maxSessionsPerUser, { min: 1, max: 10_000 })
   checkOneOf('onMaxSessions', onMaxSessions, ['evict-oldest', 'reject'])
   checkOneOf('verifyOwner', verifyOwner, ['touch', 'always'])
   if (device !== undefined) checkFunction('device', device)
-  return { maxSessionsPerUser, onMaxSessions, verifyOwner, device }
+  checkInteger('watchIntervalMs', watchIntervalMs, { min: 100, max: 3_600_000 })
+  return { maxSessionsPerUser, onMaxSessions, verifyOwner, device, watchIntervalMs }
 }
 
 function contents(options: SessionStoreOptions) {

@@ -14,7 +14,7 @@ export interface SessionEnding {
   /**
    * A short code, formed as {@link SessionActor.type}. `logout`, `evicted`, `expired-absolute`, `owner-mismatch` and
    * `cleared` are the store's own, `ended` is the default, and an app adds its own words. A watch also says `expired`
-   * of a session that ran out, and `unknown` of an ending that cannot be read.
+   * of a session that ran out, and `unknown` of an ending that cannot be read, or of a session that was not there.
    */
   readonly reason: string
   readonly actor: SessionActor

@@ -1,4 +1,4 @@
-import type { Backend, EndedHandles } from '../backend/backend.ts'
+import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
 import type { Departed, Member, Roster } from '../backend/registry.ts'
 import { checkKnown, checkObject } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
@@ -74,6 +74,7 @@ export interface SessionRegistryParts {
   readonly sparer: SessionSparer
   readonly prefix: string
   readonly endedTtlMs: number
+  readonly watchIntervalMs: number
   readonly calls: CallsUnderWay
 }
 
@@ -105,7 +106,9 @@ export class SessionRegistry {
   /** Made by the store. */
   constructor(parts: SessionRegistryParts) {
     this.#parts = parts
-    this.#watchers = new SessionWatchers({ backend: parts.backend, look: (handle) => this.#look(handle) })
+    const { backend, watchIntervalMs: intervalMs } = parts
+    const look = (handles: readonly string[]) => this.#look(handles)
+    this.#watchers = new SessionWatchers({ backend, registry: backend.lookout.registry, look, intervalMs })
   }
 
   /** The user's sessions, newest first: the living ones, and with `includeEnded` those that ended lately. */
@@ -291,17 +294,21 @@ export class SessionRegistry {
     return backend.registry.raise(owner, { keepMs, epoch: next })
   }
 
-  async #look(handle: string): Promise<Finding> {
-    const { backend, records } = this.#parts
-    const record = await records.read(handle)
-    const nowMs = await backend.now()
-    if (record) return { state: 'living', leftMs: Math.max(0, record.expiresAtMs - nowMs) }
-    const blob = await backend.ending(handle)
-    const ending = blob && (await this.#opened(handle, blob))
-    if (ending) return { state: 'ended', ending }
-    const reason = blob === undefined ? 'expired' : 'unknown'
-    const untold = endingOf({ reason, actor: { type: 'system' } }, nowMs)
-    return { state: blob === undefined ? 'absent' : 'ended', ending: untold }
+  async #look(handles: readonly string[]): Promise<readonly (Finding | undefined)[]> {
+    const { backend } = this.#parts
+    const fates = await backend.lookout.fates(handles)
+    const untold = async (reason: string) => {
+      const nowMs = await backend.now().catch(() => Date.now())
+      return endingOf({ reason, actor: { type: 'system' } }, nowMs)
+    }
+    const judge = async (fate: Fate | undefined, at: number): Promise<Finding | undefined> => {
+      if (fate === undefined || fate.state === 'living') return fate
+      if (fate.state === 'absent') return { state: 'absent', ending: await untold('expired') }
+      // The secrets may be what cannot be had just now.
+      const ending = await this.#opened(handles[at] ?? '', fate.blob).catch(() => undefined)
+      return { state: 'ended', ending: ending ?? (await untold('unknown')), owner: fate.owner }
+    }
+    return Promise.all(fates.map(judge))
   }
 
   async #ending(handle: string): Promise<SessionEnding | undefined> {

@@ -1,7 +1,8 @@
-import type { Backend, EndNotice } from '../backend/backend.ts'
+import type { Backend, EndNotice, Lookout } from '../backend/backend.ts'
 import { StoreClosedError } from '../errors.ts'
+import { Batches } from './batches.ts'
 import type { SessionEnding } from './session-ending.ts'
-import { SessionWatch, type WatchOptions } from './session-watch.ts'
+import { SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './session-watch.ts'
 
 /** Whose endings a watch is for. */
 export type Watched = { readonly handle: string } | { readonly owner: string }
@@ -9,135 +10,248 @@ export type Watched = { readonly handle: string } | { readonly owner: string }
 /** What a look at a handle finds. */
 export type Finding =
   | { readonly state: 'living'; readonly leftMs: number }
-  | { readonly state: 'ended'; readonly ending: SessionEnding }
+  | { readonly state: 'ended'; readonly ending: SessionEnding; readonly owner: string | undefined }
   /** It has expired, or is not stored yet. */
   | { readonly state: 'absent'; readonly ending: SessionEnding }
 
 export interface SessionWatchersParts {
-  readonly backend: Backend
-  /** Looks at the session itself: a notice only says where to look, as whoever can publish can make one up. */
-  readonly look: (handle: string) => Promise<Finding>
+  readonly backend: Pick<Backend, 'subscribe' | 'now'>
+  readonly registry: Lookout['registry']
+  /**
+   * Looks at sessions themselves: a notice only says where to look, as whoever can publish can make one up. No finding
+   * where it cannot be found out. Never rejects.
+   */
+  readonly look: (handles: readonly string[]) => Promise<readonly (Finding | undefined)[]>
+  /** How long a session is not looked at, at most. */
+  readonly intervalMs: number
 }
 
 const RETRY_MS = 1000
+const MAX_TICK_MS = 1000
 // An ending tells when it was asked for, by a clock that may be a little off; it takes effect later, on a slow link seconds.
 const LEEWAY_MS = 5000
-const MAX_TIMER_MS = 2 ** 31 - 1
+// Small enough that neither this process nor a server is busy with one for more than a few ms.
+const SESSIONS_AT_ONCE = 200
+const USERS_AT_ONCE = 20
+const LANES = 4
 
-interface Entry {
+/** What is watched, by however many. */
+interface Subject {
   readonly watched: Watched
-  /** When the watch began: endings of before are none of its business. */
-  readonly since: Promise<number>
-  timer?: NodeJS.Timeout
+  /** With when each began: endings of before are none of its business. */
+  readonly feeds: Map<WatchFeed, Promise<number>>
+  /** The sessions that were seen active, or were announced to have ended and could not be looked at. */
+  readonly known: Set<string>
+  dueAtMs: number
+  /** For a session that expires before it is due. */
+  expiry?: NodeJS.Timeout
 }
 
-/** All watches of this process. They share one subscription, and look for themselves whenever it may have missed something. */
+/**
+ * All watches of a store. They share one subscription. As notices are sent at most once, each watched session is looked
+ * at again within the interval; and at once whenever the subscription may have missed something.
+ */
 export class SessionWatchers {
   readonly #parts: SessionWatchersParts
-  readonly #entries = new Map<SessionWatch, Entry>()
-  readonly #byName = new Map<string, Set<SessionWatch>>()
+  readonly #subjects = new Map<string, Subject>()
+  readonly #signals = new Map<AbortSignal, Set<WatchFeed>>()
+  readonly #dropped = new FinalizationRegistry<WatchFeed>((feed) => feed.leave())
+  readonly #askers = new Map<string, Set<Subject>>()
+  readonly #sessions: Batches<string>
+  readonly #users: Batches<Subject>
   #unsubscribe: (() => void) | undefined
+  #ticker: NodeJS.Timeout | undefined
 
   constructor(parts: SessionWatchersParts) {
     this.#parts = parts
+    this.#sessions = new Batches({
+      size: SESSIONS_AT_ONCE,
+      lanes: LANES,
+      work: (handles) => this.#lookAt(handles),
+    })
+    this.#users = new Batches({
+      size: USERS_AT_ONCE,
+      lanes: LANES,
+      work: async (users) => void (await Promise.all(users.map((user) => this.#lookAtUser(user)))),
+    })
   }
 
   watch(watched: Watched, { signal }: WatchOptions): SessionWatch {
-    const abort = () => watch.finish(signal?.reason)
-    const watch = new SessionWatch(() => {
-      signal?.removeEventListener('abort', abort)
-      this.#remove(watch)
+    const feed = new WatchFeed(() => {
+      this.#remove(watched, feed)
+      if (signal) this.#release(signal, feed)
     })
-    this.#add(watch, watched)
-    if (signal?.aborted) abort()
-    else signal?.addEventListener('abort', abort)
+    this.#add(watched, feed)
+    const watch = new SessionWatch(feed)
+    this.#dropped.register(watch, feed)
+    if (signal?.aborted) feed.finish(signal.reason)
+    else if (signal) this.#obey(signal, feed)
     return watch
   }
 
   close(): void {
-    for (const watch of [...this.#entries.keys()]) watch.finish(new StoreClosedError())
+    const feeds = [...this.#subjects.values()].flatMap((subject) => [...subject.feeds.keys()])
+    for (const feed of feeds) feed.finish(new StoreClosedError())
   }
 
-  #add(watch: SessionWatch, watched: Watched): void {
+  #add(watched: Watched, feed: WatchFeed): void {
     const isListening = this.#unsubscribe !== undefined
-    // The subscription reports a gap as soon as it is in force, and each watch then looks for itself.
+    // The subscription reports a gap as soon as it is in force, and everything is then looked at.
     this.#unsubscribe ??= this.#parts.backend.subscribe({
       notice: (notice) => this.#notice(notice),
       gap: () => this.#gap(),
     })
-    const since = this.#parts.backend.now().catch(() => Date.now())
-    this.#entries.set(watch, { watched, since })
+    this.#ticker ??= this.#tick()
     const name = nameOf(watched)
-    this.#byName.set(name, (this.#byName.get(name) ?? new Set()).add(watch))
-    if (isListening) this.#catchUp(watch)
+    const subject = this.#subjects.get(name) ?? {
+      watched,
+      feeds: new Map(),
+      known: new Set(),
+      dueAtMs: performance.now() + RETRY_MS,
+    }
+    subject.feeds.set(
+      feed,
+      this.#parts.backend.now().catch(() => Date.now()),
+    )
+    this.#subjects.set(name, subject)
+    if (isListening) this.#look(subject)
   }
 
-  #remove(watch: SessionWatch): void {
-    const entry = this.#entries.get(watch)
-    if (entry === undefined) return
-    clearTimeout(entry.timer)
-    this.#entries.delete(watch)
-    const name = nameOf(entry.watched)
-    const others = this.#byName.get(name)
-    others?.delete(watch)
-    if (others?.size === 0) this.#byName.delete(name)
-    if (this.#entries.size > 0) return
+  #remove(watched: Watched, feed: WatchFeed): void {
+    const name = nameOf(watched)
+    const subject = this.#subjects.get(name)
+    subject?.feeds.delete(feed)
+    if (subject === undefined || subject.feeds.size > 0) return
+    clearTimeout(subject.expiry)
+    this.#subjects.delete(name)
+    if (this.#subjects.size > 0) return
     this.#unsubscribe?.()
     this.#unsubscribe = undefined
+    clearInterval(this.#ticker)
+    this.#ticker = undefined
+    this.#sessions.clear()
+    this.#users.clear()
+    this.#askers.clear()
+  }
+
+  // One listener for all watches of a signal: more than ten make Node warn of a leak.
+  #obey(signal: AbortSignal, feed: WatchFeed): void {
+    const feeds = this.#signals.get(signal)
+    if (feeds) {
+      feeds.add(feed)
+      return
+    }
+    this.#signals.set(signal, new Set([feed]))
+    signal.addEventListener('abort', this.#abort)
+  }
+
+  #release(signal: AbortSignal, feed: WatchFeed): void {
+    const feeds = this.#signals.get(signal)
+    feeds?.delete(feed)
+    if (feeds?.size !== 0) return
+    this.#signals.delete(signal)
+    signal.removeEventListener('abort', this.#abort)
+  }
+
+  readonly #abort = ({ target }: Event): void => {
+    const signal = target as AbortSignal
+    for (const feed of this.#signals.get(signal) ?? []) feed.finish(signal.reason)
   }
 
   #notice({ handle, owner }: EndNotice): void {
-    for (const watch of this.#byName.get(nameOf({ handle })) ?? []) this.#look(watch, handle)
-    if (owner === undefined) return
-    for (const watch of this.#byName.get(nameOf({ owner })) ?? []) this.#look(watch, handle)
+    const session = this.#subjects.get(nameOf({ handle }))
+    if (session) this.#look(session)
+    const user = owner === undefined ? undefined : this.#subjects.get(nameOf({ owner }))
+    if (user) this.#ask(handle, user)
   }
 
   #gap(): void {
-    for (const watch of this.#entries.keys()) this.#catchUp(watch)
+    for (const subject of this.#subjects.values()) this.#look(subject)
   }
 
-  #catchUp(watch: SessionWatch): void {
-    const watched = this.#entries.get(watch)?.watched
-    if (watched === undefined) return
-    if ('handle' in watched) this.#look(watch, watched.handle)
-    else this.#lookAtAll(watch, watched.owner).catch(() => this.#catchUpLater(watch, RETRY_MS))
+  #tick(): NodeJS.Timeout {
+    const lookAtDue = () => {
+      const nowMs = performance.now()
+      for (const subject of this.#subjects.values()) if (subject.dueAtMs <= nowMs) this.#look(subject)
+    }
+    return setInterval(lookAtDue, Math.min(MAX_TICK_MS, this.#parts.intervalMs / 20)).unref()
   }
 
-  async #lookAtAll(watch: SessionWatch, owner: string): Promise<void> {
-    const { members, pending, departed } = await this.#parts.backend.registry.roster(owner)
-    const handles = [
-      ...members.map((member) => member.handle),
-      ...pending,
-      ...departed.map((one) => one.handle),
-    ]
-    for (const handle of handles) this.#look(watch, handle)
+  #look(subject: Subject): void {
+    // With jitter, so that those who were looked at together are not for ever.
+    subject.dueAtMs = performance.now() + this.#parts.intervalMs * (0.85 + 0.1 * Math.random())
+    if ('handle' in subject.watched) this.#ask(subject.watched.handle, subject)
+    else this.#users.add(subject)
   }
 
-  #look(watch: SessionWatch, handle: string): void {
-    Promise.all([this.#parts.look(handle), this.#entries.get(watch)?.since]).then(
-      ([finding, sinceMs = 0]) => this.#found(watch, { handle, finding, sinceMs }),
-      () => this.#catchUpLater(watch, RETRY_MS),
-    )
+  #ask(handle: string, subject: Subject): void {
+    this.#askers.set(handle, (this.#askers.get(handle) ?? new Set()).add(subject))
+    this.#sessions.add(handle)
   }
 
-  #found(watch: SessionWatch, found: { handle: string; finding: Finding; sinceMs: number }): void {
-    const entry = this.#entries.get(watch)
-    if (entry === undefined) return
-    const { handle, finding, sinceMs } = found
-    const isOfOne = 'handle' in entry.watched
-    // Nothing announces that a session expires.
-    if (finding.state === 'living' && isOfOne) this.#catchUpLater(watch, finding.leftMs + 1)
-    if (finding.state === 'living') return
-    const isNews = finding.state === 'ended' && finding.ending.at.getTime() >= sinceMs - LEEWAY_MS
-    if (isOfOne || isNews) watch.tell({ handle, ...finding.ending })
-    if (isOfOne) watch.finish(undefined)
+  async #lookAtUser(subject: Subject): Promise<void> {
+    if (!('owner' in subject.watched)) return
+    try {
+      const { members, pending, departed } = await this.#parts.registry.roster(subject.watched.owner)
+      const handles = [...members, ...departed.toReversed()].map(({ handle }) => handle)
+      for (const handle of new Set([...subject.known, ...pending, ...handles])) this.#ask(handle, subject)
+    } catch {
+      this.#lookSoon(subject)
+    }
   }
 
-  #catchUpLater(watch: SessionWatch, ms: number): void {
-    const entry = this.#entries.get(watch)
-    if (entry === undefined) return
-    clearTimeout(entry.timer)
-    entry.timer = setTimeout(() => this.#catchUp(watch), Math.min(ms, MAX_TIMER_MS)).unref()
+  async #lookAt(handles: readonly string[]): Promise<void> {
+    const asked = handles.map((handle) => [handle, this.#askers.get(handle) ?? []] as const)
+    for (const handle of handles) this.#askers.delete(handle)
+    const findings = await this.#parts.look(handles)
+    asked.forEach(([handle, subjects], at) => {
+      for (const subject of subjects) this.#found(subject, handle, findings[at])
+    })
+  }
+
+  #found(subject: Subject, handle: string, finding: Finding | undefined): void {
+    if (finding === undefined) this.#lookSoon(subject)
+    const wasKnown = subject.known.has(handle)
+    if (finding === undefined || finding.state === 'living') subject.known.add(handle)
+    else subject.known.delete(handle)
+    if (finding === undefined) return
+    if ('owner' in subject.watched) this.#tellOfUser(subject, subject.watched.owner, { handle, finding })
+    else if (finding.state === 'living') this.#awaitExpiry(subject, finding.leftMs)
+    else if (finding.state === 'ended' || wasKnown) this.#tellAll(subject, { handle, ...finding.ending })
+    // Whether it ever was there nobody knows.
+    else this.#tellAll(subject, { handle, ...finding.ending, reason: 'unknown' })
+  }
+
+  #tellAll({ feeds }: Subject, ending: WatchedEnding): void {
+    for (const feed of [...feeds.keys()]) {
+      feed.tell(ending)
+      feed.finish(undefined)
+    }
+  }
+
+  #tellOfUser(
+    { feeds }: Subject,
+    user: string,
+    { handle, finding }: { readonly handle: string; readonly finding: Finding },
+  ): void {
+    // Who can publish can name any owner.
+    if (finding.state !== 'ended' || finding.owner !== user) return
+    const { ending } = finding
+    for (const [feed, since] of feeds)
+      void since.then((sinceMs) => {
+        if (ending.at.getTime() >= sinceMs - LEEWAY_MS) feed.tell({ handle, ...ending })
+      })
+  }
+
+  #lookSoon(subject: Subject): void {
+    subject.dueAtMs = performance.now() + RETRY_MS * (0.5 + 0.5 * Math.random())
+  }
+
+  // Nothing announces that a session expires.
+  #awaitExpiry(subject: Subject, leftMs: number): void {
+    clearTimeout(subject.expiry)
+    if (subject.feeds.size === 0 || performance.now() + leftMs >= subject.dueAtMs) return
+    subject.expiry = setTimeout(() => this.#look(subject), leftMs + 1).unref()
   }
 }
 

@@ -34,7 +34,7 @@ async function storeWithSession(clock = new TestClock()): Promise<InProcessStore
 
 /** The same store as an object that no class of this module has made, as a store of the CommonJS build is. */
 function ofAnotherClass(store: InProcessStore): CloseOnEndOptions['store'] {
-  return { get: store.get.bind(store), registry: store.registry }
+  return { registry: store.registry }
 }
 
 async function openSocket(store: InProcessStore): Promise<WebSocket> {
@@ -143,21 +143,36 @@ describe('closeOnEnd', () => {
     expect([code, String(reason)]).toEqual([4401, 'unknown'])
   })
 
-  test('takes the word of the watch if the look at the beginning fails', async () => {
-    const closes: unknown[] = []
-    const store = {
-      get: () => Promise.reject(new Error('down')),
-      registry: { watch: () => ({ ended: Promise.resolve({ reason: 'expired' }) }) },
-    }
-
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('no')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('no'))],
+  ])('cuts a connection whose close %s, and tells of it by a warning', async (_, fail) => {
+    const store = await storeWithSession()
+    const warned = once(process, 'warning')
+    const cuts: string[] = []
+    const listeners = { once: () => {} }
     closeOnEnd({
-      store: store as unknown as InProcessStore,
+      store,
       target: { sid: SID },
-      connection: { close: (code, reason) => closes.push([code, reason]), once: () => {} },
+      connection: { ...listeners, close: fail, terminate: () => cuts.push('terminated') },
     })
+    closeOnEnd({
+      store,
+      target: { sid: SID },
+      connection: { ...listeners, end: fail, destroy: () => cuts.push('destroyed') },
+    })
+    closeOnEnd({ store, target: { sid: SID }, connection: { ...listeners, close: fail, terminate: fail } })
 
-    await until(() => closes.length > 0)
-    expect(closes).toEqual([[4401, 'expired']])
+    await store.destroy(SID)
+
+    await until(() => cuts.length === 2)
+    expect(cuts.toSorted()).toEqual(['destroyed', 'terminated'])
+    expect(await warned).toMatchObject([{ name: 'SessionConnectionWarning' }])
   })
 
   test('takes a store of the package’s other module format', async () => {

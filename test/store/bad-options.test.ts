@@ -53,6 +53,7 @@ const wrongs: Readonly<Record<string, readonly unknown[]>> = {
   onInvalid: ['ignore', '', null, false],
   onUnknownKey: ['ignore', '', null, false],
   endedTtl: [...wrongNumbers, () => 5],
+  watchIntervalMs: [...wrongNumbers, 99, 3_600_001, 1000.5],
   clock: [null, 5, Date.now, {}, { now: 5 }],
 }
 

@@ -25,6 +25,12 @@ export function decodeRecordValue(value: Buffer, maxBytes: number): StoredRecord
   return { blob: Buffer.from(blob), expiresAtMs: Number(expiresAt) }
 }
 
+/** When a record expires, by its first {@link HEADER_BYTES} bytes; `undefined` if that is no record. */
+export function decodeExpiry(header: Buffer): number | undefined {
+  const expiresAt = HEADER.exec(header.toString('latin1'))?.[1]
+  return expiresAt === undefined ? undefined : Number(expiresAt)
+}
+
 // format '1' | owner, 43 characters | what the tombstone keeps.
 const TOMBSTONE_HEADER = /^1([A-Za-z0-9_-]{43}|\.{43})$/
 const TOMBSTONE_HEADER_BYTES = 44
@@ -38,6 +44,11 @@ export function decodeTombstoneValue(value: Buffer): Buffer | 'unreadable' | und
   const kept = value.subarray(TOMBSTONE_HEADER_BYTES)
   const isWhole = TOMBSTONE_HEADER.test(value.toString('latin1', 0, TOMBSTONE_HEADER_BYTES))
   return isWhole && kept.length <= MAX_ENDING_BYTES ? Buffer.from(kept) : 'unreadable'
+}
+
+/** The owner that a tombstone remembers, if any. */
+export function tombstoneOwner(value: Buffer): string | undefined {
+  return decodeOwner(value.toString('latin1', 1, TOMBSTONE_HEADER_BYTES))
 }
 
 /** The owner in an owner field, `undefined` if there is none. */

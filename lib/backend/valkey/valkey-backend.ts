@@ -33,6 +33,7 @@ import { putRecord } from './scripts/put-record.ts'
 import { touchRecord } from './scripts/touch-record.ts'
 import { ServerClock } from './server-clock.ts'
 import { inspectServers } from './server-inspection.ts'
+import { ValkeyLookout } from './valkey-lookout.ts'
 import { ValkeyRegistry } from './valkey-registry.ts'
 
 const SCAN_COUNT = 500
@@ -69,11 +70,13 @@ export interface UnsafeServerPolicy {
 /** Keeps records in Valkey; docs/VALKEY.md has the keys, values and scripts. */
 export class ValkeyBackend implements Backend {
   readonly registry: ValkeyRegistry
+  readonly lookout: ValkeyLookout
   readonly #client: ValkeyClient
   readonly #keys: Keys
   readonly #link: ValkeyLink
   // Also looks at servers that nothing else is sent to.
   readonly #inspector: ValkeyLink
+  readonly #looking: ValkeyLink
   readonly #admission: Admission | undefined
   readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
@@ -97,7 +100,16 @@ export class ValkeyBackend implements Backend {
     this.#link = new ValkeyLink({ ...link, breaker, admission })
     this.#inspector = new ValkeyLink({ ...link, breaker: false })
     this.#notices = new NoticeChannel({ ...this.#timing, channel: this.#keys.notices })
-    this.registry = new ValkeyRegistry({ link: this.#link, keysOf: this.#keys.registry, clock: this.#clock })
+    const registry = { keysOf: this.#keys.registry, clock: this.#clock }
+    this.registry = new ValkeyRegistry({ ...registry, link: this.#link })
+    this.#looking = new ValkeyLink({ ...link, breaker, admission })
+    this.lookout = new ValkeyLookout({
+      client,
+      keys: this.#keys,
+      link: this.#looking,
+      registry: new ValkeyRegistry({ ...registry, link: this.#looking }),
+      now: async () => this.#clock.read() ?? this.#askTime(this.#looking),
+    })
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
@@ -175,7 +187,7 @@ export class ValkeyBackend implements Backend {
     this.#link.checkOpen()
     const nowMs = this.#clock.read()
     if (nowMs !== undefined) return nowMs
-    this.#asking ??= this.#askTime().finally(() => {
+    this.#asking ??= this.#askTime(this.#link).finally(() => {
       this.#asking = undefined
     })
     return this.#asking
@@ -212,7 +224,7 @@ export class ValkeyBackend implements Backend {
   async #close(): Promise<void> {
     this.#notices.close()
     this.#admission?.close()
-    await Promise.all([this.#link.close(), this.#inspector.close()])
+    await Promise.all([this.#link, this.#looking, this.#inspector].map((link) => link.close()))
     if (this.#ownsClient) this.#client.disconnect()
   }
 
@@ -234,9 +246,9 @@ export class ValkeyBackend implements Backend {
     } while (cursor !== '0')
   }
 
-  async #askTime(): Promise<number> {
+  async #askTime(link: ValkeyLink): Promise<number> {
     const sentAtMs = this.#clock.stamp()
-    const serverMs = await askAnyPrimary(this.#link, 'time', decodeTime)
+    const serverMs = await askAnyPrimary(link, 'time', decodeTime)
     this.#clock.observe(serverMs, sentAtMs)
     return this.#clock.read() ?? serverMs
   }
