@@ -20,6 +20,7 @@ const ERRORS: readonly AnyError[] = [
   new library.SessionTooLargeError(2, 1),
   new library.SessionNotSerializableError('it is a cycle'),
   new library.SessionTtlError('ttl'),
+  new library.SessionUserIdError({}),
   new library.SessionIdError(),
   new library.StoreUnavailableError('connection'),
   new library.OutcomeUnknownError('timeout'),

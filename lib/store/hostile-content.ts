@@ -1,24 +1,22 @@
 /** Levels of objects and arrays in a session, the session itself included. */
 export const MAX_DEPTH = 64
 
-const POLLUTING = new Set(['__proto__', 'constructor', 'prototype'])
-
 interface Visit {
   readonly value: object
   readonly depth: number
 }
 
 /**
- * Makes parsed content safe to hand on: drops keys that reach prototypes, refuses excessive depth. Iterative,
- * since a reviver or a recursive walk overflows the stack at a depth that JSON.parse itself survives.
+ * Makes parsed content safe to hand on: drops keys that reach prototypes, and calls `onDrop` for each; refuses excessive
+ * depth. Iterative, since a reviver or a recursive walk overflows the stack at a depth that JSON.parse itself survives.
  * Returns whether the content may be used.
  */
-export function sanitize(content: object): boolean {
+export function sanitize(content: object, onDrop: () => void = () => {}): boolean {
   const seen = new Set<object>([content])
   const open: Visit[] = [{ value: content, depth: 1 }]
   for (let visit = open.pop(); visit !== undefined; visit = open.pop()) {
     if (visit.depth > MAX_DEPTH || hasForeignPrototype(visit.value)) return false
-    for (const child of childrenOf(visit.value)) {
+    for (const child of childrenOf(visit.value, onDrop)) {
       if (seen.has(child)) continue
       seen.add(child)
       open.push({ value: child, depth: visit.depth + 1 })
@@ -27,13 +25,21 @@ export function sanitize(content: object): boolean {
   return true
 }
 
-function childrenOf(value: object): readonly object[] {
+function childrenOf(value: object, onDrop: () => void): readonly object[] {
   if (Array.isArray(value)) return value.filter(isObject)
   if (!isPlain(value)) return []
-  for (const key of POLLUTING) {
-    if (Object.hasOwn(value, key)) Reflect.deleteProperty(value, key)
+  for (const key of unsafeKeysOf(value)) {
+    Reflect.deleteProperty(value, key)
+    onDrop()
   }
   return Object.values(value).filter(isObject)
+}
+
+// What a merge that copies keys without care follows to a prototype. A `constructor` or a `prototype` alone leads nowhere.
+function* unsafeKeysOf(value: object): Iterable<string> {
+  if (Object.hasOwn(value, '__proto__')) yield '__proto__'
+  const maker: unknown = Object.hasOwn(value, 'constructor') ? Reflect.get(value, 'constructor') : undefined
+  if (isObject(maker) && Object.hasOwn(maker, 'prototype')) yield 'constructor'
 }
 
 // A parser that assigns `__proto__` swaps the prototype for a plain object; a class's own prototype names its constructor.

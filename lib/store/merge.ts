@@ -20,8 +20,36 @@ export function changedKeys(before: Content, after: Content): readonly string[] 
   return [...keys].filter((key) => !isSame(before, after, key))
 }
 
-/** Lays `keys` of `source` over `target`, deletions included. */
-export function overlay(target: Content, source: Content, keys: readonly string[]): Content {
+/** What differs between two contents: top-level keys, and attributes of the cookie. */
+export interface Changes {
+  readonly keys: readonly string[]
+  readonly attributes: readonly string[]
+}
+
+export function changesBetween(before: Content, after: Content): Changes {
+  return {
+    keys: changedKeys(before, after).filter((key) => key !== 'cookie'),
+    attributes: changedKeys(cookieOf(before), cookieOf(after)),
+  }
+}
+
+/** What of `changes` is not among `others`. */
+export function without(changes: Changes, others: Changes): Changes {
+  return {
+    keys: changes.keys.filter((key) => !others.keys.includes(key)),
+    attributes: changes.attributes.filter((name) => !others.attributes.includes(name)),
+  }
+}
+
+/** Lays what changed in `source` over `target`, deletions included. */
+export function overlay(target: Content, source: Content, { keys, attributes }: Changes): Content {
+  const result = laid(target, source, keys)
+  return attributes.length === 0
+    ? result
+    : { ...result, cookie: laid(cookieOf(target), cookieOf(source), attributes) }
+}
+
+function laid(target: Content, source: Content, keys: readonly string[]): Content {
   const result: Record<string, unknown> = { ...target }
   for (const key of keys) {
     if (Object.hasOwn(source, key)) result[key] = source[key]
@@ -30,15 +58,22 @@ export function overlay(target: Content, source: Content, keys: readonly string[
   return result
 }
 
-/** Three-way merge of top-level keys: what we changed since `base` over what stands now. The cookie is ours. */
+/** Three-way merge of top-level keys and of the cookie's attributes: what we changed since `base` over what stands now. */
 export function mergeContents({ base, ours, theirs }: MergeSides): Content {
-  return overlay(theirs, ours, ['cookie', ...changedKeys(base, ours)])
+  return overlay(theirs, ours, changesBetween(base, ours))
 }
 
-/** Whether both sides changed one key, to different values. */
+/** Whether both sides changed one key or attribute, to different values. */
 export function clashes({ base, ours, theirs }: MergeSides): boolean {
-  const theirChanges = new Set(changedKeys(base, theirs))
-  return changedKeys(base, ours).some(
-    (key) => key !== 'cookie' && theirChanges.has(key) && !isSame(ours, theirs, key),
+  const [mine, their] = [changesBetween(base, ours), changesBetween(base, theirs)]
+  const [cookie, theirCookie] = [cookieOf(ours), cookieOf(theirs)]
+  return (
+    mine.keys.some((key) => their.keys.includes(key) && !isSame(ours, theirs, key)) ||
+    mine.attributes.some((name) => their.attributes.includes(name) && !isSame(cookie, theirCookie, name))
   )
+}
+
+/** The cookie of a content; an empty one if it has none. */
+export function cookieOf({ cookie }: Content): Content {
+  return typeof cookie === 'object' && cookie !== null ? (cookie as Content) : {}
 }

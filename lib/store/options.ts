@@ -34,7 +34,7 @@ export interface SessionStoreOptions {
   readonly encrypt?: boolean | undefined
   /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`; sessions of one prefix mean nothing under another. @defaultValue 'sess' */
   readonly prefix?: string | undefined
-  /** Idle lifetime in seconds, or a function of the session; `cookie.expires` wins over it. @defaultValue 86400 */
+  /** Idle lifetime in seconds, or a function of the session; `cookie.maxAge` and `cookie.expires` win over it. @defaultValue 86400 */
   readonly ttl?: number | ((session: SessionData) => number) | undefined
   /** Hard end in seconds from creation, whatever touches and saves follow. @defaultValue none */
   readonly absoluteTtl?: number | undefined

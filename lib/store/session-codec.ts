@@ -75,19 +75,24 @@ export class SessionCodec {
 
   /** The content of a body that is about to be stored. Rejects what a later load would refuse. */
   async reread(body: SessionBody): Promise<Content> {
-    const content = await this.decode(body)
+    let drops = 0
+    const content = await this.decode(body, () => {
+      drops += 1
+    })
+    if (drops > 0)
+      throw new SessionNotSerializableError('it has a key "__proto__", or a "constructor" with a "prototype"')
     if (content === undefined || loadedCookie(content['cookie'], 0) === undefined)
       throw new SessionNotSerializableError('what the serializer wrote, it does not read back as a session')
     return content
   }
 
   /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
-  async decode(body: SessionBody): Promise<Content | undefined> {
+  async decode(body: SessionBody, onDrop?: () => void): Promise<Content | undefined> {
     try {
       const content = await this.#serializer.parse(
         body.isText ? body.bytes.toString() : Buffer.from(body.bytes),
       )
-      return isPlain(content) && sanitize(content) ? content : undefined
+      return isPlain(content) && sanitize(content, onDrop) ? content : undefined
     } catch {
       return undefined
     }

@@ -2,6 +2,7 @@ import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Enrolment } from './enrolment.ts'
+import { changedKeys } from './merge.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SaveQueue } from './save-queue.ts'
 import { type SessionCodec, sameBody } from './session-codec.ts'
@@ -9,13 +10,13 @@ import { SessionCopy } from './session-copy.ts'
 import { deviceOf, type SessionDevice } from './session-device.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
-import { hardEndMs, idleTtlMs, isTouchDue } from './session-lifetime.ts'
+import { hardEndMs, idleTtlMs, isTouchDue, liveTtlMs } from './session-lifetime.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import { SessionReader } from './session-reading.ts'
 import type { SessionRecord, SessionRecords } from './session-records.ts'
 import { SessionSaver } from './session-saver.ts'
 import type { Announce } from './store-events.ts'
-import { loadedCookie } from './stored-cookie.ts'
+import { loadedCookie, storedCookie } from './stored-cookie.ts'
 
 export interface SessionLifeParts {
   readonly backend: Backend
@@ -60,6 +61,7 @@ export class SessionLife {
       concurrency: options.concurrency,
       lifetime: options,
       announce,
+      ttlMsOf: (session) => this.#ttlMsOf(session as SessionData),
       deviceOf: (live) => this.#deviceOf(live),
       newMeta: () => this.#newMeta(),
       now: () => backend.now(),
@@ -84,8 +86,7 @@ export class SessionLife {
 
   /** Stores what the live session is now. What it holds is captured before this returns. */
   save(copy: SessionCopy, live: SessionData): Promise<void> {
-    const ttlMs = idleTtlMs(live, this.#options, this.#options.clock.now())
-    const draft = copy.draft(live, this.#codec.encodeSession(live), ttlMs)
+    const draft = copy.draft(live, this.#codec.encodeSession(live), this.#ttlMsOf(live))
     return this.#queue.run(copy.handle, async () => {
       if (copy.refusal) throw copy.refusal
       if (await this.#saver.isUnchanged(copy, draft)) return this.#extend(copy, draft.ttlMs)
@@ -106,7 +107,7 @@ export class SessionLife {
     if (body === undefined || !sameBody(body, record.body)) return false
     const nowMs = this.#options.clock.now()
     const moment = { nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: record.meta.endsAtMs }
-    return !isTouchDue({ ...moment, ttlMs: idleTtlMs(live, this.#options, nowMs) }, this.#options)
+    return !isTouchDue({ ...moment, ttlMs: this.#ttlMsOf(live) }, this.#options)
   }
 
   /** Stores a plain object under a handle, whatever stands there, unless the session was ended. */
@@ -120,9 +121,13 @@ export class SessionLife {
     })
   }
 
-  /** Extends the session, if by enough to be worth a write. Nothing happens if it has ended meanwhile. */
+  /**
+   * Extends the session, if by enough to be worth a write. Nothing happens if it has ended meanwhile. A cookie that the
+   * request changed is stored: express-session, which does not see that, asks for no save.
+   */
   async touch(copy: SessionCopy, live: SessionData): Promise<void> {
-    await this.#extend(copy, idleTtlMs(live, this.#options, this.#options.clock.now()))
+    if (this.#hasOtherCookie(copy, live)) await this.save(copy, live)
+    else await this.#extend(copy, this.#ttlMsOf(live))
   }
 
   async touchUnloaded(handle: string, session: SessionData): Promise<void> {
@@ -176,6 +181,17 @@ export class SessionLife {
   async #newMeta(): Promise<SessionMeta> {
     const createdAtMs = Math.floor(await this.#backend.now())
     return { createdAtMs, endsAtMs: hardEndMs(createdAtMs, undefined, this.#options) }
+  }
+
+  #hasOtherCookie({ record }: SessionCopy, live: SessionData): boolean {
+    const reading = record && this.#reader.known(record.body)
+    return (
+      reading !== undefined && changedKeys({ ...reading.cookie }, { ...storedCookie(live.cookie) }).length > 0
+    )
+  }
+
+  #ttlMsOf(live: SessionData): number {
+    return liveTtlMs(live, this.#options, this.#options.clock.now())
   }
 
   #deviceOf(live: object): SessionDevice | undefined {

@@ -18,12 +18,23 @@ function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {
   return Math.max(1, Math.round(ms))
 }
 
-/** The idle lifetime in ms: what `cookie.expires` leaves, else the `ttl` option. Throws `SessionTtlError`; a wrong lifetime never deletes and never becomes a default. */
+/** The idle lifetime of a plain object in ms: what `cookie.expires` leaves, else the `ttl` option. Throws `SessionTtlError`; a wrong lifetime never deletes and never becomes a default. */
 export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
   const expires = cookieExpiry(session.cookie)
   if (expires !== undefined) return checkedMs(expires - nowMs, 'cookie.expires')
   const seconds = typeof options.ttl === 'function' ? options.ttl(session) : options.ttl
   return checkedMs(typeof seconds === 'number' ? seconds * 1000 : Number.NaN, 'ttl')
+}
+
+/**
+ * The idle lifetime of a live session in ms: its cookie's `originalMaxAge`, which this request may have changed, counted
+ * anew from each save; `cookie.expires` says what was left when the session was loaded, long ago in a stream.
+ */
+export function liveTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
+  const { originalMaxAge } = session.cookie
+  return typeof originalMaxAge === 'number'
+    ? checkedMs(originalMaxAge, 'cookie.expires')
+    : idleTtlMs(session, options, nowMs)
 }
 
 /** The hard end in ms, or `undefined`: the sealed one or the one that today's option gives, whichever is earlier. */

@@ -3,10 +3,12 @@ import { SessionUserIdError } from '../errors.ts'
 import type { Content } from './merge.ts'
 import { ownerName, type UserId, userIdFrom } from './owner.ts'
 import type { SessionBody, SessionCodec } from './session-codec.ts'
+import { type StoredCookie, storedAgain } from './stored-cookie.ts'
 
 /** What a stored body says of its session. */
 export interface Reading {
   readonly owner: string | undefined
+  readonly cookie: StoredCookie
 }
 
 /** The `userId` option, or its default, which returns whatever the app has put there. */
@@ -53,7 +55,8 @@ export class SessionReader {
 
   #keep(body: SessionBody, content: Content): Reading {
     const userId = userIdBy(this.#userId, content)
-    const reading = { owner: userId === undefined ? undefined : ownerName(userId) }
+    const owner = userId === undefined ? undefined : ownerName(userId)
+    const reading = { owner, cookie: storedAgain(content['cookie']) }
     this.#readings.set(body, reading)
     return reading
   }

@@ -8,7 +8,8 @@ import {
 } from '../errors.ts'
 import { failInDoubt, inDoubt } from './doubt.ts'
 import type { Enrolment, Place } from './enrolment.ts'
-import { type Content, changedKeys, clashes, mergeContents, overlay } from './merge.ts'
+import { layInto } from './live-session.ts'
+import { changesBetween, clashes, mergeContents, overlay, without } from './merge.ts'
 import { type SessionBody, type SessionCodec, sameBody } from './session-codec.ts'
 import type { Draft, SessionCopy } from './session-copy.ts'
 import type { SessionDevice } from './session-device.ts'
@@ -28,6 +29,8 @@ export interface SessionSaverParts {
   readonly lifetime: LifetimeOptions
   readonly announce: Announce
   readonly reader: SessionReader
+  /** How long a live session is to live from now. */
+  readonly ttlMsOf: (session: object) => number
   /** What is noted of the device that a live session signs in on. */
   readonly deviceOf: (live: object) => SessionDevice | undefined
   /** The meta part of a session that begins now. */
@@ -250,10 +253,12 @@ export class SessionSaver {
 
   async #versionOf(copy: SessionCopy, draft: Draft): Promise<Version> {
     const body = await this.#bodyOf(copy, draft)
-    const { owner } = await this.#parts.reader.read(body)
+    const { owner, cookie } = await this.#parts.reader.read(body)
+    const isMerged = body !== (await draft.ours)
+    const ttlMs = isMerged ? this.#parts.ttlMsOf({ ...draft.live, cookie }) : draft.ttlMs
     const isSignIn = owner !== undefined && owner !== copy.record?.meta.owner
     const device = isSignIn ? this.#parts.deviceOf(draft.live) : undefined
-    return { body, owner, device, ttlMs: draft.ttlMs }
+    return { body, owner, device, ttlMs }
   }
 
   async #bodyOf(copy: SessionCopy, draft: Draft): Promise<SessionBody> {
@@ -316,21 +321,15 @@ export class SessionSaver {
     )
     // What cannot be encoded now fails its own save; this one is stored.
     if (!ours || !merged || !now) return
-    const changedSince = new Set(changedKeys(ours, now))
-    const keys = changedKeys(ours, merged).filter((key) => key !== 'cookie' && !changedSince.has(key))
-    copy.rebase(async (view) => codec.encode(overlay((await codec.decode(await view)) ?? {}, merged, keys)))
-    layInto(draft.live, merged, keys)
+    const changes = without(changesBetween(ours, merged), changesBetween(ours, now))
+    copy.rebase(async (view) =>
+      codec.encode(overlay((await codec.decode(await view)) ?? {}, merged, changes)),
+    )
+    layInto(draft.live, merged, changes)
   }
 
   #refuse(handle: string, ending: 'ended' | 'gone'): never {
     this.#parts.announce('write-refused', { handle, ending })
     throw new SessionEndedError(ending)
-  }
-}
-
-function layInto(live: object, content: Content, keys: readonly string[]): void {
-  for (const key of keys) {
-    if (Object.hasOwn(content, key)) Reflect.set(live, key, content[key])
-    else Reflect.deleteProperty(live, key)
   }
 }

@@ -11,6 +11,7 @@ import { answer, type Callback, deliver } from './callback.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
+import { keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { UserId } from './owner.ts'
 import { RequestWork } from './request-work.ts'
@@ -235,6 +236,7 @@ export abstract class SessionStore extends StoreEmitter {
   set generate(make: (req: Request) => void) {
     this.#generate = (req) => {
       make(req)
+      keepMaxAge(req.session)
       this.#superviseDestroy(req, req.session)
     }
   }
@@ -244,6 +246,8 @@ export abstract class SessionStore extends StoreEmitter {
     const session = super.createSession(req, data)
     const record = this.#records.get(data)
     if (record) this.#copies.set(session, new SessionCopy(record.handle, { record }))
+    keepNames(session, data)
+    keepMaxAge(session)
     this.#superviseDestroy(req, session)
     return session
   }

@@ -1,57 +1,74 @@
-import type { SessionData } from 'express-session'
+import session, { type SessionData } from 'express-session'
+
+type Attribute = string | number | boolean | null
+
+// What express-session writes into `Set-Cookie`, apart from when the cookie expires.
+const NAMES = ['path', 'domain', 'httpOnly', 'secure', 'sameSite', 'partitioned', 'priority'] as const
 
 /**
  * The part of a session cookie that is stored. `expires` is absent: the record's own expiry says it, so that
  * extending a session rewrites no byte of it.
  */
-export interface StoredCookie {
-  readonly originalMaxAge: number | null
-  readonly path?: string
-  readonly domain?: string
-  readonly httpOnly?: boolean
-  readonly secure?: boolean | 'auto'
-  readonly sameSite?: boolean | 'lax' | 'strict' | 'none'
-  readonly partitioned?: boolean
-  readonly priority?: 'low' | 'medium' | 'high'
+export interface StoredCookie extends Readonly<Partial<Record<(typeof NAMES)[number], Attribute>>> {
+  /** The idle lifetime in ms; `null` or `false` if the cookie has none of its own. */
+  readonly originalMaxAge: number | null | false
 }
 
-type Check = (value: unknown) => boolean
+// express-session exports its Cookie, which its types do not say.
+const { Cookie } = session as unknown as {
+  readonly Cookie: new (attributes: object) => { serialize(name: string, value: string): string }
+}
 
-const isText: Check = (value) => typeof value === 'string' && value.length <= 1024
-const isFlag: Check = (value) => typeof value === 'boolean'
-const isOneOf =
-  (...words: readonly unknown[]): Check =>
-  (value) =>
-    words.includes(value)
-
-const ATTRIBUTES: ReadonlyMap<string, Check> = new Map([
-  ['path', isText],
-  ['domain', isText],
-  ['httpOnly', isFlag],
-  ['secure', isOneOf(true, false, 'auto')],
-  ['sameSite', isOneOf(true, false, 'lax', 'strict', 'none')],
-  ['partitioned', isFlag],
-  ['priority', isOneOf('low', 'medium', 'high')],
-])
+// express-session itself is the judge: what it accepts, in whatever spelling, is kept, and nothing else.
+function isAccepted(attributes: object): boolean {
+  try {
+    new Cookie(attributes).serialize('name', '')
+    return true
+  } catch {
+    return false
+  }
+}
 
 // A stored `cookie.__proto__` once replaced the prototype of express-session's Cookie: only known names pass.
-function attributesOf(cookie: object): Record<string, unknown> {
-  const attributes: Record<string, unknown> = {}
-  for (const [name, accepts] of ATTRIBUTES) {
-    const value: unknown = Reflect.get(cookie, name)
-    if (accepts(value)) attributes[name] = value
-  }
-  return attributes
+function acceptedOf(entries: readonly (readonly [string, unknown])[]): Readonly<Record<string, Attribute>> {
+  const accepted = isAccepted(Object.fromEntries(entries))
+    ? entries
+    : entries.filter(([name, value]) => isAccepted({ [name]: value }))
+  return Object.fromEntries(accepted.map(([name, value]) => [name, plain(name, value)]))
+}
+
+// As serializers keep it, with the same effect on `Set-Cookie`.
+function plain(name: string, value: unknown): Attribute {
+  if (isAttribute(value)) return value
+  // A default would come back in the place of what is absent.
+  if (value === undefined) return null
+  if (!value) return false
+  return name === 'path' || name === 'domain' ? String(value) : true
+}
+
+function isAttribute(value: unknown): value is Attribute {
+  if (typeof value === 'number') return Number.isFinite(value)
+  return value === null || typeof value === 'string' || typeof value === 'boolean'
 }
 
 /** What to store of a live cookie, or of the plain one of a script. */
 export function storedCookie(cookie: unknown): StoredCookie {
   if (typeof cookie !== 'object' || cookie === null) return { originalMaxAge: null }
   const age: unknown = Reflect.get(cookie, 'originalMaxAge')
-  return {
-    originalMaxAge: typeof age === 'number' && Number.isFinite(age) ? age : lifespanOf(cookie),
-    ...attributesOf(cookie),
-  }
+  const entries = NAMES.filter((name) => name in cookie).map(
+    (name) => [name, Reflect.get(cookie, name)] as const,
+  )
+  return { originalMaxAge: isAge(age) ? age : lifespanOf(cookie), ...acceptedOf(entries) }
+}
+
+/** What a cookie that was stored as `stored` would be stored as once it is live, with express-session's defaults. */
+export function storedAgain(stored: unknown): StoredCookie {
+  const { originalMaxAge = null, ...attributes } = loadedCookie(stored, 0) ?? {}
+  return { ...storedCookie(new Cookie({ ...attributes, expires: null })), originalMaxAge }
+}
+
+function isAge(age: unknown): age is number | false {
+  return age === false || (typeof age === 'number' && Number.isFinite(age))
 }
 
 // A plain cookie may say only when it expires; the age it had when it was saved is then its lifetime.
@@ -73,10 +90,10 @@ export function cookieExpiry(cookie: unknown): number | undefined {
 export function loadedCookie(stored: unknown, expiresAtMs: number): SessionData['cookie'] | undefined {
   if (typeof stored !== 'object' || stored === null || Array.isArray(stored)) return undefined
   const age: unknown = Object.hasOwn(stored, 'originalMaxAge') ? Reflect.get(stored, 'originalMaxAge') : null
-  if (age !== null && (typeof age !== 'number' || !Number.isFinite(age))) return undefined
-  return {
-    ...attributesOf(stored),
-    originalMaxAge: age,
-    expires: age === null ? null : new Date(expiresAtMs),
-  }
+  if (age !== null && !isAge(age)) return undefined
+  const entries = NAMES.filter((name) => Object.hasOwn(stored, name))
+    .map((name) => [name, Reflect.get(stored, name)] as const)
+    .filter(([, value]) => isAttribute(value))
+  const expires = typeof age === 'number' ? new Date(expiresAtMs) : age
+  return { ...acceptedOf(entries), originalMaxAge: age, expires } as SessionData['cookie']
 }

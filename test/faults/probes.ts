@@ -96,15 +96,15 @@ const recordProbes: readonly ProbedSabotage[] = [
     patches: [
       {
         file: 'store/hostile-content.ts',
-        from: `new Set(['__proto__', 'constructor', 'prototype'])`,
-        to: 'new Set<string>([])',
+        from: `if (Object.hasOwn(value, '__proto__')) yield '__proto__'`,
+        to: '',
       },
     ],
     async holds(ground) {
-      const store = await ground.store()
-      await signIn(store, 'hostile', { part: JSON.parse('{ "__proto__": { "isAdmin": true } }') })
-      const part = Reflect.get((await store.get('hostile')) ?? {}, 'part')
-      return !Object.hasOwn(Object(part), '__proto__')
+      const part = JSON.parse('{ "__proto__": { "isAdmin": true } }')
+      return (
+        (await codeOf(signIn(await ground.store(), 'hostile', { part }))) === 'ERR_SESSION_NOT_SERIALIZABLE'
+      )
     },
   },
   {

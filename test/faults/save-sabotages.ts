@@ -10,7 +10,7 @@ export const saveSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'store/merge.ts',
-        from: `return overlay(theirs, ours, ['cookie', ...changedKeys(base, ours)])`,
+        from: `return overlay(theirs, ours, changesBetween(base, ours))`,
         to: 'return ours',
       },
     ],

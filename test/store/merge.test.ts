@@ -39,7 +39,7 @@ describe('overlay', () => {
     const target = { kept: 1, replaced: 1, deleted: 1 }
     const source = { replaced: 2, added: 2, unnamed: 2 }
 
-    const result = overlay(target, source, ['replaced', 'deleted', 'added'])
+    const result = overlay(target, source, { keys: ['replaced', 'deleted', 'added'], attributes: [] })
 
     expect(result).toEqual({ kept: 1, replaced: 2, added: 2 })
     expect(target).toEqual({ kept: 1, replaced: 1, deleted: 1 })
@@ -72,10 +72,17 @@ describe('mergeContents', () => {
     expect(mergeContents({ base, ours, theirs })).toEqual({ both: 1, theyDelete: 1 })
   })
 
-  test('takes our cookie even if only they changed theirs', () => {
-    const theirs = { cookie: { originalMaxAge: 2000 } }
+  test('merges the cookie by attribute, and lets us win one that both changed', () => {
+    const base = { cookie: { originalMaxAge: 1000, path: '/', domain: 'a.org', secure: true } }
+    const ours = { cookie: { originalMaxAge: 1000, path: '/our', domain: 'a.org', sameSite: 'lax' } }
+    const theirs = { cookie: { originalMaxAge: 2000, path: '/their', domain: 'a.org', secure: true } }
 
-    expect(mergeContents({ base: { cookie }, ours: { cookie }, theirs })).toEqual({ cookie })
+    expect(mergeContents({ base, ours, theirs })).toEqual({
+      cookie: { originalMaxAge: 2000, path: '/our', domain: 'a.org', sameSite: 'lax' },
+    })
+    expect(mergeContents({ base, ours: base, theirs })).toEqual(theirs)
+    expect(clashes({ base, ours, theirs })).toBe(true)
+    expect(clashes({ base, ours, theirs: { cookie: { ...base.cookie, originalMaxAge: 1 } } })).toBe(false)
   })
 
   test('gives the same content in either order when the sides change different keys', () => {
@@ -93,16 +100,17 @@ describe('mergeContents', () => {
 
     fc.assert(
       fc.property(disjoint, ([base, left, right, isLefts]) => {
-        const leftKeys = ['a', 'b', 'c', 'd', 'e', 'f'].filter((_, at) => isLefts[at])
-        const rightKeys = ['a', 'b', 'c', 'd', 'e', 'f'].filter((_, at) => !isLefts[at])
-        const one: Content = overlay(base, left, leftKeys)
-        const other: Content = overlay(base, right, rightKeys)
+        const keys = ['a', 'b', 'c', 'd', 'e', 'f']
+        const leftChanges = { keys: keys.filter((_, at) => isLefts[at]), attributes: [] }
+        const rightChanges = { keys: keys.filter((_, at) => !isLefts[at]), attributes: [] }
+        const one: Content = overlay(base, left, leftChanges)
+        const other: Content = overlay(base, right, rightChanges)
 
         const merged = mergeContents({ base, ours: one, theirs: other })
 
         expect(clashes({ base, ours: one, theirs: other })).toBe(false)
         expect(merged).toEqual(mergeContents({ base, ours: other, theirs: one }))
-        expect(merged).toEqual(overlay(overlay(base, left, leftKeys), right, rightKeys))
+        expect(merged).toEqual(overlay(overlay(base, left, leftChanges), right, rightChanges))
       }),
       { seed: SEED, numRuns: 500 },
     )

@@ -1,11 +1,73 @@
+import { inspect } from 'node:util'
 import session from 'express-session'
 import { describe, expect, test } from 'vitest'
-import { cookieExpiry, loadedCookie, storedCookie } from '../../lib/store/stored-cookie.ts'
+import { cookieExpiry, loadedCookie, storedAgain, storedCookie } from '../../lib/store/stored-cookie.ts'
 
 const AT_MS = 1_700_000_000_000
 
-// express-session exports its Cookie, which its types do not say.
-const Cookie = Reflect.get(session, 'Cookie') as new (options: object) => session.Cookie
+// express-session exports its Cookie with methods that its types do not say.
+const { Cookie } = session as unknown as {
+  readonly Cookie: new (
+    options: object,
+  ) => session.Cookie & { serialize(name: string, value: string): string }
+}
+
+const spellings = [
+  ...[
+    true,
+    false,
+    'lax',
+    'Lax',
+    'LAX',
+    'strict',
+    'Strict',
+    'none',
+    'None',
+    'nOnE',
+    '',
+    0,
+    null,
+    undefined,
+  ].map((sameSite) => ({ sameSite })),
+  ...[
+    true,
+    false,
+    'auto',
+    'true',
+    'false',
+    'yes',
+    '',
+    1,
+    0,
+    -1,
+    null,
+    undefined,
+    Number.NaN,
+    {},
+    [],
+    1n,
+  ].flatMap((flag) => [{ secure: flag }, { httpOnly: flag }, { partitioned: flag }]),
+  ...[Number.POSITIVE_INFINITY, () => false, Symbol('on')].map((flag) => ({ secure: flag })),
+  ...['low', 'Medium', 'HIGH', '', false, null, undefined].map((priority) => ({ priority })),
+  ...['example.org', '.example.org', 'localhost', 'EXAMPLE.org', '', false, null, undefined].map(
+    (domain) => ({
+      domain,
+    }),
+  ),
+  ...['/', '/app', '/a b', '', false, null, undefined, 5, ['/list'], '/'.padEnd(3000, 'x')].map((path) => ({
+    path,
+  })),
+  ...[false, null, undefined, new Date(AT_MS)].map((expires) => ({ expires })),
+  ...[60_000, 1, false, null, undefined, ''].map((maxAge) => ({ maxAge })),
+  {
+    secure: 'true',
+    sameSite: 'None',
+    partitioned: 1,
+    priority: 'High',
+    path: undefined,
+    httpOnly: undefined,
+  },
+] as readonly object[]
 
 describe('storedCookie', () => {
   test('keeps the attributes of a live cookie, and not when it expires', () => {
@@ -48,21 +110,36 @@ describe('storedCookie', () => {
     expect(age).toBeLessThanOrEqual(60_000)
   })
 
-  test('drops unknown attributes and known ones of a wrong type', () => {
+  test('drops unknown attributes and known ones that express-session refuses', () => {
     const cookie = {
-      path: 5,
+      path: '/;',
       domain: {},
-      httpOnly: 'yes',
-      secure: 1,
       sameSite: 'maybe',
       priority: 'max',
       extra: 1,
       data: {},
+      encode: 1,
     }
 
     expect(storedCookie(cookie)).toEqual({ originalMaxAge: null })
-    expect(storedCookie({ path: 'x'.repeat(1025) })).toEqual({ originalMaxAge: null })
   })
+
+  test.each(spellings.map((options) => [inspect(options), options] as const))(
+    'keeps %s so that Set-Cookie stays as it is, again and again',
+    (_, options) => {
+      const live = new Cookie(options)
+      const [stored, header] = [storedCookie(live), live.serialize('sid', '1')]
+
+      const loaded = new Cookie(loadedCookie(JSON.parse(JSON.stringify(stored)), AT_MS) ?? {})
+      const again = new Cookie(loadedCookie(storedAgain(stored), AT_MS) ?? {})
+
+      for (const cookie of [loaded, again]) {
+        cookie.expires = live.expires ?? null
+        expect(cookie.serialize('sid', '1')).toBe(header)
+      }
+      expect(storedAgain(stored)).toEqual({ httpOnly: true, path: '/', ...stored })
+    },
+  )
 })
 
 describe('cookieExpiry', () => {
@@ -114,7 +191,7 @@ describe('loadedCookie', () => {
 
   test('passes nothing but known attributes of the right type', () => {
     const stored: unknown = JSON.parse(
-      '{"originalMaxAge":null,"__proto__":{"maxAge":1},"constructor":{},"touch":1,"data":{},"_expires":"x","maxAge":5,"expires":"x","path":7}',
+      '{"originalMaxAge":null,"__proto__":{"maxAge":1},"constructor":{},"touch":1,"data":{},"_expires":"x","maxAge":5,"expires":"x","path":{"toString":1},"domain":["a"],"secure":{},"sameSite":"x"}',
     )
 
     const cookie = loadedCookie(stored, AT_MS) ?? {}
