@@ -18,6 +18,36 @@ export type SessionStoreErrorCode =
   | 'ERR_STORE_CLOSED'
   | 'ERR_STORE_SECRETS'
 
+/**
+ * Why and where something failed at the server, as far as it is known. It is safe to log: it carries neither arguments nor
+ * credentials, and of keys and channels their patterns alone.
+ */
+export interface FailureCause {
+  /** One of the words docs/ERRORS.md lists. */
+  readonly reason: string
+  /** The name or address of the server or, of a socket, its path. */
+  readonly host?: string
+  readonly port?: number
+  /** Of the operating system, of DNS or of TLS: `ECONNREFUSED`, `ENOTFOUND`, `SELF_SIGNED_CERT_IN_CHAIN`, … */
+  readonly systemCode?: string
+  /** The command that the server refused. */
+  readonly command?: string
+  /** What the user lacks, as `ACL SETUSER` grants it: `+publish`, `~sess:r:*`, `&sess:n`. */
+  readonly right?: string
+}
+
+/** A cause in a few words: `connection: ECONNREFUSED at 127.0.0.1:6379`. */
+export function describeFailure({ reason, host, port, systemCode, command, right }: FailureCause): string {
+  const details = [
+    systemCode,
+    right && `lacks ${right}`,
+    command && right !== `+${command}` && `for ${command}`,
+  ].filter(Boolean)
+  const name = host?.includes(':') && port !== undefined ? `[${host}]` : host
+  const place = name === undefined ? '' : ` at ${name}${port === undefined ? '' : `:${port}`}`
+  return `${reason}${details.length === 0 ? '' : `: ${details.join(' ')}`}${place}`
+}
+
 interface ErrorFacts {
   readonly code: SessionStoreErrorCode
   readonly status: number
@@ -199,29 +229,46 @@ export class SessionWatchBehindError extends SessionStoreError {
 export class StoreUnavailableError extends SessionStoreError {
   /** Why, as one of the words docs/ERRORS.md lists: `timeout`, `connection`, `read-only`, `out-of-memory`, ... */
   readonly reason: string
+  /** The root cause: with the reason `breaker-open`, the failure that opened it. */
+  readonly failure: FailureCause
 
-  constructor(reason: string) {
-    super(`The session backend is unavailable (${reason}); nothing was applied`, {
+  constructor(reason: string, failure: FailureCause = { reason }) {
+    super(`The session backend is unavailable (${told(reason, failure)}); nothing was applied`, {
       code: 'ERR_STORE_UNAVAILABLE',
       status: 503,
       headers: { 'Retry-After': '1' },
     })
     this.reason = reason
+    this.failure = failure
   }
 }
 
 /** The reply to a write was lost: it may or may not have been applied. Repeating it is harmless. */
 export class OutcomeUnknownError extends SessionStoreError {
   readonly reason: string
+  /** The root cause. */
+  readonly failure: FailureCause
 
-  constructor(reason: string) {
-    super(`The session backend did not answer (${reason}); the write may have been applied`, {
+  constructor(reason: string, failure: FailureCause = { reason }) {
+    super(`The session backend did not answer (${told(reason, failure)}); the write may have been applied`, {
       code: 'ERR_STORE_OUTCOME_UNKNOWN',
       status: 503,
       headers: { 'Retry-After': '1' },
     })
     this.reason = reason
+    this.failure = failure
   }
+}
+
+/** The root cause of an error of a store; of one that did not come from a server, its `code`. */
+export function failureOf(error: unknown): FailureCause {
+  if (error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError) return error.failure
+  return { reason: error instanceof SessionStoreError ? error.code : 'unknown' }
+}
+
+function told(reason: string, failure: FailureCause): string {
+  const cause = describeFailure(failure)
+  return reason === failure.reason ? cause : `${reason} after ${cause}`
 }
 
 /** The store was closed with `close()`. */

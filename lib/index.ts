@@ -13,6 +13,7 @@ export type { ServerAddress, ValkeyConnection } from './backend/valkey/connectio
 export type { ValkeyOptions } from './backend/valkey/valkey-options.ts'
 export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'
 export {
+  type FailureCause,
   OutcomeUnknownError,
   SessionConflictError,
   SessionEndedError,

@@ -1,5 +1,6 @@
 /** The contract between the store and whatever keeps its records. */
 
+import type { FailureCause } from '../errors.ts'
 import type { Finding } from './finding.ts'
 import type { Registry } from './registry.ts'
 
@@ -111,11 +112,10 @@ export interface Condition {
   readonly lastFailure?: LastFailure
 }
 
-export interface LastFailure {
+/** The root cause: a call that was not sent for want of a working connection does not take its place. */
+export interface LastFailure extends FailureCause {
   /** `refused`: it was definitely not applied. `unknown`: it may have been. */
   readonly kind: 'refused' | 'unknown'
-  /** One of the words docs/ERRORS.md lists. */
-  readonly reason: string
   readonly at: Date
 }
 

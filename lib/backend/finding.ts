@@ -1,12 +1,19 @@
+import type { FailureCause } from '../errors.ts'
+
 /** Something an operator should know of what a store runs on. docs/OPERATIONS.md has a line for each code. */
 export interface Finding {
   readonly code: FindingCode
-  /** `error`: a promise does not hold. `warning`: it may not, one day. `unknown`: it could not be looked at. */
-  readonly severity: 'error' | 'warning' | 'unknown'
+  /**
+   * `error`: a promise does not hold. `warning`: it may not, one day. `unknown`: it could not be looked at. `info`: a risk
+   * that an option accepts by name.
+   */
+  readonly severity: 'error' | 'warning' | 'unknown' | 'info'
   /** What is so. */
   readonly message: string
   /** What to do. */
   readonly action: string
+  /** Why and where a call to the server failed, if that is what was found. */
+  readonly failure?: FailureCause
 }
 
 export type FindingCode =

@@ -50,8 +50,8 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: LINK,
-        from: 'const failure = classifyFailure(error)',
-        to: 'const failure = { ...classifyFailure(error), error }',
+        from: 'const failure = { ...classifyFailure(error), cause',
+        to: 'const failure = { error, ...classifyFailure(error), cause',
       },
       {
         file: LINK,
@@ -67,8 +67,8 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: LINK,
-        from: 'const failure = classifyFailure(error)',
-        to: 'const failure = { ...classifyFailure(error), error }',
+        from: 'const failure = { ...classifyFailure(error), cause',
+        to: 'const failure = { error, ...classifyFailure(error), cause',
       },
       {
         file: LINK,

@@ -61,6 +61,7 @@ const TYPES = [
   'EndAllTerms',
   'EndOutcome',
   'EndingTerms',
+  'FailureCause',
   'Finding',
   'FindingCode',
   'GuardedStore',

@@ -256,7 +256,7 @@ describe('health', () => {
       isReady: false,
       failure: 'ERR_STORE_UNAVAILABLE',
       breaker: 'open',
-      lastFailure: { kind: 'refused', reason: 'breaker-open', at: expect.any(Date) },
+      lastFailure: { kind: 'unknown', reason: 'timeout', at: expect.any(Date) },
     })
     await vi.waitFor(
       async () => expect(await store.health()).toMatchObject({ isReady: true, breaker: 'closed' }),

@@ -1,3 +1,5 @@
+import type { FailureCause } from '../../errors.ts'
+
 /** What a failed attempt means. */
 export interface Failure {
   /** One of the words docs/ERRORS.md lists. */
@@ -6,6 +8,8 @@ export interface Failure {
   readonly mayBeApplied: boolean
   /** Whether another attempt, a moment later, has a chance. */
   readonly isWorthRepeating: boolean
+  /** What is known of where and why. */
+  readonly cause?: FailureCause | undefined
 }
 
 /** The reason of an attempt that met something of ours that is not a record. */
@@ -60,6 +64,13 @@ const clientErrors: readonly (readonly [start: string, failure: Failure])[] = [
   ['ERR SELECT is not allowed in cluster mode', refused('no-database')],
   ['Connection in subscriber mode', clientChanged],
   ['Connection is in monitoring mode', clientChanged],
+  // A password for a user that needs none, or that an older server does not know: it goes on as another user.
+  ['ERR AUTH ', refused('not-authenticated')],
+  ['ERR Client sent AUTH', refused('not-authenticated')],
+  ['ERR invalid password', refused('not-authenticated')],
+  ['ERR This instance has cluster support disabled', refused('not-a-cluster')],
+  ["ERR unknown command 'sentinel'", refused('not-a-sentinel')],
+  ['ERR unknown command `sentinel`', refused('not-a-sentinel')],
   ["Stream isn't writeable", notSent],
   ["Cluster isn't ready", notSent],
   ['None of startup nodes is available', notSent],
@@ -77,7 +88,14 @@ const socketCodes: ReadonlySet<string> = new Set([
   'EPIPE',
   'ETIMEDOUT',
   'ECONNREFUSED',
+  'ECONNABORTED',
   'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'ENOENT',
+  'EACCES',
 ])
 
 // Of OpenSSL and of Node's own checks of a certificate; all of them before a command is sent.

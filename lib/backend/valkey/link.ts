@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { decide } from '../../diagnostics.ts'
 import {
+  type FailureCause,
   OutcomeUnknownError,
   SessionInvalidError,
   type SessionStoreError,
@@ -13,6 +14,8 @@ import type { Admission } from './admission.ts'
 import { type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
 import { changeOf, keyPrefixOf } from './client-inspection.ts'
+import { troubleOf } from './connection-trouble.ts'
+import { causeOf, parseAddress, placeOf } from './failure-cause.ts'
 import {
   classifyFailure,
   clientChanged,
@@ -28,6 +31,9 @@ import { type Readiness, readinessOf } from './readiness.ts'
 /** Full jitter, so that callers which failed together do not come back together. */
 const RETRY_JITTER_MS = 50
 const QUEUED = Buffer.from('QUEUED')
+
+/** Reasons that an event tells of, or what connects. */
+const TOLD_ELSEWHERE: ReadonlySet<string> = new Set(['connection', 'unsafe-server', UNREADABLE])
 
 export interface ValkeyLinkOptions {
   readonly client: ValkeyClient
@@ -68,6 +74,8 @@ type Attempt<Value> =
   | { readonly value: Value; readonly failure?: undefined }
   | { readonly failure: Failure; readonly isDoubtful?: boolean | undefined }
 
+type ExplainedFailure = Failure & { readonly cause: FailureCause }
+
 /** How long a call has left, this process's own business not counted. */
 type TimeLeft = () => number
 
@@ -85,6 +93,8 @@ export class ValkeyLink {
   readonly #inFlight = new Set<Promise<unknown>>()
   readonly #breakers: Breakers | undefined
   readonly #keyPrefix: string
+  /** Why the last attempt that failed did so, by the address of the primary. */
+  readonly #causes = new Map<string | undefined, FailureCause>()
   #lastFailure: LastFailure | undefined
   #isClosed = false
 
@@ -98,25 +108,34 @@ export class ValkeyLink {
 
   /** A read: as nothing is applied, every failure is a `StoreUnavailableError`. */
   async read<Value>(exchange: Exchange<Value>): Promise<Value> {
-    const { value } = await this.#track(exchange, (failure) => unavailable(failure.reason))
+    const { value } = await this.#track(
+      exchange,
+      ({ reason, cause }) => new StoreUnavailableError(reason, cause),
+    )
     return value
   }
 
   /** A write: rejects with `OutcomeUnknownError` if any attempt may have been applied. */
   write<Value>(exchange: Exchange<Value>): Promise<Answer<Value>> {
-    return this.#track(exchange, ({ reason, mayBeApplied }) =>
-      mayBeApplied ? new OutcomeUnknownError(reason) : unavailable(reason),
+    return this.#track(exchange, ({ reason, mayBeApplied, cause }) =>
+      mayBeApplied ? new OutcomeUnknownError(reason, cause) : new StoreUnavailableError(reason, cause),
     )
   }
 
   get condition(): Condition {
     const { client } = this.#options
-    if (client.slots) this.#breakers?.keepOnly(primaryAddresses(client))
+    if (client.slots) this.#forgetAllBut(primaryAddresses(client))
     return {
       ...(this.#breakers && { breaker: this.#breakers.state }),
       ...(this.#breakers && client.slots && { primaries: this.#breakers.states }),
       ...(this.#lastFailure && { lastFailure: this.#lastFailure }),
     }
+  }
+
+  #forgetAllBut(primaries: ReadonlySet<string>): void {
+    this.#breakers?.keepOnly(primaries)
+    for (const address of this.#causes.keys())
+      if (address !== undefined && !primaries.has(address)) this.#causes.delete(address)
   }
 
   /** Throws `StoreClosedError` once `close` was called. */
@@ -132,7 +151,7 @@ export class ValkeyLink {
 
   async #track<Value>(
     exchange: Exchange<Value>,
-    toError: (failure: Failure) => SessionStoreError,
+    toError: (failure: ExplainedFailure) => SessionStoreError,
   ): Promise<Answer<Value>> {
     this.checkOpen()
     const { commandTimeoutMs, retries } = this.#options
@@ -152,7 +171,7 @@ export class ValkeyLink {
 
   async #call<Value>(
     exchange: Exchange<Value>,
-    toError: (failure: Failure) => SessionStoreError,
+    toError: (failure: ExplainedFailure) => SessionStoreError,
     timeLeft: TimeLeft,
   ): Promise<Answer<Value>> {
     const { retries } = this.#options
@@ -161,8 +180,8 @@ export class ValkeyLink {
     let isForgiven = retries === 0
     for (let left = retries; ; left -= 1) {
       const attempt = await this.#guardedAttempt(exchange, timeLeft)
-      const { failure } = attempt
-      if (failure === undefined) return { value: attempt.value, mayBeRepeated }
+      if (attempt.failure === undefined) return { value: attempt.value, mayBeRepeated }
+      const failure = this.#explained(attempt.failure, this.#addressOf(exchange))
       this.#note(failure)
       mayBeRepeated ||= failure.mayBeApplied
       if (failure.reason === UNREADABLE) throw new SessionInvalidError()
@@ -232,17 +251,31 @@ export class ValkeyLink {
       const patience = new Patience(timeoutMs, () => settle({ failure: timedOut }))
       const send = async () => decoded(exchange, await exchange.send(this.#options.client, () => isAwaited))
       send().then(settle, (error: unknown) => {
-        const failure = classifyFailure(error)
+        const failure = { ...classifyFailure(error), cause: causeOf(error) }
         // The client has time limits of its own, which know nothing of a process that was busy.
         settle({ failure, isDoubtful: patience.busyMs > 0 && isLoss(failure) })
       })
     })
   }
 
-  #note({ reason, mayBeApplied }: Failure): void {
+  /** The failure with its root cause: of a call that was not sent, why those before it to the same server failed. */
+  #explained(failure: Failure, address: string | undefined): ExplainedFailure {
+    const { reason } = failure
+    const known = this.#causes.get(address)
+    if (reason === 'breaker-open') return { ...failure, cause: known ?? { reason } }
+    const place = address === undefined ? placeOf(this.#options.client) : parseAddress(address)
+    const cause = { ...place, ...(failure.cause ?? { reason }) }
+    this.#causes.set(address, cause)
+    return { ...failure, cause }
+  }
+
+  #note({ reason, mayBeApplied, isWorthRepeating, cause }: ExplainedFailure): void {
     const kind = mayBeApplied ? 'unknown' : 'refused'
-    this.#lastFailure = { kind, reason, at: new Date() }
     decide({ decision: 'attempt-failed', kind, reason })
+    if (reason === 'breaker-open') return
+    this.#lastFailure = { kind, ...cause, at: new Date() }
+    // What a repeat may mend is no news.
+    if (!isWorthRepeating && !TOLD_ELSEWHERE.has(reason)) troubleOf(this.#options.client).warn(cause)
   }
 
   // A cluster client told not to repeat by itself does not notice a failover by itself either.
@@ -261,8 +294,4 @@ function decoded<Value>(exchange: Exchange<Value>, reply: unknown): Attempt<Valu
 
 function isLoss({ reason }: Failure): boolean {
   return reason === 'timeout' || reason === 'connection'
-}
-
-function unavailable(reason: string): StoreUnavailableError {
-  return new StoreUnavailableError(reason)
 }

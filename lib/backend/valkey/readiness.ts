@@ -1,9 +1,11 @@
 import { Patience } from '../../patience.ts'
 import type { ValkeyClient } from './client.ts'
 import { databaseOf } from './client-inspection.ts'
+import { type ConnectionTrouble, troubleOf } from './connection-trouble.ts'
+import { causeOf, placeOf } from './failure-cause.ts'
 import { classifyFailure, type Failure, notConnected, unexpectedReply } from './failures.ts'
 
-/** For how long a connection whose database was refused is not asked for it again. */
+/** For how long a connection whose user or database was refused is not asked for it again. */
 const REFUSED_FOR_MS = 1000
 
 const known = new WeakMap<ValkeyClient, Readiness>()
@@ -24,13 +26,13 @@ export class Readiness {
   readonly #waiting = new Set<() => void>()
   readonly #onConnection = new Set<() => void>()
   readonly #onRefresh = new Set<() => void>()
-  #lastRefusal: Failure = notConnected
+  readonly #trouble: ConnectionTrouble
   #setUp: Promise<Failure | undefined> | undefined
 
   constructor(client: ValkeyClient) {
     this.#client = client
+    this.#trouble = troubleOf(client)
     client.on('ready', () => {
-      this.#lastRefusal = notConnected
       this.#setUp = undefined
       for (const listener of this.#onConnection) listener()
       this.#wake()
@@ -41,20 +43,20 @@ export class Readiness {
     })
     client.on('end', () => this.#wake())
     client.on('connect', () => makeRoom(client))
-    client.on('error', (error) => this.#note(error))
   }
 
   get isReady(): boolean {
-    return this.#client.status === 'ready'
+    return this.#client.status === 'ready' && !this.#trouble.isImpostor
   }
 
   /**
-   * Why this connection cannot be used, if so. A client whose SELECT is refused says so in an event and goes on with
-   * database 0; asked again on the same connection, the refusal shows.
+   * Why this connection cannot be used, if so. A client whose SELECT or AUTH is refused says so in an event, or on the
+   * console, and goes on with database 0 or as the default user; asked again on the same connection, the refusal shows.
    */
   setUp(): Promise<Failure | undefined> | undefined {
-    if (this.#client.nodes !== undefined || databaseOf(this.#client) === 0) return undefined
-    this.#setUp ??= this.#select()
+    const commands = setUpOf(this.#client)
+    if (commands.length === 0) return undefined
+    this.#setUp ??= this.#run(commands)
     return this.#setUp
   }
 
@@ -80,19 +82,20 @@ export class Readiness {
     const isIdle = this.#client.status === 'wait' || (mayRevive && this.#client.status === 'end')
     if (isIdle) this.#client.connect().catch(() => {})
     if (this.#client.status !== 'end') await this.#nextChange(waitMs)
-    return this.isReady ? undefined : this.#lastRefusal
+    const { cause } = this.#trouble
+    return this.isReady ? undefined : { ...notConnected, ...(cause && { reason: cause.reason, cause }) }
   }
 
-  async #select(): Promise<Failure | undefined> {
+  async #run(commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
     try {
-      const reply = await this.#client.callBuffer('select', databaseOf(this.#client))
-      if (String(reply) === 'OK') return undefined
+      const replies = await Promise.all(commands.map((command) => this.#client.callBuffer(...command)))
+      if (replies.every((reply) => String(reply) === 'OK')) return undefined
       this.#forgetSetUp(0)
       return { ...unexpectedReply, mayBeApplied: false }
     } catch (error) {
       const failure = classifyFailure(error)
       this.#forgetSetUp(failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
-      return { ...failure, mayBeApplied: false }
+      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(this.#client)) }
     }
   }
 
@@ -117,12 +120,22 @@ export class Readiness {
   #wake(): void {
     for (const done of this.#waiting) done()
   }
+}
 
-  // What the server said to the client's own first commands is a better reason than "connection".
-  #note(error: Error): void {
-    const { reason, mayBeApplied } = classifyFailure(error)
-    this.#lastRefusal = mayBeApplied ? notConnected : { ...notConnected, reason }
+type SetUpCommand = readonly [name: string, argument: string | number]
+
+/** What is to be asked again on each connection to one server. A user that is refused by name shows in an event. */
+function setUpOf(client: ValkeyClient): readonly SetUpCommand[] {
+  if (client.nodes !== undefined) return []
+  const { options } = client as {
+    readonly options?: { readonly username?: unknown; readonly password?: unknown }
   }
+  const database = databaseOf(client)
+  const isDefaultUser = typeof options?.password === 'string' && !options.username
+  return [
+    ...(isDefaultUser ? [['auth', options.password] as const] : []),
+    ...(database === 0 ? [] : [['select', database] as const]),
+  ]
 }
 
 // Every READONLY of a pipeline makes iovalkey leave the socket once more, with a listener each time; more than ten make

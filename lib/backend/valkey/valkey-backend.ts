@@ -1,4 +1,4 @@
-import { SessionInvalidError, SessionStoreError, StoreUnavailableError } from '../../errors.ts'
+import { describeFailure, failureOf, SessionInvalidError } from '../../errors.ts'
 import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
 import type {
   Backend,
@@ -255,13 +255,13 @@ export class ValkeyBackend implements Backend {
 }
 
 function unreachable(error: unknown): Finding {
-  const code = error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
-  const reason = error instanceof StoreUnavailableError ? error.reason : code
+  const failure = failureOf(error)
   return {
     code: 'unreachable',
     severity: 'error',
-    message: `The server could not be asked (${reason})`,
+    message: `The server could not be asked (${describeFailure(failure)})`,
     action: 'Look the reason up in docs/ERRORS.md',
+    failure,
   }
 }
 
