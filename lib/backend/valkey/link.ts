@@ -128,7 +128,7 @@ export class ValkeyLink {
     return {
       ...(this.#breakers && { breaker: this.#breakers.state }),
       ...(this.#breakers && client.slots && { primaries: this.#breakers.states }),
-      ...(this.#lastFailure && { lastFailure: this.#lastFailure }),
+      ...(this.#lastFailure && { lastFailure: this.#told(this.#lastFailure) }),
     }
   }
 
@@ -258,11 +258,23 @@ export class ValkeyLink {
     })
   }
 
+  #told(last: LastFailure): LastFailure {
+    const cause = this.#unreadiness()
+    return cause === undefined ? last : { kind: last.kind, at: last.at, ...cause }
+  }
+
+  /** Why there is no connection, which may have been found out after the calls had failed. */
+  #unreadiness(): FailureCause | undefined {
+    return this.#readiness.isReady ? undefined : troubleOf(this.#options.client).cause
+  }
+
   /** The failure with its root cause: of a call that was not sent, why those before it to the same server failed. */
   #explained(failure: Failure, address: string | undefined): ExplainedFailure {
     const { reason } = failure
-    const known = this.#causes.get(address)
-    if (reason === 'breaker-open') return { ...failure, cause: known ?? { reason } }
+    if (reason === 'breaker-open') {
+      const cause = this.#unreadiness() ?? this.#causes.get(address) ?? { reason }
+      return { ...failure, cause }
+    }
     const place = address === undefined ? placeOf(this.#options.client) : parseAddress(address)
     const cause = { ...place, ...(failure.cause ?? { reason }) }
     this.#causes.set(address, cause)

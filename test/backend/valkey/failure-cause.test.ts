@@ -3,17 +3,7 @@ import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Cluster, Redis } from 'iovalkey'
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  onTestFinished,
-  test,
-  vi,
-} from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
 import { causeOf, parseAddress, placeOf } from '../../../lib/backend/valkey/failure-cause.ts'
 import { describeFailure, StoreUnavailableError } from '../../../lib/errors.ts'
@@ -32,13 +22,14 @@ let locked: ValkeyServer
 let secure: ValkeyServer
 let other: Server
 let dir: string
-const ports = { dead: 0, tls: 0, other: 0 }
-let warnings: string[] = []
+const ports = { dead: 0, deadCluster: 0, deadSentinel: 0, tls: 0, other: 0 }
+const warnings: string[] = []
 
 beforeAll(async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation((warning) => void warnings.push(String(warning)))
+  vi.spyOn(console, 'warn').mockImplementation(() => {})
   dir = mkdtempSync(join(tmpdir(), 'cause-test-'))
-  ports.dead = await freePort()
-  ports.tls = await freePort()
+  for (const name of ['dead', 'deadCluster', 'deadSentinel', 'tls'] as const) ports[name] = await freePort()
   const tls = tlsArguments(dir, ports.tls, await createCertificates())
   ;[open, locked, secure] = await Promise.all([
     startValkey(),
@@ -53,18 +44,11 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
+  vi.restoreAllMocks()
   await Promise.all([open, locked, secure].map((server) => server.stop()))
   other.close()
   rmSync(dir, { recursive: true })
 })
-
-beforeEach(() => {
-  warnings = []
-  vi.spyOn(process, 'emitWarning').mockImplementation((warning) => void warnings.push(String(warning)))
-  vi.spyOn(console, 'warn').mockImplementation(() => {})
-})
-
-afterEach(() => void vi.restoreAllMocks())
 
 function storeOn(connection: ValkeyConnection): ValkeyStore {
   const store = new ValkeyStore({
@@ -75,7 +59,6 @@ function storeOn(connection: ValkeyConnection): ValkeyStore {
     retries: 0,
     breaker: { failures: 2, halfOpenAfterMs: 60_000 },
   })
-  onTestFinished(() => store.close())
   return store
 }
 
@@ -152,17 +135,27 @@ const cases: readonly (readonly [name: string, connection: () => ValkeyConnectio
     () => ({ reason: 'not-authenticated', ...at(open.port) }),
   ],
   [
+    'a password where the default user needs none',
+    () => ({ url: `valkey://:${PASSWORD}@127.0.0.1:${secure.port}` }),
+    () => ({ reason: 'not-authenticated', command: 'auth', ...at(secure.port) }),
+  ],
+  [
+    'a database that is not',
+    () => ({ url: `${open.url}/99` }),
+    () => ({ reason: 'no-database', command: 'select', ...at(open.port) }),
+  ],
+  [
     'a cluster that is down',
-    () => ({ nodes: [at(ports.dead)], password: PASSWORD }),
-    () => ({ reason: 'connection', systemCode: 'ECONNREFUSED', ...at(ports.dead) }),
+    () => ({ nodes: [at(ports.deadCluster)], password: PASSWORD }),
+    () => ({ reason: 'connection', systemCode: 'ECONNREFUSED', ...at(ports.deadCluster) }),
   ],
   [
     'a node of a cluster whose name is none',
-    () => ({ nodes: [at(ports.dead, nowhere)], tls: true }),
+    () => ({ nodes: [at(ports.deadCluster, nowhere)], tls: true }),
     () => ({
       reason: 'connection',
       systemCode: expect.stringMatching(/^(ENOTFOUND|EAI_AGAIN)$/),
-      ...at(ports.dead, nowhere),
+      ...at(ports.deadCluster, nowhere),
     }),
   ],
   [
@@ -177,13 +170,13 @@ const cases: readonly (readonly [name: string, connection: () => ValkeyConnectio
   ],
   [
     'TLS to a plain node of a cluster',
-    () => ({ nodes: [at(open.port)], tls: true }),
-    () => ({ reason: 'tls', systemCode: 'ETIMEDOUT', ...at(open.port) }),
+    () => ({ nodes: [at(secure.port)], tls: true }),
+    () => ({ reason: 'tls', systemCode: 'ETIMEDOUT', ...at(secure.port) }),
   ],
   [
     'sentinels that are down',
-    () => ({ sentinels: [at(ports.dead)], sentinelName: 'main', sentinelPassword: PASSWORD }),
-    () => ({ reason: 'connection', systemCode: 'ECONNREFUSED', ...at(ports.dead) }),
+    () => ({ sentinels: [at(ports.deadSentinel)], sentinelName: 'main', sentinelPassword: PASSWORD }),
+    () => ({ reason: 'connection', systemCode: 'ECONNREFUSED', ...at(ports.deadSentinel) }),
   ],
   [
     'a sentinel that is none',
@@ -192,8 +185,8 @@ const cases: readonly (readonly [name: string, connection: () => ValkeyConnectio
   ],
 ]
 
-describe.each(cases)('%s', (_name, connection, cause) => {
-  test('is named by errors, health, check and one process warning, without a secret', async () => {
+describe('errors, health, check and one process warning name, without a secret,', () => {
+  test.concurrent.each(cases)('%s', async (_name, connection, cause) => {
     const store = storeOn(connection())
     const named = expect.objectContaining(cause())
     await until(async () => named.asymmetricMatch((await failureOf(store)).failure), {
