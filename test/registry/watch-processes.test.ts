@@ -37,7 +37,8 @@ afterEach(async () => {
 })
 
 function open(): SessionStore {
-  const store = place.open()
+  // Looked at again it would be found as well; here notices and gaps alone must tell.
+  const store = place.open({ watchIntervalMs: 3_600_000 })
   opened.push(store)
   return store
 }
@@ -54,7 +55,7 @@ async function subscribers(): Promise<number> {
   return list.split('\n').filter((line) => line !== '').length
 }
 
-test('an ending in another process is told within a second, 20 times', async () => {
+test('an ending in another process is told by its notice, 20 times', async () => {
   const store = open()
   const user = newUser()
   const ofUser = hear(store.registry.watch({ userId: user }))
@@ -62,11 +63,9 @@ test('an ending in another process is told within a second, 20 times', async () 
     const sid = await signIn(store, user)
     const watch = store.registry.watch({ sid })
     await endElsewhere({ handle: store.handle(sid) })
-    const endedAtMs = performance.now()
 
     expect(await watch.ended).toMatchObject({ handle: store.handle(sid), reason: 'elsewhere' })
     await until(() => ofUser.endings.length === time)
-    expect(performance.now() - endedAtMs).toBeLessThan(1000)
   }
 })
 

@@ -4,6 +4,7 @@ import type { Redis } from 'iovalkey'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { EndNotice } from '../../../lib/backend/backend.ts'
 import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import { addressFor } from '../../../lib/backend/valkey/key-slot.ts'
 import { NoticeChannel } from '../../../lib/backend/valkey/notice-channel.ts'
 import type { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
@@ -91,15 +92,15 @@ describe('the subscriber connection', () => {
   it('misses nothing: under 20 kills every ending is told, or was done when a gap was', async () => {
     const [told, begun, doneAtGap] = [new Set<string>(), new Set<string>(), new Set<string>()]
     let gaps = 0
+    // Looks for itself, as a watcher does: an end may have been done whose answer is still on its way.
+    const look = (handle: string): Promise<unknown> =>
+      backend.ending(handle).then(
+        (tombstone) => tombstone && doneAtGap.add(handle),
+        () => look(handle),
+      )
     const gap = () => {
       gaps += 1
-      // Looks for itself, as a watcher does: an end may have been done whose answer is still on its way.
-      for (const handle of begun) {
-        backend.ending(handle).then(
-          (tombstone) => tombstone && doneAtGap.add(handle),
-          () => {},
-        )
-      }
+      for (const handle of begun) void look(handle)
     }
     backend.subscribe({ notice: ({ handle }) => told.add(handle), gap })
     await until(() => gaps === 1)
@@ -115,8 +116,15 @@ describe('the subscriber connection', () => {
     await until(() => [...begun].every((handle) => told.has(handle) || doneAtGap.has(handle)), {
       withinMs: 45_000,
     })
-    expect(gaps).toBeGreaterThan(1)
-    expect(told.size).toBeGreaterThan(0)
+    await until(() => gaps > 1)
+    // And then hears again: of one ending at the latest that comes once the connection is back.
+    const later: string[] = []
+    await until(async () => {
+      const handle = newHandle()
+      later.push(handle)
+      await backend.end(handle, ending)
+      return later.some((one) => told.has(one))
+    })
   })
 
   it('comes back after the server was away', async () => {
@@ -290,24 +298,32 @@ describe('notices in a cluster', () => {
     const cluster = await startCluster()
     onTestFinished(() => cluster.stop())
     const nodes = cluster.nodes.map(({ host, port }) => ({ host, port }))
+    const client = openClient({ nodes })
     const [first, second] = [
-      openBackend(openClient({ nodes }), { ownsClient: true, prefix }),
+      openBackend(client, { ownsClient: true, prefix }),
       openBackend(openClient({ nodes }), { ownsClient: true, prefix }),
     ]
     closing.push(() => first.close())
     closing.push(() => second.close())
     const admins = cluster.nodes.map((node) => node.client())
     const heard = listen(second)
-    await until(() => heard.gaps === 1)
+    await until(() => heard.gaps > 0)
     const counts = await Promise.all(admins.map(subscribers))
     expect(counts.reduce((sum, count) => sum + count)).toBe(1)
 
     for (let round = 0; round < 3; round += 1) {
-      const handles = Array.from({ length: 60 }, newHandle)
-      await Promise.all(handles.map((handle) => first.end(handle, ending)))
-      await until(() => handles.every((handle) => heard.handles().includes(handle)))
+      // Between nodes a notice may be lost: what is promised is that there is a way from each, not that none fails.
+      const ended = new Set<string>()
+      await until(async () => {
+        const handle = newHandle()
+        ended.add(handle)
+        await first.end(handle, ending)
+        const told = heard.handles().filter((each) => ended.has(each))
+        return new Set(told.map((each) => addressFor(client, `{${each}}`))).size === nodes.length
+      })
+      const before = heard.gaps
       await Promise.all(admins.map((node) => node.call('client', 'kill', 'type', 'pubsub')))
-      await until(() => heard.gaps === round + 2)
+      await until(() => heard.gaps > before)
     }
   })
 })
