@@ -66,7 +66,7 @@ export interface SessionStoreOptions {
   readonly verifyOwner?: 'touch' | 'always' | undefined
   /** What to keep of the device a session is opened on: a flat object, kept sealed, shown in device lists. @defaultValue nothing */
   readonly device?: ((req: Request) => SessionDevice | undefined) | undefined
-  /** What a save does when another request saved first: merge top-level keys, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
+  /** What a save does when another request saved first: merge top-level keys and the cookie's attributes, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
   readonly concurrency?: Concurrency | undefined
   /** What a stored session that fails verification is: absent, or an error. @defaultValue 'discard' */
   readonly onInvalid?: 'discard' | 'error' | undefined
@@ -129,6 +129,8 @@ export const STORE_OPTIONS = [
 const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
 const MAX_TTL_S = 100 * 365 * 86_400
 const MIN_TTL_S = 0.001
+// NaN, or seconds in a text, would let sessions live for ever.
+const TIMES_MS = { min: 0, max: 8.64e15 }
 
 const seconds = (name: string, value: number): number =>
   checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
@@ -148,7 +150,7 @@ export function resolveOptions(
     ...policies(options),
     ...registration(options),
     ...contents(options),
-    clock,
+    clock: { now: () => checkNumber('clock.now', clock.now(), TIMES_MS) },
   }
 }
 

@@ -1,4 +1,5 @@
 import { optionError } from '../option.ts'
+import { isPlain } from './hostile-content.ts'
 
 /** What an app notes about the device a session was opened on. Kept sealed. */
 export type SessionDevice = Readonly<Record<string, string | number | boolean>>
@@ -13,9 +14,11 @@ const NAME = /^[A-Za-z][A-Za-z0-9]{0,31}$/
  */
 export function deviceOf(described: unknown): SessionDevice | undefined {
   if (described === undefined || described === null) return undefined
-  if (typeof described !== 'object')
+  const properties = typeof described === 'object' ? Object.entries(described) : []
+  // A promise, a Map or a Date has no properties, and would be noted as an empty device.
+  if (!isPlain(described) && (properties.length === 0 || Array.isArray(described)))
     throw optionError('device', 'a function that returns a flat object or undefined')
-  const entries = Object.entries(described).filter(([, value]) => value !== undefined)
+  const entries = properties.filter(([, value]) => value !== undefined)
   if (entries.length > MAX_ENTRIES)
     throw optionError('device', `a function that returns at most ${MAX_ENTRIES} properties`)
   return Object.fromEntries(entries.map(([name, value]) => [checkedName(name), checkedValue(value)]))

@@ -107,6 +107,12 @@ describe.each(storeKinds())('$name', (kind) => {
     ['a number that JSON cannot write', { width: Number.NaN }],
     ['a name with other characters', { 'user-agent': 'x' }],
     ['no object', 'Firefox'],
+    ['a promise', Promise.resolve({ browser: 'Firefox' })],
+    ['a Map', new Map([['browser', 'Firefox']])],
+    ['a Date', new Date()],
+    ['an empty list', []],
+    ['a list', ['Firefox']],
+    ['false', false],
   ])('a device with %s signs nobody in', async (_, device) => {
     const { store, browser, user, devices } = await serve(() => device as never)
 

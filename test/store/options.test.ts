@@ -49,11 +49,21 @@ describe('resolveOptions', () => {
       concurrency: 'reject',
       onInvalid: 'error',
       onUnknownKey: 'error',
-      clock: { now: () => 5 },
     } as const
+    const given = { ...options, endedTtl: 7, clock: { now: () => 5 } }
 
-    expect(resolveOptions({ ...options, endedTtl: 7 })).toMatchObject({ ...options, endedTtlMs: 7000 })
+    expect(resolveOptions(given)).toMatchObject({ ...options, endedTtlMs: 7000 })
+    expect(resolveOptions(given).clock.now()).toBe(5)
   })
+
+  test.each([Number.NaN, -1, Number.POSITIVE_INFINITY, '5', new Date(), 5n, undefined])(
+    'refuses the time when a clock gives %s',
+    (time) => {
+      const { clock } = resolveOptions({ clock: { now: () => time as number } })
+
+      expect(() => clock.now()).toThrow('Option "clock.now" must be a number from 0 to')
+    },
+  )
 
   test.each([
     ['userId', { userId: 'alice' }, 'alice'],
