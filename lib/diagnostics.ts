@@ -8,6 +8,7 @@ export type TracedOperation =
   | 'check'
   | 'clear'
   | 'commit'
+  | 'count'
   | 'destroy'
   | 'end'
   | 'end-all'

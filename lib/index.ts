@@ -86,13 +86,13 @@ export type { UserId } from './store/owner.ts'
 export type { CommitOptions } from './store/session-commit.ts'
 export type { SessionDevice } from './store/session-device.ts'
 export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'
+export type { RegisteredSession } from './store/session-list.ts'
 export type {
   DurableEnd,
   DurableEndAll,
   EndAllTerms,
   EndOutcome,
   ListOptions,
-  RegisteredSession,
   SessionRegistry,
 } from './store/session-registry.ts'
 export type { Concurrency } from './store/session-saver.ts'

@@ -6,13 +6,20 @@ import {
   type EnrolReply,
   type Extension,
   MAX_DEPARTED,
+  PAGE_SIZE,
   type Raising,
   type Registry,
   type Roster,
   type Standing,
   type Withdrawal,
 } from './registry.ts'
-import { wholeEnrolment, wholeExtension, wholeRaising, wholeWithdrawal } from './registry-arguments.ts'
+import {
+  orderOf,
+  wholeEnrolment,
+  wholeExtension,
+  wholeRaising,
+  wholeWithdrawal,
+} from './registry-arguments.ts'
 
 interface Lapsing {
   readonly expiresAtMs: number
@@ -21,6 +28,8 @@ interface Lapsing {
 interface Enrolled extends Lapsing {
   readonly order: number
   readonly seenAtMs: number
+  /** By when it must be taken; none once it is. */
+  readonly takenByMs?: number | undefined
 }
 
 interface Remembered extends Departed, Lapsing {}
@@ -51,28 +60,32 @@ export class InProcessRegistry implements Registry {
   }
 
   async enroll(owner: string, enrolment: Enrolment): Promise<EnrolReply> {
-    const { handle, cap, beyondCap, ...lifetime } = wholeEnrolment(enrolment)
+    const { handle, cap = Number.POSITIVE_INFINITY, beyondCap, ...lifetime } = wholeEnrolment(enrolment)
     const { state, nowMs } = this.#open(owner)
+    const { members, pending } = state
     const expiresAtMs = expiryOf(lifetime, nowMs)
     if (expiresAtMs <= nowMs) return { answer: 'gone' }
 
-    const known = state.pending.get(handle) ?? state.members.get(handle)
-    if (
-      known === undefined &&
-      beyondCap === 'refuse' &&
-      state.members.size >= (cap ?? Number.POSITIVE_INFINITY)
-    ) {
-      return { answer: 'full' }
-    }
+    const stale = [...members.keys()].filter((each) => isStale(members.get(each), nowMs)).slice(0, PAGE_SIZE)
+    displace(stale, state)
+    if (pending.has(handle)) return { answer: 'crowded', pending: [handle] }
+    if (stale.length === PAGE_SIZE) return { answer: 'crowded', pending: firstPending(state) }
+    const known = members.get(handle)
+    if (known === undefined && beyondCap === 'refuse' && members.size >= cap) return { answer: 'full' }
+    const surplus = beyondCap === 'evict' ? members.size + (known ? 0 : 1) - cap : 0
+    const room = PAGE_SIZE - pending.size
+    displace([...members.keys()].slice(0, Math.max(0, Math.min(surplus, room))), state)
+    if (pending.has(handle)) return { answer: 'crowded', pending: [handle] }
+    if (room < 0 || surplus > room) return { answer: 'crowded', pending: firstPending(state) }
+
     const order = known?.order ?? Math.max(this.#nowMicros(), state.lastOrder + 1)
-    if (!state.pending.has(handle)) {
-      if (state.epoch === 0) state.epoch = this.#nowMicros()
-      state.lastOrder = Math.max(state.lastOrder, order)
-      state.members.set(handle, { order, seenAtMs: nowMs, expiresAtMs })
-      this.#keep(owner, state, expiresAtMs)
-      if (beyondCap === 'evict' && cap !== undefined) evictBeyond(cap, state)
-    }
-    return { answer: 'enrolled', epoch: state.epoch, order, pending: [...state.pending.keys()] }
+    const isTaken = known !== undefined && known.takenByMs === undefined
+    const takenByMs = isTaken ? undefined : nowMs + lifetime.takenWithinMs
+    if (state.epoch === 0) state.epoch = this.#nowMicros()
+    state.lastOrder = Math.max(state.lastOrder, order)
+    members.set(handle, { order, seenAtMs: nowMs, expiresAtMs, takenByMs })
+    this.#keep(owner, state, expiresAtMs)
+    return { answer: 'enrolled', epoch: state.epoch, order, pending: firstPending(state) }
   }
 
   async extend(owner: string, extension: Extension): Promise<Standing> {
@@ -81,7 +94,7 @@ export class InProcessRegistry implements Registry {
     const member = state.members.get(handle)
     const expiresAtMs = expiryOf(lifetime, nowMs)
     if (member === undefined || expiresAtMs <= nowMs) return { epoch: state.epoch, isMember: false }
-    state.members.set(handle, { ...member, seenAtMs: nowMs, expiresAtMs })
+    state.members.set(handle, { order: member.order, seenAtMs: nowMs, expiresAtMs })
     this.#keep(owner, state, expiresAtMs)
     return { epoch: state.epoch, isMember: true }
   }
@@ -92,13 +105,20 @@ export class InProcessRegistry implements Registry {
     return { epoch: state.epoch, isMember: state.members.has(handle) }
   }
 
+  async count(owner: string): Promise<number> {
+    const { state, nowMs } = this.#open(owner)
+    return [...state.members.values()].filter((member) => !isStale(member, nowMs)).length
+  }
+
   async withdraw(owner: string, withdrawal: Withdrawal): Promise<void> {
-    const { handles, departed = [], departedTtlMs } = wholeWithdrawal(withdrawal)
+    const { handles, departed = [], departedTtlMs, taken } = wholeWithdrawal(withdrawal)
     const { state, nowMs } = this.#open(owner)
     for (const handle of handles) {
       state.members.delete(handle)
       state.pending.delete(handle)
     }
+    const place = taken === undefined ? undefined : state.members.get(taken)
+    if (taken !== undefined && place) state.members.set(taken, { ...place, takenByMs: undefined })
     const expiresAtMs = nowMs + departedTtlMs
     for (const { handle, blob } of departed) {
       if (!state.departed.has(handle))
@@ -109,8 +129,9 @@ export class InProcessRegistry implements Registry {
     if (departed.length > 0) this.#keep(owner, state, expiresAtMs)
   }
 
-  async roster(owner: string): Promise<Roster> {
-    return rosterOf(this.#open(owner).state)
+  async roster(owner: string, cursor?: string): Promise<Roster> {
+    const below = cursor === undefined ? undefined : orderOf(cursor)
+    return rosterOf(this.#open(owner).state, below)
   }
 
   async raise(owner: string, raising: Raising): Promise<Roster> {
@@ -172,20 +193,43 @@ function dropExpired(entries: Map<string, Lapsing>, nowMs: number): void {
   for (const [key, { expiresAtMs }] of entries) if (expiresAtMs < nowMs) entries.delete(key)
 }
 
-function evictBeyond(cap: number, { members, pending }: OwnerState): void {
-  for (const [handle, member] of [...members].slice(0, Math.max(0, members.size - cap))) {
+function isStale(member: Enrolled | undefined, nowMs: number): boolean {
+  return member?.takenByMs !== undefined && member.takenByMs < nowMs
+}
+
+function displace(handles: readonly string[], { members, pending }: OwnerState): void {
+  for (const handle of handles) {
+    const member = members.get(handle)
     members.delete(handle)
-    pending.set(handle, member)
+    if (member) pending.set(handle, member)
   }
 }
 
-function rosterOf({ epoch, members, pending, departed }: OwnerState): Roster {
+function firstPending({ pending }: OwnerState): string[] {
+  return [...pending]
+    .sort(([, one], [, other]) => one.expiresAtMs - other.expiresAtMs)
+    .slice(0, PAGE_SIZE)
+    .map(([handle]) => handle)
+}
+
+function rosterOf(state: OwnerState, below?: number): Roster {
+  const { epoch, members, departed } = state
+  const candidates = [...members].filter(([, { order }]) => order < (below ?? Number.POSITIVE_INFINITY))
+  const page = candidates.slice(-PAGE_SIZE)
+  const oldest = page[0]?.[1].order
   return {
     epoch,
-    members: [...members].map(([handle, member]) => ({ handle, ...member })),
-    pending: [...pending.keys()],
-    departed: [...departed.values()]
-      .reverse()
-      .map(({ handle, blob }) => ({ handle, blob: Buffer.from(blob) })),
+    members: page.map(([handle, { order, seenAtMs, expiresAtMs }]) => ({
+      handle,
+      order,
+      seenAtMs,
+      expiresAtMs,
+    })),
+    ...(candidates.length > PAGE_SIZE && { next: String(oldest) }),
+    pending: firstPending(state),
+    departed:
+      below === undefined
+        ? [...departed.values()].reverse().map(({ handle, blob }) => ({ handle, blob: Buffer.from(blob) }))
+        : [],
   }
 }

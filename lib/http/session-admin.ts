@@ -26,7 +26,7 @@ export interface AdminAction {
 
 /** What the session administration needs of a store. Every store of this package has it. */
 export interface AdministeredStore extends Pick<SessionStore, 'userIdOf'> {
-  readonly registry: Pick<SessionRegistry, 'list' | 'count' | 'end' | 'endAll'>
+  readonly registry: Pick<SessionRegistry, 'list' | 'has' | 'count' | 'end' | 'endAll'>
 }
 
 export interface SessionAdminOptions {
@@ -108,7 +108,7 @@ function checked(options: SessionAdminOptions): SessionAdminOptions {
 
 function isAdministered(store: unknown): store is AdministeredStore {
   const { registry } = Object(store) as { readonly registry?: unknown }
-  return hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'count', 'end', 'endAll'])
+  return hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'has', 'count', 'end', 'endAll'])
 }
 
 class SessionAdmin {
@@ -144,9 +144,9 @@ class SessionAdmin {
     if (userId === undefined) return signedOut
     if (route.kind !== 'end') return this.#ofUser(req, { kind: route.kind, userId }, { query, actor: 'user' })
     const { registry } = this.#options.store
-    const mine = await registry.list(userId)
-    if (!mine.some(({ handle }) => handle === route.handle)) return notFound
-    const outcome = await registry.end({ handle: route.handle }, this.#terms(req, 'user'))
+    const { handle } = route
+    if (!(await registry.has(userId, { handle }))) return notFound
+    const outcome = await registry.end({ handle }, this.#terms(req, 'user'))
     return { status: 200, body: { outcome } }
   }
 

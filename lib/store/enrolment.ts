@@ -1,13 +1,16 @@
 import type { Registry, Standing } from '../backend/registry.ts'
-import { SessionEndedError, SessionLimitError } from '../errors.ts'
+import { SessionEndedError, SessionLimitError, StoreUnavailableError } from '../errors.ts'
 import type { SessionDevice } from './session-device.ts'
-import type { SessionEnder, Struck } from './session-ender.ts'
+import { MAX_ROUNDS, type SessionEnder, type Struck } from './session-ender.ts'
 import { endingOf, type SessionEnding } from './session-ending.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecords } from './session-records.ts'
 
 // A record is stored a moment after its registration, perhaps on a node whose clock differs a little.
 const MARGIN_MS = 1000
+
+/** How long a sign-in may take from its registration to its record; a place that was not taken by then is given up. */
+export const TAKEN_WITHIN_MS = 60_000
 
 export interface EnrolmentParts {
   readonly registry: Registry
@@ -27,11 +30,18 @@ export interface Applicant {
   readonly meta: SessionMeta
 }
 
+interface Enrolled extends Omit<Applicant, 'ttlMs'> {
+  readonly epoch: number
+}
+
 /** A place taken in a registry before the session is stored. */
 export interface Place {
   /** What is to be sealed with the session. */
   readonly meta: SessionMeta
-  /** To be called once the session stands, or was refused: takes the displaced, which have ended by now, out of the registry. */
+  /**
+   * To be called once the session stands, or was refused: takes the place for good, and the displaced, which have ended by
+   * now, out of the registry.
+   */
   settle(isStored: boolean): Promise<void>
 }
 
@@ -47,19 +57,16 @@ export class Enrolment {
   async admit({ handle, owner, device, ttlMs, meta }: Applicant): Promise<Place> {
     const { registry, ender, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
     const beyondCap = onMaxSessions === 'reject' ? 'refuse' : 'evict'
-    const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs: meta.endsAtMs }
-    const reply = await registry.enroll(owner, { ...term, cap, beyondCap })
-    if (reply.answer === 'full') throw new SessionLimitError(cap ?? 0)
-    if (reply.answer !== 'enrolled') throw new SessionEndedError('gone')
-    const struck = await this.#displace(owner, handle, reply.pending)
-    const isAnothers = meta.owner !== undefined && meta.owner !== owner
-    return {
-      meta: { ...meta, owner, epoch: reply.epoch, device },
-      settle: async (isStored) => {
-        await ender.withdraw(owner, struck)
-        if (isStored && isAnothers) await this.leave(meta.owner ?? '', handle)
-      },
+    const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs: meta.endsAtMs, takenWithinMs: TAKEN_WITHIN_MS }
+    for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+      const reply = await registry.enroll(owner, { ...term, cap, beyondCap })
+      if (reply.answer === 'full') throw new SessionLimitError(cap ?? 0)
+      if (reply.answer === 'gone') throw new SessionEndedError('gone')
+      const struck = await this.#displace(owner, handle, reply.pending)
+      if (reply.answer === 'crowded') await ender.withdraw(owner, struck)
+      else return this.#place({ handle, owner, device, meta, epoch: reply.epoch }, struck)
     }
+    throw new StoreUnavailableError('crowded')
   }
 
   /** Removes a session whose sign-in did not take place, or whose user signed out of it. */
@@ -77,6 +84,19 @@ export class Enrolment {
   /** As {@link extend}, without extending. */
   verify(handle: string, meta: SessionMeta): Promise<boolean> {
     return this.#uphold(handle, meta, (owner) => this.#parts.registry.standing(owner, handle))
+  }
+
+  #place(enrolled: Enrolled, struck: readonly Struck[]): Place {
+    const { handle, owner, device, meta, epoch } = enrolled
+    const { ender } = this.#parts
+    const former = meta.owner === owner ? undefined : meta.owner
+    return {
+      meta: { ...meta, owner, epoch, device },
+      settle: async (isStored) => {
+        await ender.withdraw(owner, struck, isStored ? handle : undefined)
+        if (isStored && former !== undefined) await this.leave(former, handle)
+      },
+    }
   }
 
   async #displace(owner: string, handle: string, pending: readonly string[]): Promise<readonly Struck[]> {

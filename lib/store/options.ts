@@ -53,10 +53,11 @@ export interface SessionStoreOptions {
    */
   readonly userId?: ((session: SessionData) => UserId | null | undefined) | undefined
   /**
-   * How many sessions a user may have; the limit is exact, however many sign in at once.
-   * @defaultValue none
+   * How many sessions a user may have, 1 to 10,000; the limit is exact, however many sign in at once. `false` lifts it:
+   * then whoever can sign in again and again decides how much is kept, and how long `endAll` takes.
+   * @defaultValue 1000
    */
-  readonly maxSessionsPerUser?: number | undefined
+  readonly maxSessionsPerUser?: number | false | undefined
   /** What a sign-in beyond `maxSessionsPerUser` does: end the user's oldest session, or fail with `SessionLimitError`. @defaultValue 'evict-oldest' */
   readonly onMaxSessions?: 'evict-oldest' | 'reject' | undefined
   /**
@@ -189,18 +190,18 @@ function policies({
 }
 
 function registration({
-  maxSessionsPerUser,
+  maxSessionsPerUser: cap = 1000,
   onMaxSessions = 'evict-oldest',
   verifyOwner = 'touch',
   device,
   watchIntervalMs = 30_000,
 }: SessionStoreOptions) {
-  if (maxSessionsPerUser !== undefined)
-    checkInteger('maxSessionsPerUser', maxSessionsPerUser, { min: 1, max: 10_000 })
+  if (cap !== false) checkInteger('maxSessionsPerUser', cap, { min: 1, max: 10_000 })
   checkOneOf('onMaxSessions', onMaxSessions, ['evict-oldest', 'reject'])
   checkOneOf('verifyOwner', verifyOwner, ['touch', 'always'])
   if (device !== undefined) checkFunction('device', device)
   checkInteger('watchIntervalMs', watchIntervalMs, { min: 100, max: 3_600_000 })
+  const maxSessionsPerUser = cap === false ? undefined : cap
   return { maxSessionsPerUser, onMaxSessions, verifyOwner, device, watchIntervalMs }
 }
 

@@ -1,5 +1,5 @@
 import type { Backend, EndReply } from '../backend/backend.ts'
-import type { Departed } from '../backend/registry.ts'
+import { type Departed, PAGE_SIZE } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { encodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
@@ -10,6 +10,9 @@ import type { Announce } from './store-events.ts'
 
 // How long a write that was given up may still arrive: about as long as TCP keeps retransmitting by Linux's default.
 const FENCE_TTL_MS = 15 * 60_000
+
+/** How many pages of pending handles one call ends at most; the next goes on where it stopped. */
+export const MAX_ROUNDS = 100
 
 export interface SessionEnderParts {
   readonly backend: Backend
@@ -57,23 +60,28 @@ export class SessionEnder {
     return { struck, failure: failed?.reason as Error | undefined }
   }
 
-  /** Takes what was ended out of the owner's registry, which remembers how it ended. */
-  async withdraw(owner: string, struck: readonly Struck[]): Promise<void> {
-    if (struck.length === 0) return
+  /**
+   * Takes what was ended out of the owner's registry, which remembers how it ended. `taken` is a session of the owner that
+   * is stored by now.
+   */
+  async withdraw(owner: string, struck: readonly Struck[], taken?: string): Promise<void> {
+    if (struck.length === 0 && taken === undefined) return
     // One may have become another user's a moment ago: it is on both registers, and that user's remembers it.
     const strays = struck.filter((one) => one.owner !== undefined && one.owner !== owner)
     const own = struck.map((one) => (strays.includes(one) ? { ...one, departed: undefined } : one))
     await Promise.all([
-      this.#withdraw(owner, own),
+      this.#withdraw(owner, own.slice(0, PAGE_SIZE), taken),
+      ...pagesOf(own.slice(PAGE_SIZE)).map((page) => this.#withdraw(owner, page)),
       ...strays.map((one) => this.#withdraw(one.owner ?? owner, [one])),
     ])
   }
 
-  #withdraw(owner: string, struck: readonly Struck[]): Promise<void> {
+  #withdraw(owner: string, struck: readonly Struck[], taken?: string): Promise<void> {
     return this.#parts.backend.registry.withdraw(owner, {
       handles: struck.map(({ handle }) => handle),
       departed: struck.map(({ departed }) => departed).filter((departed) => departed !== undefined),
       departedTtlMs: this.#parts.endedTtlMs,
+      taken,
     })
   }
 
@@ -100,4 +108,9 @@ export class SessionEnder {
   #seal(purpose: string, handle: string, plaintext: Buffer): Promise<Buffer> {
     return this.#parts.sealer.seal(plaintext, { purpose, prefix: this.#parts.prefix, name: handle })
   }
+}
+
+function pagesOf<One>(all: readonly One[]): One[][] {
+  const count = Math.ceil(all.length / PAGE_SIZE)
+  return Array.from({ length: count }, (_, page) => all.slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE))
 }

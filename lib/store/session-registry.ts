@@ -1,10 +1,9 @@
 import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
-import type { Departed, Member, Roster } from '../backend/registry.ts'
-import { checkKnown, checkObject } from '../option.ts'
+import { PAGE_SIZE, type Roster } from '../backend/registry.ts'
+import { checkInteger, checkKnown, checkObject } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import type { CallsUnderWay } from './calls-under-way.ts'
+import type { CallsUnderWay, Step } from './calls-under-way.ts'
 import { late } from './deadline.ts'
-import { decodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
 import {
   type Durability,
@@ -13,36 +12,20 @@ import {
   resolveReplicaTerms,
 } from './durability.ts'
 import type { UserId } from './owner.ts'
-import type { SessionDevice } from './session-device.ts'
 import type { SessionEnder, Struck } from './session-ender.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from './session-ending.ts'
+import { type RegisteredSession, SessionList, type SessionPageTerms } from './session-list.ts'
 import type { SessionRecords } from './session-records.ts'
 import type { SessionSparer } from './session-sparer.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './session-target.ts'
 import type { SessionWatch, WatchOptions } from './session-watch.ts'
 import { type Finding, SessionWatchers } from './session-watchers.ts'
 
-/** A session as its user's device list shows it. */
-export interface RegisteredSession {
-  /** Its name for `end`, `watch` and admin routes. Nobody can sign in with it. */
-  readonly handle: string
-  readonly status: 'active' | 'ended'
-  readonly createdAt: Date
-  /** As fresh as `touchAfter`; of an active session only. */
-  readonly lastSeenAt?: Date
-  /** Of an active session only. */
-  readonly expiresAt?: Date
-  /** What the `device` option noted at sign-in. */
-  readonly device?: SessionDevice
-  /** How it ended; of an ended session only. */
-  readonly ending?: SessionEnding
-  /** Whether it is the one that `list` was told is the current one. */
-  readonly isCurrent: boolean
-}
-
 export interface ListOptions {
   /** Also those that were ended within `endedTtl`, at most 100. @defaultValue false */
   readonly includeEnded?: boolean | undefined
+  /** How many active sessions to return at most, 1 to 10,000; see {@link SessionRegistry.each} for all. @defaultValue 1000 */
+  readonly limit?: number | undefined
   /** The session to mark as `isCurrent`. */
   readonly current?: SessionTarget | undefined
 }
@@ -66,6 +49,20 @@ export interface DurableEndAll extends Durability {
   readonly ended: readonly string[]
 }
 
+interface OwnersEnding {
+  readonly owner: string
+  /** The handle of the one to spare. */
+  readonly except: string | undefined
+  readonly terms: EndingTerms
+}
+
+interface EndedOnes {
+  /** Those that were active. */
+  readonly ended: string[]
+  /** All that have ended by now. */
+  readonly handles: string[]
+}
+
 export interface SessionRegistryParts {
   readonly backend: Backend
   readonly sealer: Sealer
@@ -78,11 +75,15 @@ export interface SessionRegistryParts {
   readonly calls: CallsUnderWay
 }
 
+const LIST_TERMS = ['includeEnded', 'limit', 'current'] as const
+// The cursor of a page without members, whose pending handles are all there is to ask for.
+const PAST_MEMBERS = '0'
+const LONGEST_LIST_MS = 10_000
+// Longer than the ending of 100,000 sessions takes on a quiet server.
+const LONGEST_END_MS = 60_000
+const MAX_LISTED = 10_000
 const END_TERMS = ['reason', 'actor', 'replicas', 'timeoutMs'] as const
 const END_ALL_TERMS = ['except', ...END_TERMS] as const
-
-// A sign-in registers before it stores: a member without a record is dead only when no sign-in can still be under way.
-const SETTLED_AFTER_MS = 60_000
 
 /**
  * A store's registry: which sessions a user has, and how to end them. User ids are those that the `userId` option
@@ -101,29 +102,69 @@ const SETTLED_AFTER_MS = 60_000
  */
 export class SessionRegistry {
   readonly #parts: SessionRegistryParts
+  readonly #list: SessionList
   readonly #watchers: SessionWatchers
 
   /** Made by the store. */
   constructor(parts: SessionRegistryParts) {
     this.#parts = parts
+    this.#list = new SessionList(parts)
     const { backend, watchIntervalMs: intervalMs } = parts
     const look = (handles: readonly string[]) => this.#look(handles)
     this.#watchers = new SessionWatchers({ backend, registry: backend.lookout.registry, look, intervalMs })
   }
 
-  /** The user's sessions, newest first: the living ones, and with `includeEnded` those that ended lately. */
+  /**
+   * Lists the user's active sessions, newest first and at most `limit`, then with `includeEnded` those that ended
+   * lately. Reads a page at a time.
+   */
   list(userId: UserId, options: ListOptions = {}): Promise<RegisteredSession[]> {
     checkObject('options', options)
-    checkKnown(options, ['includeEnded', 'current'], 'list')
+    checkKnown(options, LIST_TERMS, 'list')
+    const { includeEnded = false, limit = 1000 } = options
+    checkInteger('limit', limit, { min: 1, max: MAX_LISTED })
     const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
     const owner = ownerOf(userId)
-    const { includeEnded = false } = options
-    return this.#parts.calls.add('list', () => this.#list(owner, current, includeEnded), late.read)
+    return this.#parts.calls.addSteps(
+      'list',
+      (step) => this.#listed({ owner, current, limit, includeEnded }, step),
+      { tooLate: late.read, longestMs: LONGEST_LIST_MS },
+    )
   }
 
-  /** How many sessions of the user live. */
-  async count(userId: UserId): Promise<number> {
-    return (await this.list(userId)).length
+  /**
+   * Iterates all active sessions of the user, newest first, for a user who may have more than a list should hold. Reads
+   * a page at a time, when it is asked for; each page has a deadline of its own.
+   *
+   * @example
+   * ```ts
+   * import { InProcessStore } from 'express-session-valkey'
+   *
+   * const { registry } = new InProcessStore({ maxSessionsPerUser: false })
+   * for await (const { handle, lastSeenAt } of registry.each('kiosk')) console.log(handle, lastSeenAt)
+   * ```
+   */
+  each(userId: UserId, options: Pick<ListOptions, 'current'> = {}): AsyncIterableIterator<RegisteredSession> {
+    checkObject('options', options)
+    checkKnown(options, ['current'], 'each')
+    const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
+    return this.#each({ owner: ownerOf(userId), current, limit: MAX_LISTED })
+  }
+
+  /**
+   * Counts the user's sessions as `maxSessionsPerUser` does: those registered, and sign-ins that began within a minute
+   * and may still be stored. Reads no session.
+   */
+  count(userId: UserId): Promise<number> {
+    const owner = ownerOf(userId)
+    return this.#parts.calls.add('count', () => this.#parts.backend.registry.count(owner), late.read)
+  }
+
+  /** Whether it is an active session of the user. */
+  has(userId: UserId, target: SessionTarget): Promise<boolean> {
+    const owner = ownerOf(userId)
+    const handle = handleOfTarget('target', target)
+    return this.#parts.calls.add('list', () => this.#list.has(owner, handle), late.read)
   }
 
   /**
@@ -148,8 +189,9 @@ export class SessionRegistry {
 
   /**
    * Ends all sessions of a user, but for the one `except` names, and answers the handles of those it ended. Once
-   * it resolves, no session of the user that began before the call can be used. If it rejects, repeat it. With
-   * `replicas` it also tells how many of them have all of it by then.
+   * it resolves, no session of the user that began before the call can be used. Ends them page by page, each with a
+   * deadline of its own. If it rejects, as it does after a minute at the latest, repeat it: a repeat goes on with those
+   * that are left. With `replicas` it also tells how many of them have all of it by then.
    */
   endAll(userId: UserId, terms?: EndAllTerms): Promise<string[]>
   endAll(userId: UserId, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
@@ -163,15 +205,12 @@ export class SessionRegistry {
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : handleOfTarget('except', except)
     const durably = resolveReplicaTerms(replicas, timeoutMs)
-    const struck = await this.#parts.calls.add(
+    const { ended, handles } = await this.#parts.calls.addSteps(
       'end-all',
-      () => this.#endAll(owner, spared, terms),
-      late.write,
+      (step) => this.#endAll({ owner, except: spared, terms }, step),
+      { tooLate: late.write, longestMs: LONGEST_END_MS },
     )
-    const ended = struck.filter(({ answer }) => answer === 'ended').map(({ handle }) => handle)
-    if (durably === undefined) return ended
-    const handles = struck.map(({ handle }) => handle)
-    return { ended, ...(await this.#confirm({ handles, owner }, durably)) }
+    return durably ? { ended, ...(await this.#confirm({ handles, owner }, durably)) } : ended
   }
 
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
@@ -194,71 +233,29 @@ export class SessionRegistry {
     this.#watchers.close()
   }
 
-  async #list(
-    owner: string,
-    current: string | undefined,
-    includeEnded: boolean,
+  async #listed(
+    { includeEnded, ...terms }: SessionPageTerms & { readonly includeEnded: boolean },
+    step: Step,
   ): Promise<RegisteredSession[]> {
-    const { backend } = this.#parts
-    const [roster, nowMs] = await Promise.all([backend.registry.roster(owner), backend.now()])
-    await this.#endPending(owner, roster)
-    const members = await Promise.all(
-      roster.members.map((member) => this.#registered(member, owner, current)),
-    )
-    const isStale = (member: Member, index: number) =>
-      members[index] === 'vacant' && member.seenAtMs < nowMs - SETTLED_AFTER_MS
-    const dead = roster.members.filter(isStale).map(({ handle }) => handle)
-    if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
-    const ended = includeEnded
-      ? await Promise.all(roster.departed.map((departed) => this.#departed(departed)))
-      : []
-    return [...members.reverse(), ...ended].filter((session) => typeof session === 'object')
-  }
-
-  // What an interrupted sign-in displaced and left standing.
-  async #endPending(owner: string, { pending }: Roster): Promise<void> {
-    if (pending.length === 0) return
-    const { ender, backend } = this.#parts
-    const ending = endingOf({ reason: 'evicted', actor: { type: 'system' } }, await backend.now())
-    const { struck, failure } = await ender.strikeAll(pending, ending)
-    await ender.withdraw(owner, struck)
-    if (failure) throw failure
-  }
-
-  async #registered(
-    { handle, seenAtMs }: Member,
-    owner: string,
-    current?: string,
-  ): Promise<RegisteredSession | 'vacant' | 'unreadable'> {
-    const record = await this.#parts.records.read(handle)
-    // Another process may have the secret that this one lacks.
-    if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'vacant'
-    if (record.meta.owner !== owner) return 'vacant'
-    const { createdAtMs, device } = record.meta
-    return {
-      handle,
-      status: 'active',
-      createdAt: new Date(createdAtMs),
-      lastSeenAt: new Date(seenAtMs),
-      expiresAt: new Date(record.expiresAtMs),
-      ...(device && { device }),
-      isCurrent: handle === current,
+    const sessions: RegisteredSession[] = []
+    const first = await step(() => this.#list.page(terms))
+    const ended = includeEnded ? await step(() => this.#list.ended(first.departed)) : []
+    for (let page = first; ; ) {
+      sessions.push(...page.sessions)
+      const { next: cursor } = page
+      const limit = terms.limit - sessions.length
+      if (cursor === undefined || limit <= 0) return [...sessions, ...ended]
+      page = await step(() => this.#list.page({ ...terms, cursor, limit }))
     }
   }
 
-  async #departed({ handle, blob }: Departed): Promise<RegisteredSession | undefined> {
-    const plaintext = await this.#open('departed', handle, blob)
-    const departed = plaintext && decodeDeparted(plaintext)
-    if (departed === undefined) return undefined
-    const { createdAtMs, device, ending } = departed
-    return {
-      handle,
-      status: 'ended',
-      createdAt: new Date(createdAtMs),
-      ...(device && { device }),
-      ending,
-      isCurrent: false,
-    }
+  async *#each(terms: SessionPageTerms): AsyncIterableIterator<RegisteredSession> {
+    let cursor: string | undefined
+    do {
+      const page = await this.#parts.calls.add('list', () => this.#list.page({ ...terms, cursor }), late.read)
+      yield* page.sessions
+      cursor = page.next
+    } while (cursor !== undefined)
   }
 
   async #end(handle: string, terms: EndingTerms): Promise<EndOutcome> {
@@ -267,16 +264,27 @@ export class SessionRegistry {
     return answer === 'missing' ? 'not-found' : answer
   }
 
-  async #endAll(owner: string, except: string | undefined, terms: EndingTerms): Promise<readonly Struck[]> {
+  async #endAll({ owner, except, terms }: OwnersEnding, step: Step): Promise<EndedOnes> {
+    const { registry } = this.#parts.backend
+    const all: EndedOnes = { ended: [], handles: [] }
+    for (let page = await step(() => this.#raise(owner, except)); ; ) {
+      const { members, pending, next } = page
+      const named = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
+      for (const { handle, answer } of await step(() => this.#endEach(owner, named, terms))) {
+        all.handles.push(handle)
+        if (answer === 'ended') all.ended.push(handle)
+      }
+      if (next === undefined && pending.length < PAGE_SIZE) return all
+      page = await step(() => registry.roster(owner, next ?? PAST_MEMBERS)).catch(failInDoubt)
+    }
+  }
+
+  // The epoch was raised before, so that whatever fails here, something was done.
+  async #endEach(owner: string, handles: readonly string[], terms: EndingTerms): Promise<readonly Struck[]> {
     const { backend, ender } = this.#parts
-    const ending = endingOf(terms, await backend.now())
-    const { members, pending } = await this.#raise(owner, except)
-    const handles = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
-    const { struck, failure } = await ender.strikeAll(handles, ending)
+    const { struck, failure } = await ender.strikeAll(handles, endingOf(terms, await backend.now()))
     await ender.withdraw(owner, struck).catch(failInDoubt)
-    // The epoch was raised, so something was done.
-    if (failure) failInDoubt(failure)
-    return struck
+    return failure ? failInDoubt(failure) : struck
   }
 
   async #confirm(ended: EndedHandles, terms: ResolvedReplicaTerms): Promise<Durability> {
@@ -317,12 +325,8 @@ export class SessionRegistry {
   }
 
   async #opened(handle: string, blob: Buffer): Promise<SessionEnding | undefined> {
-    const plaintext = await this.#open('ending', handle, blob)
-    return plaintext && decodeEnding(plaintext)
-  }
-
-  async #open(purpose: string, handle: string, blob: Buffer): Promise<Buffer | undefined> {
-    const opened = await this.#parts.sealer.open(blob, { purpose, prefix: this.#parts.prefix, name: handle })
-    return opened.state === 'open' ? opened.plaintext : undefined
+    const { sealer, prefix } = this.#parts
+    const opened = await sealer.open(blob, { purpose: 'ending', prefix, name: handle })
+    return opened.state === 'open' ? decodeEnding(opened.plaintext) : undefined
   }
 }

@@ -27,6 +27,8 @@ export interface SessionWatchersParts {
 }
 
 const RETRY_MS = 1000
+/** How many pages of a user's registry are looked at: as many sessions as a cap can allow. */
+const MAX_PAGES = 100
 const MAX_TICK_MS = 1000
 // An ending tells when it was asked for, by a clock that may be a little off; it takes effect later, on a slow link seconds.
 const LEEWAY_MS = 5000
@@ -192,9 +194,16 @@ export class SessionWatchers {
   async #lookAtUser(subject: Subject): Promise<void> {
     if (!('owner' in subject.watched)) return
     try {
-      const { members, pending, departed } = await this.#parts.registry.roster(subject.watched.owner)
-      const handles = [...members, ...departed.toReversed()].map(({ handle }) => handle)
-      for (const handle of new Set([...subject.known, ...pending, ...handles])) this.#ask(handle, subject)
+      const named = new Set(subject.known)
+      let cursor: string | undefined
+      for (let page = 1; page <= MAX_PAGES; page += 1) {
+        const roster = await this.#parts.registry.roster(subject.watched.owner, cursor)
+        for (const handle of roster.pending) named.add(handle)
+        for (const { handle } of [...roster.members, ...roster.departed.toReversed()]) named.add(handle)
+        cursor = roster.next
+        if (cursor === undefined) break
+      }
+      for (const handle of named) this.#ask(handle, subject)
     } catch {
       this.#lookSoon(subject)
     }

@@ -73,7 +73,12 @@ describe('InProcessBackend', () => {
     onTestFinished(() => void vi.useRealTimers())
     const { clock, backend } = createSettable()
     const owner = newHandle()
-    await backend.registry.enroll(owner, { handle: newHandle(), ttlMs: 10, beyondCap: 'evict' })
+    await backend.registry.enroll(owner, {
+      handle: newHandle(),
+      ttlMs: 10,
+      beyondCap: 'evict',
+      takenWithinMs: 1000,
+    })
     clock.nowMs += 11
     vi.advanceTimersByTime(61_000)
 

@@ -2,6 +2,7 @@ import { describe } from 'vitest'
 import { describeCap } from './registry/cap.ts'
 import { describeEnroll } from './registry/enroll.ts'
 import { describeExtend } from './registry/extend.ts'
+import { describePages } from './registry/pages.ts'
 import { describeRaise } from './registry/raise.ts'
 import { describeRandom } from './registry/random.ts'
 import type { CreateRegistrySubject } from './registry/subject.ts'
@@ -14,6 +15,7 @@ export function registryContract(name: string, create: CreateRegistrySubject): v
     describeCap(create)
     describeExtend(create)
     describeWithdraw(create)
+    describePages(create)
     describeRaise(create)
     describeRandom(create)
   })

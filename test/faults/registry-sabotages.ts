@@ -8,7 +8,7 @@ const ENROLMENT = 'store/enrolment.ts'
 export const registrySabotages: readonly Sabotage[] = [
   {
     name: 'nobody counts the sessions of a user',
-    patches: [{ file: ENROLL, from: '(isNew and count + 1 or count) - cap or 0', to: '0 or 0' }],
+    patches: [{ file: ENROLL, from: '+ (joined and 0 or 1) - cap or 0', to: '* 0 or 0' }],
     found: ['more sessions than allowed'],
   },
   {
@@ -29,7 +29,7 @@ export const registrySabotages: readonly Sabotage[] = [
   {
     name: 'who is displaced is forgotten',
     patches: [
-      { file: ENROLL, from: `redis.call('ZADD', pending, evicted[index + 1], evicted[index])`, to: '' },
+      { file: ENROLL, from: `if #moved > 0 then redis.call('ZADD', pending, unpack(moved)) end`, to: '' },
     ],
     found: ['more sessions than allowed', 'not in the registry'],
   },
@@ -47,13 +47,18 @@ export const registrySabotages: readonly Sabotage[] = [
   {
     name: 'who is displaced is ended after the new session is granted',
     patches: [
-      { file: ENROLMENT, from: 'const struck = await this.#displace(owner, handle, reply.pending)', to: '' },
       {
         file: ENROLMENT,
-        from: 'await ender.withdraw(owner, struck) if (isStored',
+        from: 'const struck = await this.#displace(owner, handle, reply.pending)',
+        to: 'const struck = reply.pending',
+      },
+      { file: ENROLMENT, from: 'struck: readonly Struck[]): Place', to: 'struck: readonly string[]): Place' },
+      {
+        file: ENROLMENT,
+        from: 'await ender.withdraw(owner, struck, isStored ? handle : undefined) if (isStored',
         // The wait makes the moment long enough to be met.
         to: `await new Promise((done) => setTimeout(done, 30))
-          await ender.withdraw(owner, await this.#displace(owner, handle, reply.pending)); if (isStored`,
+          await ender.withdraw(owner, await this.#displace(owner, handle, struck), handle); if (isStored`,
       },
     ],
     found: ['more sessions than allowed'],
@@ -78,8 +83,8 @@ export const registrySabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'store/session-registry.ts',
-        from: 'await ender.strikeAll(handles, ending)',
-        to: 'await ender.strikeAll([], ending)',
+        from: 'await ender.strikeAll(handles, endingOf(terms, await backend.now()))',
+        to: 'await ender.strikeAll([], endingOf(terms, await backend.now()))',
       },
     ],
     found: ['ended session read'],
@@ -89,8 +94,8 @@ export const registrySabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'backend/valkey/scripts/roster.ts',
-        from: `defineRegistryScript('allow-oom', returnRoster)`,
-        to: `defineRegistryScript('', returnRoster)`,
+        from: "defineRegistryScript( 'allow-oom',",
+        to: "defineRegistryScript( '',",
       },
     ],
     found: ['refused for no reason'],

@@ -65,7 +65,9 @@ describe.each(storeKinds())('$name', (kind) => {
         const valid = await validOf(store, [...sids, sid])
 
         expect(listed.toSorted()).toEqual(valid.map((each) => store.handle(each)).toSorted())
-        expect(await store.registry.count(user)).toBe(valid.length)
+        // For a minute, a sign-in that registered and was never heard of again may still be under way.
+        const isUnderWay = members.some(({ handle }) => handle === store.handle(sid)) && !valid.includes(sid)
+        expect(await store.registry.count(user)).toBe(valid.length + (isUnderWay ? 1 : 0))
         expect(members.map(({ handle }) => handle)).toEqual(expect.arrayContaining(listed))
         expect(pending).toEqual([])
       })

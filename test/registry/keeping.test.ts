@@ -142,6 +142,8 @@ describe.each(storeKinds())('$name', (kind) => {
 
     expect(await validates(store, sid)).toBe(false)
     expect(await registered(store, alice)).toEqual([])
+    // A place outlives its session by a second.
+    await kind.pass(1000, clock)
     expect(await store.registry.count(alice)).toBe(0)
   })
 
@@ -199,7 +201,9 @@ describe.each(storeKinds())('$name', (kind) => {
     const { place, store, alice, roster } = open()
     const [old, young] = [store.handle(newSid()), store.handle(newSid())]
     for (const handle of [old, young])
-      await place.backend().registry.enroll(ownerOf(alice), { handle, ttlMs: 600_000, beyondCap: 'evict' })
+      await place
+        .backend()
+        .registry.enroll(ownerOf(alice), { handle, ttlMs: 600_000, beyondCap: 'evict', takenWithinMs: 1000 })
     const later = place.over(aMinuteLater(place.backend(), [old]))
 
     await registered(later, alice)

@@ -140,7 +140,8 @@ function notingDisplaced(backend: Backend, displaced: Set<string>): Backend {
   return wrapRegistry(backend, {
     enroll: async (owner, enrolment) => {
       const reply = await backend.registry.enroll(owner, enrolment)
-      if (reply.answer === 'enrolled') for (const handle of reply.pending) displaced.add(handle)
+      if (reply.answer === 'enrolled' || reply.answer === 'crowded')
+        for (const handle of reply.pending) displaced.add(handle)
       return reply
     },
   })

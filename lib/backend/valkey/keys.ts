@@ -10,6 +10,7 @@ export type RegistryKeys = readonly [
   pending: string,
   state: string,
   departed: string,
+  untaken: string,
 ]
 
 /**
@@ -46,7 +47,7 @@ export function createKeys(prefix: string): Keys {
     registry(owner) {
       checkOwner(owner)
       const key = (letter: string) => `${prefix}:${letter}:{${owner}}`
-      return [key('o'), key('x'), key('p'), key('s'), key('d')]
+      return [key('o'), key('x'), key('p'), key('s'), key('d'), key('u')]
     },
     notices: `${prefix}:n`,
     recordPattern: `${start}*}`,

@@ -1,4 +1,5 @@
 import { Patience } from '../../patience.ts'
+import { PAGE_SIZE } from '../registry.ts'
 import type { CommandRunner, SecondConnection, ValkeyClient } from './client.ts'
 import { isDuplicable, onceOnly } from './client.ts'
 import { addressFor, primaryAt } from './key-slot.ts'
@@ -40,7 +41,9 @@ function groupByPrimary(client: ValkeyClient, keys: readonly string[]): Groups |
   for (const key of keys) {
     const primary = primaryOf(client, key)
     if (primary === undefined) return undefined
-    groups.set(primary, [...(groups.get(primary) ?? []), key])
+    const group = groups.get(primary)
+    if (group) group.push(key)
+    else groups.set(primary, [key])
   }
   return groups
 }
@@ -77,8 +80,11 @@ async function waitFor(
   keys: readonly string[],
   terms: readonly [replicas: number, timeoutMs: number],
 ): Promise<number> {
-  const stamps = await Promise.all(keys.map((key) => stampKey(connection, key)))
-  if (!stamps.every(Boolean)) return 0
+  for (let start = 0; start < keys.length; start += PAGE_SIZE) {
+    const page = keys.slice(start, start + PAGE_SIZE)
+    const stamps = await Promise.all(page.map((key) => stampKey(connection, key)))
+    if (!stamps.every(Boolean)) return 0
+  }
   const acknowledged = await connection.callBuffer('wait', ...terms)
   return typeof acknowledged === 'number' ? acknowledged : 0
 }

@@ -28,7 +28,10 @@ function stepsOn(backend: Backend): readonly (readonly [verb: string, run: () =>
   const empty = Buffer.alloc(0)
   const blob = randomBytes(2 * ETAG_BYTES)
   return [
-    ['enroll', () => registry.enroll(owner, { handle, ttlMs: BRIEF_MS, beyondCap: 'refuse' })],
+    [
+      'enroll',
+      () => registry.enroll(owner, { handle, ttlMs: BRIEF_MS, beyondCap: 'refuse', takenWithinMs: BRIEF_MS }),
+    ],
     ['put', () => backend.put(handle, { expect: { kind: 'absent' }, blob, ttlMs: BRIEF_MS })],
     ['get', () => backend.get(handle, blob.length)],
     ['touch', () => backend.touch(handle, BRIEF_MS)],

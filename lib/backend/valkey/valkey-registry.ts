@@ -9,14 +9,20 @@ import type {
   Standing,
   Withdrawal,
 } from '../registry.ts'
-import { wholeEnrolment, wholeExtension, wholeRaising, wholeWithdrawal } from '../registry-arguments.ts'
+import {
+  orderOf,
+  wholeEnrolment,
+  wholeExtension,
+  wholeRaising,
+  wholeWithdrawal,
+} from '../registry-arguments.ts'
 import type { RegistryKeys } from './keys.ts'
 import type { ValkeyLink } from './link.ts'
 import { enroll } from './scripts/enroll.ts'
 import { extend } from './scripts/extend.ts'
 import { raise } from './scripts/raise.ts'
 import { readRoster } from './scripts/roster.ts'
-import { readStanding } from './scripts/standing.ts'
+import { countMembers, readStanding } from './scripts/standing.ts'
 import { withdraw } from './scripts/withdraw.ts'
 import type { ServerClock } from './server-clock.ts'
 
@@ -67,9 +73,17 @@ export class ValkeyRegistry implements Registry {
     this.#clock.observe(nowMs, sentAtMs)
   }
 
-  async roster(owner: string): Promise<Roster> {
+  async count(owner: string): Promise<number> {
     const sentAtMs = this.#clock.stamp()
-    const { nowMs, roster } = await readRoster(this.#link, this.#keysOf(owner))
+    const { nowMs, count } = await countMembers(this.#link, this.#keysOf(owner))
+    this.#clock.observe(nowMs, sentAtMs)
+    return count
+  }
+
+  async roster(owner: string, cursor?: string): Promise<Roster> {
+    if (cursor !== undefined) orderOf(cursor)
+    const sentAtMs = this.#clock.stamp()
+    const { nowMs, roster } = await readRoster(this.#link, this.#keysOf(owner), cursor)
     this.#clock.observe(nowMs, sentAtMs)
     return roster
   }

@@ -8,6 +8,11 @@ interface Entry {
   expiresAtMs: number
 }
 
+interface Member extends Entry {
+  /** By when it must be taken; none once it is. */
+  takenByMs: number | undefined
+}
+
 interface Left {
   readonly handle: string
   readonly blob: Buffer
@@ -21,7 +26,7 @@ export class RegistryModel {
   highestEpoch = 0
   lastOrder = 0
   untilMs = -1
-  members: Entry[] = []
+  members: Member[] = []
   pending: Entry[] = []
   departed: Left[] = []
 
@@ -36,12 +41,23 @@ export class RegistryModel {
     this.untilMs = -1
   }
 
-  /** The answer that is due; nothing is changed. */
-  answerTo(enrolment: Enrolment): 'enrolled' | 'full' | 'gone' {
+  /** The answer that is due, once what was not taken in time has been displaced. */
+  answerTo(enrolment: Enrolment): 'enrolled' | 'crowded' | 'full' | 'gone' {
+    const { handle, cap = Number.POSITIVE_INFINITY, beyondCap } = enrolment
     if (this.#expiry(enrolment) <= this.nowMs) return 'gone'
-    if (this.find(enrolment.handle) || enrolment.beyondCap === 'evict' || enrolment.cap === undefined)
-      return 'enrolled'
-    return this.members.length < enrolment.cap ? 'enrolled' : 'full'
+    this.#displace(({ takenByMs = Number.POSITIVE_INFINITY }) => takenByMs < this.nowMs)
+    if (this.pending.some((entry) => entry.handle === handle)) return 'crowded'
+    const isMember = this.members.some((entry) => entry.handle === handle)
+    if (beyondCap === 'refuse') return isMember || this.members.length < cap ? 'enrolled' : 'full'
+    const surplus = this.members.length + (isMember ? 0 : 1) - cap
+    const oldest = this.members.slice(0, Math.max(0, surplus))
+    this.#displace((member) => oldest.includes(member))
+    return this.pending.some((entry) => entry.handle === handle) ? 'crowded' : 'enrolled'
+  }
+
+  /** How many count. */
+  count(): number {
+    return this.members.filter(({ takenByMs = Number.POSITIVE_INFINITY }) => takenByMs >= this.nowMs).length
   }
 
   find(handle: string): Entry | undefined {
@@ -49,24 +65,28 @@ export class RegistryModel {
   }
 
   enroll(enrolment: Enrolment, { epoch, order }: { epoch: number; order: number }): void {
-    const { handle, cap, beyondCap } = enrolment
-    if (this.pending.some((entry) => entry.handle === handle)) return
+    const { handle, takenWithinMs } = enrolment
     const expiresAtMs = this.#expiry(enrolment)
+    const takenByMs = this.nowMs + takenWithinMs
     const known = this.members.find((entry) => entry.handle === handle)
     if (known) Object.assign(known, { seenAtMs: this.nowMs, expiresAtMs })
-    if (!known) this.members.push({ handle, order, seenAtMs: this.nowMs, expiresAtMs })
+    if (known?.takenByMs !== undefined) known.takenByMs = takenByMs
+    if (!known) this.members.push({ handle, order, seenAtMs: this.nowMs, expiresAtMs, takenByMs })
     this.setEpoch(epoch)
     this.lastOrder = Math.max(this.lastOrder, order)
     this.#keep(expiresAtMs)
-    while (beyondCap === 'evict' && cap !== undefined && this.members.length > cap)
-      this.pending.push(...this.members.splice(0, 1))
+  }
+
+  take(handle: string): void {
+    const member = this.members.find((entry) => entry.handle === handle)
+    if (member) member.takenByMs = undefined
   }
 
   extend({ handle, ...lifetime }: { handle: string; ttlMs: number; endsAtMs?: number | undefined }): boolean {
     const member = this.members.find((entry) => entry.handle === handle)
     const expiresAtMs = this.#expiry(lifetime)
     if (member === undefined || expiresAtMs <= this.nowMs) return false
-    Object.assign(member, { seenAtMs: this.nowMs, expiresAtMs })
+    Object.assign(member, { seenAtMs: this.nowMs, expiresAtMs, takenByMs: undefined })
     this.#keep(expiresAtMs)
     return true
   }
@@ -94,6 +114,11 @@ export class RegistryModel {
   setEpoch(epoch: number): void {
     this.epoch = epoch
     this.highestEpoch = Math.max(this.highestEpoch, epoch)
+  }
+
+  #displace(isDue: (member: Member) => boolean): void {
+    this.pending.push(...this.members.filter(isDue))
+    this.members = this.members.filter((member) => !isDue(member))
   }
 
   #expiry({

@@ -26,6 +26,7 @@ const operation = fc.oneof(
       endsInMs,
       cap: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
       beyondCap: fc.constantFrom('evict' as const, 'refuse' as const),
+      takenWithinMs: fc.constantFrom(STEP_MS / 2, 2.5 * STEP_MS),
     }),
   },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('extend' as const), handle, ttlMs, endsInMs }) },
@@ -36,6 +37,7 @@ const operation = fc.oneof(
       kind: fc.constant('withdraw' as const),
       handles: fc.uniqueArray(handle, { maxLength: 3 }),
       departed: fc.uniqueArray(handle, { maxLength: 3 }),
+      taken: fc.option(handle, { nil: undefined }),
       ttlMs,
     }),
   },
@@ -105,6 +107,7 @@ class Run {
       endsAtMs: await this.#endsAt(inMs),
     })
     expect(reply.answer).toBe(answer)
+    if (reply.answer === 'crowded') expect(reply.pending).toEqual([enrolment.handle])
     if (reply.answer !== 'enrolled') return
 
     const known = model.find(enrolment.handle)
@@ -113,7 +116,7 @@ class Run {
     if (model.epoch > 0) expect(reply.epoch).toBe(model.epoch)
     if (model.epoch === 0) expect(reply.epoch).toBeGreaterThan(model.highestEpoch)
     model.enroll(modelled, reply)
-    expect(reply.pending).toEqual(model.pending.map((entry) => entry.handle))
+    expect(reply.pending.toSorted()).toEqual(model.pending.map((entry) => entry.handle).toSorted())
   }
 
   async #extend({ handle: index, ttlMs: ttl, endsInMs: inMs }: OperationOf<'extend'>): Promise<void> {
@@ -141,8 +144,11 @@ class Run {
   async #withdraw(operation: OperationOf<'withdraw'>): Promise<void> {
     const handles = operation.handles.map((index) => this.#handleAt(index))
     const departed = operation.departed.map((index) => ({ handle: this.#handleAt(index), blob: newBlob(8) }))
-    await this.#subject.registry.withdraw(this.#owner, { handles, departed, departedTtlMs: operation.ttlMs })
+    const taken = operation.taken === undefined ? undefined : this.#handleAt(operation.taken)
+    const terms = { departedTtlMs: operation.ttlMs, taken }
+    await this.#subject.registry.withdraw(this.#owner, { handles, departed, ...terms })
     this.#model.withdraw(handles, departed, operation.ttlMs)
+    if (taken !== undefined) this.#model.take(taken)
   }
 
   async #raise({ by, ttlMs: keepMs }: OperationOf<'raise'>): Promise<void> {
@@ -172,7 +178,8 @@ class Run {
       expect(Math.abs(member.expiresAtMs - offsetMs - (expected?.expiresAtMs ?? 0))).toBeLessThan(STEP_MS / 8)
       expect(Math.abs(member.seenAtMs - offsetMs - (expected?.seenAtMs ?? 0))).toBeLessThan(STEP_MS / 8)
     }
-    expect(pending).toEqual(model.pending.map((entry) => entry.handle))
+    expect(pending.toSorted()).toEqual(model.pending.map((entry) => entry.handle).toSorted())
+    expect(await this.#subject.registry.count(this.#owner)).toBe(model.count())
     expect(departed).toEqual(
       model.departed.map(({ handle: name, blob }) => ({ handle: name, blob })).toReversed(),
     )

@@ -43,7 +43,7 @@ export function freshRegistry(create: CreateRegistrySubject): () => RegistrySubj
 }
 
 export function enrolment(handle: string, more: Partial<Enrolment> = {}): Enrolment {
-  return { handle, ttlMs: HOUR_MS, beyondCap: 'evict', ...more }
+  return { handle, ttlMs: HOUR_MS, beyondCap: 'evict', takenWithinMs: 100 * HOUR_MS, ...more }
 }
 
 export function withdrawal(handles: readonly string[], more: Partial<Withdrawal> = {}): Withdrawal {

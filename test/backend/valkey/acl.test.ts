@@ -32,7 +32,7 @@ import {
 
 // The prefixes of this folder's tests begin with t.
 const RIGHTS = documentedRights()
-const KEYS = ['r', 'e', 'o', 'x', 'p', 's', 'd'].map((letter) => `~t*:${letter}:*`)
+const KEYS = ['r', 'e', 'o', 'x', 'p', 's', 'd', 'u'].map((letter) => `~t*:${letter}:*`)
 const CHANNEL = '&t*:n'
 // INFO is used by the client alone, which does without it, but says so on the console.
 const SILENT = ['info', 'subscribe']
@@ -244,4 +244,5 @@ async function useRegistry(registry: Registry): Promise<void> {
   await registry.raise(owner, { keepMs: HOUR_MS })
   await registry.withdraw(owner, withdrawal([first], { departed: [departed(first)] }))
   await registry.roster(owner)
+  await registry.count(owner)
 }

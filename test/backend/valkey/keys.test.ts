@@ -32,7 +32,7 @@ describe('createKeys', () => {
     expect(keys.tombstone(handle)).toBe(`sess:e:{${handle}}`)
   })
 
-  it('names the five keys of an owner, in one slot, and the channel of a prefix', () => {
+  it('names the six keys of an owner, in one slot, and the channel of a prefix', () => {
     const keys = createKeys('sess')
     const owner = newOwner()
 
@@ -42,6 +42,7 @@ describe('createKeys', () => {
       `sess:p:{${owner}}`,
       `sess:s:{${owner}}`,
       `sess:d:{${owner}}`,
+      `sess:u:{${owner}}`,
     ])
     expect(keys.notices).toBe('sess:n')
   })
@@ -83,7 +84,7 @@ describe('createKeys', () => {
         ])
         const isSame = left[0] === right[0] && left[1] === right[1]
         const isSamePrefix = left[0] === right[0]
-        const distinct = (isSame ? 7 : 14) + (isSamePrefix ? 1 : 2)
+        const distinct = (isSame ? 8 : 16) + (isSamePrefix ? 1 : 2)
         expect(new Set(names).size).toBe(distinct)
       }),
       { numRuns: 5000 },

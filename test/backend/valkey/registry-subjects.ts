@@ -31,7 +31,7 @@ for index, key in ipairs(KEYS) do
   local entries = index == 4 and redis.call('HGETALL', key) or redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   for at = 1, #entries, 2 do
     local name, value = entries[at], entries[at + 1]
-    if index == 2 then redis.call('ZINCRBY', key, -ms, name) end
+    if index == 2 or index == 3 or index == 6 then redis.call('ZINCRBY', key, -ms, name) end
     if index == 4 and #name == 43 then redis.call('HINCRBY', key, name, -ms) end
     if index == 5 then
       redis.call('ZREM', key, name)

@@ -1,5 +1,5 @@
 import { isDigest } from '../../arguments.ts'
-import type { Enrolment, EnrolReply } from '../../registry.ts'
+import { type Enrolment, type EnrolReply, PAGE_SIZE } from '../../registry.ts'
 import type { RegistryKeys } from '../keys.ts'
 import type { Answer, ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
@@ -10,34 +10,70 @@ const script = defineRegistryScript(
   '',
   /* lua */ `
 -- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0   ARGV[4] cap, or 0 for none
--- ARGV[5] 'evict' or 'refuse'
--- returns { 'enrolled', server time, ms, epoch, order, pending handles }, { 'full', time } or { 'gone', time }
+-- ARGV[5] 'evict' or 'refuse'   ARGV[6] within how many ms it must be taken
+-- returns { 'enrolled', server time, ms, epoch, order, pending handles }, { 'crowded', time, pending handles to end first },
+-- { 'full', time } or { 'gone', time }
 local handle, ends, cap, expires = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), now + tonumber(ARGV[2])
 if ends > 0 and ends < expires then expires = ends end
 if expires <= now then return { 'gone', now } end
-for _, expired in ipairs(redis.call('ZRANGE', expiries, '-inf', '(' .. digits(now), 'BYSCORE')) do forget(expired) end
 
-local waiting, joined = redis.call('ZSCORE', pending, handle), redis.call('ZSCORE', orders, handle)
-local count, newest = redis.call('ZCARD', orders), redis.call('ZRANGE', orders, -1, -1, 'WITHSCORES')[2]
-local isNew = not (waiting or joined)
-if isNew and ARGV[5] == 'refuse' and cap > 0 and count >= cap then return { 'full', now } end
-last = math.max(last, tonumber(newest or 0))
-local order = tonumber(waiting or joined or math.max(micros, last + 1))
-if not waiting then
-  if epoch == 0 then epoch = micros end
-  redis.call('ZADD', orders, digits(order), handle)
-  redis.call('ZADD', expiries, digits(expires), handle)
-  redis.call('HSET', state, 'epoch', digits(epoch), 'order', digits(math.max(last, order)), handle, digits(now))
-  local surplus = ARGV[5] == 'evict' and cap > 0 and (isNew and count + 1 or count) - cap or 0
-  local evicted = surplus > 0 and redis.call('ZRANGE', orders, 0, surplus - 1, 'WITHSCORES') or {}
-  for index = 1, #evicted, 2 do
-    redis.call('ZADD', pending, evicted[index + 1], evicted[index])
-    redis.call('ZREM', orders, evicted[index])
-    redis.call('HDEL', state, evicted[index])
+local function displace(names)
+  if #names == 0 then return end
+  local scores, moved = redis.call('ZMSCORE', expiries, unpack(names)), {}
+  for index, name in ipairs(names) do
+    if isHandle(name) then
+      table.insert(moved, scores[index] or digits(expires))
+      table.insert(moved, name)
+    end
   end
-  keepUntil(expires)
+  forget(names)
+  if #moved > 0 then redis.call('ZADD', pending, unpack(moved)) end
 end
-return { 'enrolled', now, epoch, order, redis.call('ZRANGE', pending, 0, -1) }
+
+local function waiting()
+  local handles, others = {}, {}
+  for _, name in ipairs(redis.call('ZRANGE', pending, 0, ${PAGE_SIZE - 1})) do
+    table.insert(isHandle(name) and handles or others, name)
+  end
+  forget(others)
+  return handles
+end
+
+local seen = redis.call('ZSCORE', expiries, handle)
+if seen and tonumber(seen) < now then forget({ handle }) end
+local expired, dropped = lapsed(expiries), lapsed(pending)
+forget(expired)
+forget(dropped)
+local stale = lapsed(untaken)
+displace(stale)
+-- Without a cap nothing is counted, and what has expired goes bit by bit.
+local isSwept = #stale < ${PAGE_SIZE} and #dropped < ${PAGE_SIZE} and (cap == 0 or #expired < ${PAGE_SIZE})
+
+if redis.call('ZSCORE', pending, handle) then return { 'crowded', now, { handle } } end
+if not isSwept then return { 'crowded', now, waiting() } end
+
+local newest = whole(redis.call('ZRANGE', orders, -1, -1, 'WITHSCORES')[2]) or 0
+local joined = whole(redis.call('ZSCORE', orders, handle) or -1)
+local surplus = cap > 0 and redis.call('ZCARD', orders) + (joined and 0 or 1) - cap or 0
+if ARGV[5] == 'refuse' then
+  if not joined and surplus > 0 then return { 'full', now } end
+  surplus = 0
+end
+local room = ${PAGE_SIZE} - redis.call('ZCARD', pending)
+if surplus > 0 and room > 0 then displace(redis.call('ZRANGE', orders, 0, math.min(surplus, room) - 1)) end
+if joined and redis.call('ZSCORE', pending, handle) then return { 'crowded', now, { handle } } end
+if room < 0 or surplus > room then return { 'crowded', now, waiting() } end
+
+local order = joined or math.max(micros, math.max(last, newest) + 1)
+if epoch == 0 then epoch = micros end
+redis.call('ZADD', orders, digits(order), handle)
+redis.call('ZADD', expiries, digits(expires), handle)
+redis.call('HSET', state, 'epoch', digits(epoch), 'order', digits(math.max(last, newest, order)), handle, digits(now))
+if not joined or redis.call('ZSCORE', untaken, handle) then
+  redis.call('ZADD', untaken, digits(now + tonumber(ARGV[6])), handle)
+end
+keepUntil(expires)
+return { 'enrolled', now, epoch, order, waiting() }
 `,
 )
 
@@ -51,8 +87,8 @@ export function enroll(
   keys: RegistryKeys,
   enrolment: Enrolment,
 ): Promise<Answer<EnrolledReply>> {
-  const { handle, ttlMs, endsAtMs, cap, beyondCap } = enrolment
-  const args = [handle, ttlMs, endsAtMs ?? 0, cap ?? 0, beyondCap]
+  const { handle, ttlMs, endsAtMs, cap, beyondCap, takenWithinMs } = enrolment
+  const args = [handle, ttlMs, endsAtMs ?? 0, cap ?? 0, beyondCap, takenWithinMs]
   return link.write({
     to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
@@ -62,10 +98,15 @@ export function enroll(
 
 function decode(reply: unknown): EnrolledReply | undefined {
   if (!Array.isArray(reply)) return undefined
-  const [word, nowMs, epoch, order, pending] = reply as readonly unknown[]
-  const answer = (['enrolled', 'full', 'gone'] as const).find((known) => known === String(word))
+  const [word, nowMs, ...more] = reply as readonly unknown[]
+  const answer = (['enrolled', 'crowded', 'full', 'gone'] as const).find((known) => known === String(word))
   if (answer === undefined || typeof nowMs !== 'number') return undefined
-  if (answer !== 'enrolled') return { nowMs, enrolled: { answer } }
-  if (typeof epoch !== 'number' || typeof order !== 'number' || !Array.isArray(pending)) return undefined
-  return { nowMs, enrolled: { answer, epoch, order, pending: pending.map(String).filter(isDigest) } }
+  if (answer === 'full' || answer === 'gone') return { nowMs, enrolled: { answer } }
+  const pending = more.at(-1)
+  if (!Array.isArray(pending)) return undefined
+  const handles = pending.map(String).filter(isDigest)
+  if (answer === 'crowded') return { nowMs, enrolled: { answer, pending: handles } }
+  const [epoch, order] = more
+  if (typeof epoch !== 'number' || typeof order !== 'number') return undefined
+  return { nowMs, enrolled: { answer, epoch, order, pending: handles } }
 }

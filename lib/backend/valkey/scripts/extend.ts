@@ -17,6 +17,7 @@ local lives = tonumber(redis.call('ZSCORE', expiries, handle) or 0) >= now and e
 if not lives or not redis.call('ZSCORE', orders, handle) then return { epoch, 0, now } end
 redis.call('ZADD', expiries, digits(expires), handle)
 redis.call('HSET', state, handle, digits(now))
+redis.call('ZREM', untaken, handle)
 keepUntil(expires)
 return { epoch, 1, now }
 `,

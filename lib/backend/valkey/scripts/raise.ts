@@ -13,7 +13,9 @@ const script = defineRegistryScript(
 if ARGV[1] == '0' then epoch = math.max(epoch + 1, micros) else epoch = math.max(epoch, tonumber(ARGV[1])) end
 redis.call('HSET', state, 'epoch', digits(epoch))
 keepUntil(now + tonumber(ARGV[2]))
-${returnRoster}`,
+${returnRoster}
+return page('+inf', true)
+`,
 )
 
 export function raise(link: ValkeyLink, keys: RegistryKeys, raising: Raising): Promise<Answer<RosterReply>> {

@@ -1,13 +1,17 @@
+import { PAGE_SIZE } from '../../registry.ts'
 import { defineScript, type Script } from '../script.ts'
 
 // Every error comes before the first write, as an error rolls nothing back: after the checks here nothing can fail.
-// A number in a reply or an argument is exact below 2^53; '..' would round it to 14 digits.
+// A number in a reply or an argument is exact below 2^53; '..' would round it to 14 digits. No script looks at more than
+// a page of anything, and none copies a value whose size it has not asked for where that can be asked: whoever can
+// write to the server must not be able to hold it up by what it plants.
 const opening = /* lua */ `
--- KEYS[1] members by order   KEYS[2] members and pending by expiry, ms   KEYS[3] pending by order
+-- KEYS[1] members by order   KEYS[2] members by expiry, ms   KEYS[3] pending by expiry, ms
 -- KEYS[4] hash: 'epoch', 'order' (the last given), and by handle when a member was seen, ms
 -- KEYS[5] departed by order of departure: handle (43 bytes), expiry, ms (13 digits), blob
+-- KEYS[6] members that are not taken yet, by when they must be, ms
 -- error CORRUPT if anything else stands there
-local orders, expiries, pending, state, departed = unpack(KEYS)
+local orders, expiries, pending, state, departed, untaken = unpack(KEYS)
 for index, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   local isOurs = kind == 'none' or kind == (index == 4 and 'hash' or 'zset')
@@ -17,16 +21,27 @@ local function whole(text)
   local number = tonumber(text or 0)
   return number and number >= 0 and number < 2^53 - 1 and number % 1 == 0 and number
 end
-local epoch, last = whole(redis.call('HGET', state, 'epoch')), whole(redis.call('HGET', state, 'order'))
+local function kept(field)
+  return redis.call('HSTRLEN', state, field) <= 16 and whole(redis.call('HGET', state, field))
+end
+local epoch, last = kept('epoch'), kept('order')
 if not epoch or not last then return redis.error_reply('CORRUPT no registry') end
 local time = redis.call('TIME')
 local now, micros = time[1] * 1000 + math.floor(time[2] / 1000), time[1] * 1000000 + time[2]
 
 local function digits(number) return string.format('%.0f', number) end
+local function isHandle(name) return #name == 43 and not name:find('[^%w_-]') end
 
-local function forget(handle)
-  for index = 1, 3 do redis.call('ZREM', KEYS[index], handle) end
-  redis.call('HDEL', state, handle)
+-- At most a page of names.
+local function forget(names)
+  if #names == 0 then return end
+  for _, key in ipairs({ orders, expiries, pending, untaken }) do redis.call('ZREM', key, unpack(names)) end
+  redis.call('HDEL', state, unpack(names))
+end
+
+-- A page of those whose time has passed.
+local function lapsed(key)
+  return redis.call('ZRANGE', key, '-inf', '(' .. digits(now), 'BYSCORE', 'LIMIT', 0, ${PAGE_SIZE})
 end
 
 -- Not PEXPIREAT with GT: it takes a key without a ttl, as each is at first, for one that never expires.

@@ -1,5 +1,11 @@
-import { isDigest } from '../../arguments.ts'
-import type { Departed, Member, Roster } from '../../registry.ts'
+import {
+  type Departed,
+  MAX_DEPARTED,
+  MAX_DEPARTED_BYTES,
+  type Member,
+  PAGE_SIZE,
+  type Roster,
+} from '../../registry.ts'
 import type { RegistryKeys } from '../keys.ts'
 import type { ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
@@ -7,76 +13,98 @@ import { defineRegistryScript } from './registry-script.ts'
 const DEPARTED_HEADER = /^([A-Za-z0-9_-]{43})(\d{13})$/
 const DEPARTED_HEADER_BYTES = 56
 
-/** Returns everything that stands under the keys; `epoch` may be raised before. */
+/** Returns a page of the roster; `below` is the score that its orders stay below, and `epoch` may be raised before. */
 export const returnRoster = /* lua */ `
--- returns { server time, ms, epoch, KEYS[1] with scores, KEYS[2] with scores, KEYS[3] in order, KEYS[4],
--- KEYS[5] newest first }
-local function ranked(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
-local waiting, left = redis.call('ZRANGE', pending, 0, -1), redis.call('ZRANGE', departed, 0, -1, 'REV')
-return { now, epoch, ranked(orders), ranked(expiries), waiting, redis.call('HGETALL', state), left }
+-- returns { server time, ms, epoch, cursor of the next page or '', members of KEYS[1], oldest first, each with order, expiry
+-- and when it was seen, pending handles, departed, newest first }
+local function page(below, isFirst)
+  local found = redis.call('ZRANGE', orders, below, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ${PAGE_SIZE + 1}, 'WITHSCORES')
+  local names, places, members = {}, {}, {}
+  for index = math.min(#found, ${2 * PAGE_SIZE}) - 1, 1, -2 do
+    local order = isHandle(found[index]) and whole(found[index + 1])
+    if order then
+      table.insert(names, found[index])
+      table.insert(places, order)
+    end
+  end
+  local ends = #names > 0 and redis.call('ZMSCORE', expiries, unpack(names)) or {}
+  local seen = #names > 0 and redis.call('HMGET', state, unpack(names)) or {}
+  for index, name in ipairs(names) do
+    local expires = whole(ends[index])
+    if expires and expires >= now then
+      local at = whole(seen[index] or -1) or math.floor(places[index] / 1000)
+      for _, part in ipairs({ name, places[index], expires, at }) do table.insert(members, part) end
+    end
+  end
+
+  local waiting, left = {}, {}
+  for _, name in ipairs(redis.call('ZRANGE', pending, digits(now), '+inf', 'BYSCORE', 'LIMIT', 0, ${PAGE_SIZE})) do
+    if isHandle(name) then table.insert(waiting, name) end
+  end
+  for _, entry in ipairs(isFirst and redis.call('ZRANGE', departed, 0, ${MAX_DEPARTED - 1}, 'REV') or {}) do
+    if #entry <= ${DEPARTED_HEADER_BYTES + MAX_DEPARTED_BYTES} then table.insert(left, entry) end
+  end
+  return { now, epoch, #found > ${2 * PAGE_SIZE} and found[${2 * PAGE_SIZE}] or '', members, waiting, left }
+end
 `
 
 // One script: the parts are of one instant. Flags as of the standing.
-const script = defineRegistryScript('allow-oom', returnRoster)
+const script = defineRegistryScript(
+  'allow-oom',
+  `
+-- ARGV[1] cursor, or '' for the first page
+${returnRoster}
+return page(ARGV[1] == '' and '+inf' or '(' .. ARGV[1], ARGV[1] == '')
+`,
+)
 
 export interface RosterReply {
   readonly nowMs: number
   readonly roster: Roster
 }
 
-export function readRoster(link: ValkeyLink, keys: RegistryKeys): Promise<RosterReply> {
+export function readRoster(link: ValkeyLink, keys: RegistryKeys, cursor = ''): Promise<RosterReply> {
   return link.read({
     to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args: [], isAwaited }),
+    send: (client, isAwaited) => script.run(client, { keys, args: [cursor], isAwaited }),
     decode: decodeRoster,
   })
 }
 
-/** Leaves out what has expired, and names that are no handles: nothing could be done about them. */
 export function decodeRoster(reply: unknown): RosterReply | undefined {
   if (!Array.isArray(reply)) return undefined
-  const [nowMs, epoch, ...parts] = reply as readonly unknown[]
-  if (typeof nowMs !== 'number' || typeof epoch !== 'number' || !parts.every(isBuffers)) return undefined
-  const [orders = [], expiries = [], pending = [], state = [], departed = []] = parts
-  const expiriesMs = pairs(expiries)
-  const lives = (handle: string) => isDigest(handle) && (expiriesMs.get(handle) ?? 0) >= nowMs
+  const [nowMs, epoch, next, members, pending, departed] = reply as readonly unknown[]
+  if (typeof nowMs !== 'number' || typeof epoch !== 'number' || !Array.isArray(members)) return undefined
+  if (!isBuffers(pending) || !isBuffers(departed)) return undefined
+  const cursor = String(next)
   const roster = {
     epoch,
-    members: membersOf({ orders: pairs(orders), expiriesMs, seenMs: pairs(state) }).filter(({ handle }) =>
-      lives(handle),
-    ),
-    pending: pending.map(String).filter(lives),
+    members: membersOf(members),
+    ...(cursor !== '' && { next: cursor }),
+    pending: pending.map(String),
     departed: departed.flatMap((entry) => departedOf(entry, nowMs)),
   }
   return { nowMs, roster }
 }
 
-interface MemberNumbers {
-  readonly orders: ReadonlyMap<string, number>
-  readonly expiriesMs: ReadonlyMap<string, number>
-  readonly seenMs: ReadonlyMap<string, number>
-}
-
-function membersOf({ orders, expiriesMs, seenMs }: MemberNumbers): Member[] {
-  return [...orders].map(([handle, order]) => ({
-    handle,
-    order,
-    seenAtMs: seenMs.get(handle) ?? Math.floor(order / 1000),
-    expiresAtMs: expiriesMs.get(handle) ?? 0,
-  }))
+function membersOf(flat: readonly unknown[]): Member[] {
+  const members: Member[] = []
+  for (let index = 0; index + 3 < flat.length; index += 4) {
+    const [handle, order, expiresAtMs, seenAtMs] = flat.slice(index, index + 4)
+    members.push({
+      handle: String(handle),
+      order: Number(order),
+      seenAtMs: Number(seenAtMs),
+      expiresAtMs: Number(expiresAtMs),
+    })
+  }
+  return members
 }
 
 function departedOf(entry: Buffer, nowMs: number): Departed[] {
   const [, handle, expiresAt] = DEPARTED_HEADER.exec(entry.toString('latin1', 0, DEPARTED_HEADER_BYTES)) ?? []
   if (handle === undefined || Number(expiresAt) < nowMs) return []
   return [{ handle, blob: entry.subarray(DEPARTED_HEADER_BYTES) }]
-}
-
-function pairs(flat: readonly Buffer[]): Map<string, number> {
-  const entries = new Map<string, number>()
-  for (let index = 0; index + 1 < flat.length; index += 2)
-    entries.set(String(flat[index]), Number(flat[index + 1]))
-  return entries
 }
 
 function isBuffers(value: unknown): value is readonly Buffer[] {

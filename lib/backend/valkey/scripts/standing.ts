@@ -15,6 +15,19 @@ return { epoch, lives and redis.call('ZSCORE', orders, ARGV[1]) and 1 or 0, now 
 `,
 )
 
+// One script: a member that is counted has not been displaced meanwhile. Flags as above.
+const counting = defineRegistryScript(
+  'allow-oom',
+  /* lua */ `
+-- returns { members that were taken or may still be in time, server time, ms }
+local count = math.min(redis.call('ZCARD', orders), redis.call('ZCOUNT', expiries, digits(now), '+inf'))
+for _, handle in ipairs(lapsed(untaken)) do
+  if tonumber(redis.call('ZSCORE', expiries, handle) or 0) >= now then count = count - 1 end
+end
+return { math.max(count, 0), now }
+`,
+)
+
 export interface StandingReply {
   readonly nowMs: number
   readonly standing: Standing
@@ -34,4 +47,23 @@ export function decodeStanding(reply: unknown): StandingReply | undefined {
   const [epoch, isMember, nowMs] = reply as readonly unknown[]
   if (typeof epoch !== 'number' || typeof nowMs !== 'number') return undefined
   return { nowMs, standing: { epoch, isMember: isMember === 1 } }
+}
+
+export interface CountReply {
+  readonly nowMs: number
+  readonly count: number
+}
+
+export function countMembers(link: ValkeyLink, keys: RegistryKeys): Promise<CountReply> {
+  return link.read({
+    to: { key: keys[0] },
+    send: (client, isAwaited) => counting.run(client, { keys, args: [], isAwaited }),
+    decode: decodeCount,
+  })
+}
+
+function decodeCount(reply: unknown): CountReply | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const [count, nowMs] = reply as readonly unknown[]
+  return typeof count === 'number' && typeof nowMs === 'number' ? { count, nowMs } : undefined
 }

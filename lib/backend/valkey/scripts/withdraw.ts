@@ -8,21 +8,26 @@ import { defineRegistryScript } from './registry-script.ts'
 const script = defineRegistryScript(
   'allow-oom',
   /* lua */ `
--- ARGV[1] ttl of departed, ms   ARGV[2] number of departed   ARGV[3...] handle and blob of each
--- ARGV[...] handles to remove
+-- ARGV[1] ttl of departed, ms   ARGV[2] member that is taken, or ''   ARGV[3] number of departed
+-- ARGV[4...] handle and blob of each   ARGV[...] handles to remove
 -- returns server time, ms
-local last = 2 + 2 * tonumber(ARGV[2])
-for index = last + 1, #ARGV do forget(ARGV[index]) end
-if last == 2 then return now end
+local last = 3 + 2 * tonumber(ARGV[3])
+local handles = {}
+for index = last + 1, #ARGV do table.insert(handles, ARGV[index]) end
+forget(handles)
+if ARGV[2] ~= '' then redis.call('ZREM', untaken, ARGV[2]) end
+if last == 3 then return now end
 
-local isKnown, order, kept = {}, 0, redis.call('ZRANGE', departed, 0, -1, 'WITHSCORES')
-for index = 1, #kept, 2 do
-  order = tonumber(kept[index + 1])
-  if (tonumber(kept[index]:sub(44, 56)) or 0) >= now then isKnown[kept[index]:sub(1, 43)] = true
-  else redis.call('ZREM', departed, kept[index]) end
+-- Never so many but by somebody else's hand.
+if redis.call('ZCARD', departed) > ${MAX_DEPARTED} then redis.call('UNLINK', departed) end
+local isKnown, order, remembered = {}, 0, redis.call('ZRANGE', departed, 0, -1, 'WITHSCORES')
+for index = 1, #remembered, 2 do
+  order = whole(remembered[index + 1]) or order
+  if (tonumber(remembered[index]:sub(44, 56)) or 0) >= now then isKnown[remembered[index]:sub(1, 43)] = true
+  else redis.call('ZREM', departed, remembered[index]) end
 end
 local expires = now + tonumber(ARGV[1])
-for index = 3, last, 2 do
+for index = 4, last, 2 do
   if not isKnown[ARGV[index]] then
     isKnown[ARGV[index]], order = true, math.max(micros, order + 1)
     redis.call('ZADD', departed, digits(order), ARGV[index] .. string.format('%013.0f', expires) .. ARGV[index + 1])
@@ -40,9 +45,10 @@ export function withdraw(
   keys: RegistryKeys,
   withdrawal: Withdrawal,
 ): Promise<Answer<number>> {
-  const { handles, departed = [], departedTtlMs } = withdrawal
+  const { handles, departed = [], departedTtlMs, taken = '' } = withdrawal
   const args = [
     departedTtlMs,
+    taken,
     departed.length,
     ...departed.flatMap(({ handle, blob }) => [handle, blob]),
     ...handles,
