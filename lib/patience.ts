@@ -1,34 +1,41 @@
 const PARTS = 4
-/** How often a part may be waited for again because this process was busy in it. */
-const MAX_REPEATS = 4
-/** What a timer may be off without anybody being busy, in ms. */
+/** What a timer may be off without anybody being busy, in ms; and how long a busy process looks once more at the end. */
 const USUAL_ERROR_MS = 20
 
 /**
  * Waits for what somebody else does, and calls `onOver` when it took longer than `ms`. Time in which this process was
  * too busy to look does not count: on waking, timers run before the sockets are read, and an answer that has been there
- * all along would pass for none. Therefore the time passes in parts, one that came late is waited for again, and the
- * sockets are read once more before the last word.
+ * all along would pass for none. Therefore the time passes in parts, of which a stretch without a look takes one at
+ * most, and the sockets are read once more before the last word.
  */
 export class Patience {
   readonly #partMs: number
   readonly #onOver: () => void
-  #partsLeft = PARTS
-  #repeatsLeft = MAX_REPEATS
-  #busyMs = 0
+  #leftMs: number
+  #waitMs: number
   #lookedAtMs = performance.now()
+  #busyMs = 0
+  #wasBusy = false
+  #isLast = false
   #timer: NodeJS.Timeout
   #lastWord: NodeJS.Immediate | undefined
 
   constructor(ms: number, onOver: () => void) {
-    this.#partMs = Math.max(ms, 0) / PARTS
+    this.#leftMs = Math.max(ms, 0)
+    this.#partMs = this.#leftMs / PARTS
+    this.#waitMs = this.#partMs
     this.#onOver = onOver
-    this.#timer = setTimeout(() => this.#look(), this.#partMs)
+    this.#timer = setTimeout(() => this.#look(), this.#waitMs)
   }
 
-  /** For how long this process did not look when it should have, in ms. */
+  /** The time that does not count so far, in ms. */
   get busyMs(): number {
     return this.#busyMs + this.#latenessMs()
+  }
+
+  /** Whether this process did not look for a while, now or before. */
+  get wasBusy(): boolean {
+    return this.#wasBusy || this.#latenessMs() > 0
   }
 
   end(): void {
@@ -37,23 +44,27 @@ export class Patience {
   }
 
   #look(): void {
-    const busyMs = this.#latenessMs() + this.#earlinessMs()
-    this.#busyMs += busyMs
+    const passedMs = performance.now() - this.#lookedAtMs
+    const lateMs = this.#latenessMs()
+    // A timer set after long work counts from when the loop last looked at the clock, before that work.
+    const isEarly = this.#waitMs - passedMs > USUAL_ERROR_MS
+    this.#wasBusy ||= lateMs > 0 || isEarly
+    this.#busyMs += lateMs
+    this.#leftMs -= passedMs - lateMs
     this.#lookedAtMs = performance.now()
-    if (busyMs > 0 && this.#repeatsLeft > 0) this.#repeatsLeft -= 1
-    else this.#partsLeft -= 1
-    if (this.#partsLeft > 0) this.#timer = setTimeout(() => this.#look(), this.#partMs)
+    if (this.#leftMs >= 1) this.#lookAfter(Math.min(this.#partMs, this.#leftMs))
+    else if (lateMs > 0 && !this.#isLast) this.#lookAfter(USUAL_ERROR_MS, { isLast: true })
     else this.#lastWord = setImmediate(this.#onOver)
   }
 
-  #latenessMs(): number {
-    const lateMs = performance.now() - this.#lookedAtMs - this.#partMs
-    return lateMs > Math.max(this.#partMs, USUAL_ERROR_MS) ? lateMs : 0
+  #lookAfter(ms: number, { isLast = false } = {}): void {
+    this.#isLast = isLast
+    this.#waitMs = ms
+    this.#timer = setTimeout(() => this.#look(), ms)
   }
 
-  // A timer set after long work counts from when the loop last looked at the clock, before that work.
-  #earlinessMs(): number {
-    const earlyMs = this.#lookedAtMs + this.#partMs - performance.now()
-    return earlyMs > USUAL_ERROR_MS ? earlyMs : 0
+  #latenessMs(): number {
+    const lateMs = performance.now() - this.#lookedAtMs - this.#waitMs
+    return lateMs > Math.max(this.#partMs, USUAL_ERROR_MS) ? lateMs : 0
   }
 }

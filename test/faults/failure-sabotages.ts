@@ -115,8 +115,8 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'patience.ts',
-        from: 'this.#partMs = Math.max(ms, 0) / PARTS',
-        to: 'this.#partMs = 60_000',
+        from: 'this.#leftMs = Math.max(ms, 0)',
+        to: 'this.#leftMs = 60_000',
       },
       { file: 'backend/valkey/client-settings.ts', from: 'socketTimeout: 2 * commandTimeoutMs,', to: '' },
     ],

@@ -253,7 +253,7 @@ export class ValkeyLink {
       send().then(settle, (error: unknown) => {
         const failure = { ...classifyFailure(error), cause: causeOf(error) }
         // The client has time limits of its own, which know nothing of a process that was busy.
-        settle({ failure, isDoubtful: patience.busyMs > 0 && isLoss(failure) })
+        settle({ failure, isDoubtful: patience.wasBusy && isLoss(failure) })
       })
     })
   }
