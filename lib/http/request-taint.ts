@@ -1,11 +1,12 @@
 import { promisify } from 'node:util'
 import type { Request, Response } from 'express'
-import { distinctLabels } from '../labels/label.ts'
-import { TaintDeniedError } from '../labels/label-errors.ts'
+import { SessionConflictError } from '../errors.ts'
+import { distinctLabels, isLabel } from '../labels/label.ts'
+import { LabelsUnreadableError, TaintDeniedError } from '../labels/label-errors.ts'
 import type { LabelHolder } from '../labels/label-holder.ts'
-import type { LabelStore } from '../labels/label-store.ts'
+import type { LabelStore, LoadedLabels } from '../labels/label-store.ts'
+import { optionError } from '../option.ts'
 import { holdBodyEnd } from './body-end.ts'
-import { isEstablished } from './established-session.ts'
 import { forbidCaching, isHeadSent } from './head-sent.ts'
 import type { Departure, ResponseHolder } from './response-hold.ts'
 import type { SealingStore, Taint, TaintPolicy } from './taint.ts'
@@ -17,7 +18,17 @@ export interface RequestTaintParts {
   readonly sessionTtlMs: number
 }
 
-/** The labels of one request: what it has seen of them, where they stand, and what its response waits for. */
+// The holder changes by what the app or another request does to the session, so hardly ever twice in one request.
+const MAX_MOVES = 8
+
+/**
+ * The labels of one request: what it has seen of them, where they stand, and what its response waits for.
+ *
+ * A sign-in or a regenerate moves them from one holder to another, while other requests may still add some to the old one.
+ * None is lost, as both sides write before they look: who moves makes the move visible in the stored session, then
+ * reads what the old holder holds; who adds adds, then looks at the stored session. So either the move carries the
+ * label, or the request that added it finds the session ended, or changed, before its response leaves.
+ */
 export class RequestTaint implements Taint, ResponseHolder {
   readonly #req: Request
   readonly #res: Response
@@ -26,9 +37,23 @@ export class RequestTaint implements Taint, ResponseHolder {
   readonly #declassified = new Set<string>()
   /** What stands with each holder this request has had; sign-in and regenerate change the holder. */
   readonly #standing = new Map<string, ReadonlySet<string>>()
+  /** Labels that were found sealed with the session as it is stored, beside those that it was loaded with. */
+  readonly #foundSealed = new Set<string>()
   readonly #pending = new Set<Promise<void>>()
   readonly #policies: TaintPolicy[] = []
   #lastHolder: LabelHolder | undefined
+  #lastSid: string | undefined
+  /** Whether others may have given labels to the last holder. */
+  #lastIsKnown = false
+  /** Holders that this request has left, and that others may have given labels since they were read. */
+  readonly #left = new Map<string, LabelHolder>()
+  /** A subject that this request has signed in, until its labels are known. */
+  #arrival: LabelHolder | undefined
+  /** Whether the holder has changed, and the stored session does not show it yet. */
+  #isMoveHidden = false
+  /** How many times something was added, and how many of them before the stored session was last looked at. */
+  #adds = 0
+  #addsLookedAfter = 0
   #isLost = false
   /** Why the labels are not known, while they are not. */
   #unknown: { readonly error: unknown } | undefined
@@ -39,6 +64,11 @@ export class RequestTaint implements Taint, ResponseHolder {
     this.#req = req
     this.#res = res
     this.#parts = parts
+  }
+
+  /** Whether it keeps the labels in this store. */
+  uses(store: LabelStore): boolean {
+    return this.#parts.store === store
   }
 
   get labels(): ReadonlySet<string> {
@@ -116,32 +146,40 @@ export class RequestTaint implements Taint, ResponseHolder {
   ): Promise<void> {
     // Before they stand: what this request is about to see counts already.
     this.#note(labels)
-    const standing =
-      (await this.#parts.store.add(holder, labels, { atLeastMs: this.#lifeMs(), declassified })) ?? new Set()
+    const answer: unknown = await this.#parts.store.add(holder, labels, {
+      atLeastMs: this.#lifeMs(),
+      declassified,
+    })
+    const standing = answer === undefined && labels.length === 0 ? new Set<string>() : answer
+    if (!isLabelSet(standing) || !labels.every((label) => standing.has(label)))
+      throw new LabelsUnreadableError()
+    this.#adds += 1
     this.#note(standing)
     this.#standing.set(nameOf(holder), new Set([...this.#standingWith(holder), ...standing]))
   }
 
-  async #load(holder: LabelHolder): Promise<void> {
-    const remembered = [...new Set([...this.#sealed(), ...this.#standingWith(holder)])]
-    const {
-      state,
-      labels,
-      declassified = [],
-    } = await this.#parts.store.load(holder, { atLeastMs: this.#lifeMs(), remembered })
+  async #load(holder: LabelHolder, memory = this.#sealed()): Promise<void> {
+    const remembered = [...new Set([...memory, ...this.#standingWith(holder)])]
+    const { state, labels, declassified } = checkedAnswer(
+      await this.#parts.store.load(holder, { atLeastMs: this.#lifeMs(), remembered }),
+    )
     this.#unknown = undefined
-    if (state === 'lost') this.#isLost = true
+    const missing = remembered.filter((label) => !labels.has(label) && !declassified.has(label))
+    if (state === 'lost' || missing.length > 0) this.#isLost = true
     for (const label of declassified) this.#declassified.add(label)
-    this.#note(labels)
+    this.#note([...labels, ...missing])
     this.#standing.set(nameOf(holder), labels)
   }
 
   /** Decides by what is stored now. What could not be found out, or is lost, is denied. */
   async #judge(policies: readonly TaintPolicy[]): Promise<void> {
     await this.#settlePending()
+    await this.#move()
     const holder = this.#holder()
-    await this.#carryTo(holder)
-    if (this.#mayHaveLabels(holder)) await this.#load(holder)
+    if (this.#mayHaveLabels(holder)) {
+      const [hasFound] = await Promise.all([this.#look(), this.#load(holder)])
+      if (hasFound) await this.#load(holder)
+    }
     const { labels } = this
     if (this.#isLost && policies.length > 0) throw new TaintDeniedError('lost')
     for (const policy of policies) {
@@ -152,26 +190,45 @@ export class RequestTaint implements Taint, ResponseHolder {
 
   /** Whether every label stands with the holder that the request has now, and is sealed into its session. */
   #isRecorded(): boolean {
-    if (this.#hasNothing()) return true
+    if (this.#lastHolder === undefined) return true
     const holder = this.#holder()
-    return !this.#isCarryDue(holder) && !this.#isSealDue(holder)
+    return !this.#isMoveDue(holder) && !this.#isLookDue() && !this.#isSealDue(holder)
   }
 
   async #record(): Promise<void> {
-    if (this.#hasNothing()) return
-    const holder = this.#holder()
-    await this.#carryTo(holder)
-    if (this.#isSealDue(holder)) await this.#seal()
+    for (let moves = 0; !this.#isRecorded(); moves += 1) {
+      if (moves === MAX_MOVES) throw new SessionConflictError()
+      await this.#move()
+      // Sealing meets what others stored in the session meanwhile: it is refused if that ended, and else merged.
+      if (this.#isSealDue(this.#holder())) await this.#seal()
+      else if (this.#isLookDue()) await this.#look()
+    }
   }
 
-  #hasNothing(): boolean {
-    return this.#labels.size === 0 && this.#declassified.size === 0
+  /** After a sign-in, a sign-out or a regenerate: the new holder has seen what the old one has, up to now. */
+  async #move(): Promise<void> {
+    for (let holder = this.#holder(); this.#isMoveDue(holder); holder = this.#holder()) {
+      if (this.#isMoveHidden) await this.#showMove()
+      for (const [name, left] of this.#left) {
+        await this.#load(left)
+        this.#left.delete(name)
+      }
+      if (this.#isCarryDue(holder))
+        await this.#stand(holder, [...this.#labels], this.#isNewHolder(holder) ? [...this.#declassified] : [])
+      // What the session remembers is of the holder before.
+      else if (this.#arrival) await this.#load(this.#arrival, [])
+      this.#arrival = undefined
+    }
   }
 
-  /** After a sign-in, a sign-out or a regenerate: the new holder has seen what the old one has. */
-  async #carryTo(holder: LabelHolder): Promise<void> {
-    if (!this.#isCarryDue(holder)) return
-    await this.#stand(holder, [...this.#labels], this.#isNewHolder(holder) ? [...this.#declassified] : [])
+  async #showMove(): Promise<void> {
+    const { session } = this.#req
+    if (hasSession(this.#req) && !this.#parts.sessions.isPristine(session)) await save(session)
+    this.#isMoveHidden = false
+  }
+
+  #isMoveDue(holder: LabelHolder): boolean {
+    return this.#left.size > 0 || this.#arrival !== undefined || this.#isCarryDue(holder)
   }
 
   #isCarryDue(holder: LabelHolder): boolean {
@@ -186,36 +243,77 @@ export class RequestTaint implements Taint, ResponseHolder {
   // A client that sends credentials of its own and no cookie would get a new session with every request.
   #isSealDue(holder: LabelHolder): boolean {
     if (this.#labels.size === 0 || !hasSession(this.#req)) return false
-    if (!('sid' in holder || isEstablished(this.#req))) return false
-    return this.#req.session.tainted !== true || this.#missingFrom(new Set(this.#sealed())).length > 0
+    const { session } = this.#req
+    if ('subject' in holder && this.#parts.sessions.isPristine(session)) return false
+    if (this.#missingFrom(this.#foundSealed).length === 0) return false
+    return session.tainted !== true || this.#missingFrom(new Set(this.#sealed())).length > 0
   }
 
   async #seal(): Promise<void> {
     const { session } = this.#req
+    const adds = this.#adds
     this.#parts.sessions.sealLabels(session, [...this.#labels])
     session.tainted = true
-    await promisify(session.save.bind(session))()
+    await save(session)
+    this.#addsLookedAfter = adds
+  }
+
+  #isLookDue(): boolean {
+    return this.#addsLookedAfter < this.#adds
+  }
+
+  /** Looks at the session as it is stored. Answers whether others sealed labels that were not known; rejects if it was ended. */
+  async #look(): Promise<boolean> {
+    const adds = this.#adds
+    const { session } = this.#req
+    const isStored = hasSession(this.#req) && !this.#parts.sessions.isPristine(session)
+    const known = new Set(this.#sealed())
+    const stored = isStored ? await this.#parts.sessions.storedLabels(session) : []
+    for (const label of stored) this.#foundSealed.add(label)
+    this.#addsLookedAfter = adds
+    return stored.some((label) => !known.has(label))
   }
 
   #sealed(): readonly string[] {
-    return hasSession(this.#req) ? this.#parts.sessions.sealedLabels(this.#req.session) : []
+    const own = hasSession(this.#req) ? this.#parts.sessions.sealedLabels(this.#req.session) : []
+    return [...own, ...this.#foundSealed]
   }
 
-  // The id of a session that no client has sent and under which nothing was put is known to nobody.
   #mayHaveLabels(holder: LabelHolder): boolean {
     return (
       'subject' in holder ||
       this.#standingWith(holder).size > 0 ||
-      isEstablished(this.#req) ||
-      this.#sealed().length > 0
+      !hasSession(this.#req) ||
+      !this.#parts.sessions.isPristine(this.#req.session)
     )
   }
 
-  /** Whose labels they are now: the subject's, else the session's, else, after a sign-out, whose they were last. */
   #holder(): LabelHolder {
-    const subject = this.#parts.subject(this.#req)
-    if (subject !== undefined) this.#lastHolder = { subject }
-    else if (hasSession(this.#req)) this.#lastHolder = { sid: this.#req.sessionID }
+    const holder = this.#holderNow()
+    const last = this.#lastHolder
+    if (last === undefined || nameOf(last) !== nameOf(holder)) {
+      if (last && this.#lastIsKnown) {
+        this.#left.set(nameOf(last), last)
+        // Regenerate has ended the old session, which shows.
+        if (this.#req.sessionID === this.#lastSid) this.#isMoveHidden = true
+      }
+      this.#arrival = last && 'subject' in holder ? holder : undefined
+      this.#left.delete(nameOf(holder))
+      this.#lastHolder = holder
+    }
+    this.#lastSid = this.#req.sessionID
+    this.#lastIsKnown = this.#mayHaveLabels(holder)
+    return holder
+  }
+
+  /** Whose labels they are now: the subject's, else the session's, else, after a sign-out, whose they were last. */
+  #holderNow(): LabelHolder {
+    if (this.#lastHolder && this.#lastSid !== undefined && !hasSession(this.#req)) return this.#lastHolder
+    const subject: unknown = this.#parts.subject(this.#req)
+    if (typeof subject === 'string' && subject !== '') return { subject }
+    if (subject !== undefined)
+      throw optionError('subject', 'a function that returns a string that is not empty, or undefined')
+    if (hasSession(this.#req)) return { sid: this.#req.sessionID }
     if (this.#lastHolder) return this.#lastHolder
     throw new TypeError(
       'taintLabels found no session on the request; mount it after session(), on paths inside of cookie.path',
@@ -256,6 +354,24 @@ function hasSession({ session, sessionID }: Partial<Request>): boolean {
   return typeof session === 'object' && session !== null && typeof sessionID === 'string'
 }
 
+function save(session: Request['session']): Promise<void> {
+  return promisify(session.save.bind(session))()
+}
+
 function nameOf(holder: LabelHolder): string {
   return 'subject' in holder ? `u:${holder.subject}` : `s:${holder.sid}`
+}
+
+const STATES: readonly unknown[] = ['stored', 'empty', 'lost']
+
+// A host's own kind of label store may answer anything; what cannot be understood must not count as no labels.
+function checkedAnswer(answer: unknown): Required<LoadedLabels> & { declassified: ReadonlySet<string> } {
+  const { state, labels, declassified = new Set() } = Object(answer) as Partial<LoadedLabels>
+  if (state === undefined || !STATES.includes(state) || !isLabelSet(labels) || !isLabelSet(declassified))
+    throw new LabelsUnreadableError()
+  return { state, labels, declassified }
+}
+
+function isLabelSet(value: unknown): value is ReadonlySet<string> {
+  return value instanceof Set && [...value].every(isLabel)
 }

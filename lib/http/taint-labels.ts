@@ -57,22 +57,30 @@ export interface TaintLabelsOptions {
 export function taintLabels(options: TaintLabelsOptions): RequestHandler {
   const { sessions, onStoreError, ...parts } = resolveOptions(options)
   return function taintLabelsMiddleware(req, res, next) {
-    if (taintsByRequest.has(req)) return next()
-    const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
-    taintsByRequest.set(req, taint)
-    req.taint = publicTaint(taint)
-    holdResponse(res, taint)
-    const loading = taint.begin()
-    if (loading === undefined) return next()
-    loading
-      .catch((error: unknown) => {
+    const begin = () => {
+      const known = taintsByRequest.get(req)
+      if (known?.uses(parts.store)) return undefined
+      if (known)
+        throw new TypeError('taintLabels is mounted twice, with different stores: give both the same')
+      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
+      taintsByRequest.set(req, taint)
+      req.taint = publicTaint(taint)
+      holdResponse(res, taint)
+      return taint.begin()?.catch((error: unknown) => {
         if (onStoreError(error, req) !== 'continue') throw error
         taint.goOnWithout(error)
       })
-      .then(
+    }
+    try {
+      const loading = begin()
+      if (loading === undefined) return next()
+      loading.then(
         () => process.nextTick(next),
         (error: unknown) => process.nextTick(next, error),
       )
+    } catch (error) {
+      next(error)
+    }
   }
 }
 
@@ -129,5 +137,5 @@ function sealingStoreOf({ sessionStore }: Request): SealingStore {
 }
 
 function isSealingStore(store: unknown): store is SealingStore {
-  return hasMethods(store, ['sealedLabels', 'sealLabels'])
+  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedLabels', 'isPristine'])
 }

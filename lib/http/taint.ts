@@ -35,10 +35,14 @@ export interface Taint {
 /** Whether to deny a request with these labels. Anything but `false` denies. */
 export type TaintPolicy = (labels: ReadonlySet<string>, req: Request) => boolean | Promise<boolean>
 
-/** What `taintLabels` needs of the session store: a place in the sealed session for a copy of its labels. */
+/** What `taintLabels` needs of the session store: whether a session can have labels, and a place in it for a copy of them. */
 export interface SealingStore {
-  /** The labels sealed into this session, or noted to be with its next save. */
+  /** The labels sealed into this session, or noted to be with its next save. Throws if the store does not know the session. */
   sealedLabels(session: object): readonly string[]
-  /** Notes more labels to seal; the next save stores them, even if nothing else has changed. */
+  /** Notes more labels to seal; the next save stores them, even if nothing else has changed. Throws as `sealedLabels`. */
   sealLabels(session: object, labels: readonly string[]): void
+  /** The labels sealed into the session as it is stored now. Rejects if it was ended since it was loaded. */
+  storedLabels(session: object): Promise<readonly string[]>
+  /** Whether the store made the session for its request, with nothing put into it or stored of it since. */
+  isPristine(session: object): boolean
 }

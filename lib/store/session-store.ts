@@ -11,7 +11,7 @@ import { answer, type Callback, deliver } from './callback.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
-import { keepMaxAge, keepNames } from './live-session.ts'
+import { keepMaxAge, keepNames, replaceDestroy } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { UserId } from './owner.ts'
 import { RequestWork } from './request-work.ts'
@@ -20,6 +20,7 @@ import { SessionCopy } from './session-copy.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
 import { handleOf } from './session-id.ts'
+import { SessionLabels } from './session-labels.ts'
 import type { SessionLife } from './session-life.ts'
 import { userIdBy } from './session-reading.ts'
 import type { SessionRecord } from './session-records.ts'
@@ -53,6 +54,7 @@ export abstract class SessionStore extends StoreEmitter {
   // express-session hands loaded data back to createSession, and live sessions to set: what they came from is kept aside.
   readonly #records = new WeakMap<object, SessionRecord>()
   readonly #copies = new WeakMap<object, SessionCopy>()
+  readonly #labels: SessionLabels
   readonly #work = new RequestWork()
   readonly #calls: CallsUnderWay
   #generate: (req: Request) => void = () => {
@@ -73,6 +75,7 @@ export abstract class SessionStore extends StoreEmitter {
     this.#calls = new CallsUnderWay(deadlineMs)
     const { life, ender, registry } = assemble({ backend, sealer, options, calls: this.#calls, announce })
     this.#life = life
+    this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copyOf(session) })
     this.#scan = new SessionScan(backend, life)
     this.#ender = ender
     this.registry = registry
@@ -218,14 +221,30 @@ export abstract class SessionStore extends StoreEmitter {
     }
   }
 
-  /** The labels sealed, or about to be sealed, with a live session. */
+  /** The labels sealed, or about to be sealed, with a live session. Throws a `TypeError` if this store has neither made nor loaded it. */
   sealedLabels(session: object): readonly string[] {
-    return this.#copyOf(session)?.labels ?? []
+    return this.#labels.sealed(session)
   }
 
-  /** Adds labels to those sealed with a live session, from its next save on. None is ever removed. */
+  /** Adds labels to those sealed with a live session, from its next save on. None is ever removed. Throws as `sealedLabels`. */
   sealLabels(session: object, labels: readonly string[]): void {
-    this.#copyOf(session)?.addLabels(labels)
+    this.#labels.add(session, labels)
+  }
+
+  /**
+   * The labels sealed with a live session as it is stored now. Rejects with `SessionEndedError` if it was ended, or
+   * expired, since it was loaded.
+   */
+  storedLabels(session: object): Promise<readonly string[]> {
+    return this.#calls.add('get', () => this.#labels.stored(session), late.read)
+  }
+
+  /**
+   * Whether this store has made the live session for its request, and nothing was put into it or stored of it since:
+   * nobody else can know its id.
+   */
+  isPristine(session: object): boolean {
+    return this.#labels.isPristine(session)
   }
 
   /** How new sessions are made; express-session sets it. */
@@ -237,6 +256,7 @@ export abstract class SessionStore extends StoreEmitter {
     this.#generate = (req) => {
       make(req)
       keepMaxAge(req.session)
+      this.#labels.noteMade(req.session)
       this.#superviseDestroy(req, req.session)
     }
   }
@@ -274,20 +294,11 @@ export abstract class SessionStore extends StoreEmitter {
     this.#copies.set(req.session, new SessionCopy(handle, { inherited, labels: copy.labels }))
   }
 
-  // The same as the session's own method, but the request's response can wait for it.
   #superviseDestroy(req: Request, session: Session): void {
-    const destroy = (callback?: Callback<void>) => {
-      Reflect.deleteProperty(req, 'session')
+    replaceDestroy(req, session, () => {
       const ended = this.destroy(session.id)
       this.#work.addEnding(req, ended)
-      if (callback) deliver(ended, callback)
-      return session
-    }
-    Object.defineProperty(session, 'destroy', {
-      configurable: true,
-      enumerable: false,
-      value: destroy,
-      writable: true,
+      return ended
     })
   }
 
