@@ -17,6 +17,8 @@ export type SessionStoreErrorCode =
   | 'ERR_STORE_OUTCOME_UNKNOWN'
   | 'ERR_STORE_CLOSED'
   | 'ERR_STORE_SECRETS'
+  | 'ERR_STORE_SERIALIZER'
+  | 'ERR_STORE_OPTION'
 
 /**
  * Why and where something failed at the server, as far as it is known. It is safe to log: it carries neither arguments nor
@@ -290,5 +292,33 @@ export class StoreSecretsError extends SessionStoreError {
       status: 503,
       headers: { 'Retry-After': '1' },
     })
+  }
+}
+
+/** The `serializer` did not answer in time. Nothing was sent, and what is stored stays. */
+export class StoreSerializerError extends SessionStoreError {
+  constructor(method: 'stringify' | 'parse', deadlineMs: number) {
+    super(`The serializer's "${method}" did not answer within ${deadlineMs} ms`, {
+      code: 'ERR_STORE_SERIALIZER',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
+  }
+}
+
+/** A function of the app's that was given as an option threw. Nothing was sent. */
+export class StoreOptionError extends SessionStoreError {
+  /** The name of the option. */
+  readonly option: string
+  /** What the function threw, as it is: what it says is the app's own. */
+  override readonly cause: unknown
+
+  constructor(option: string, cause: unknown) {
+    super(`The function given as option "${option}" threw an error, which is the "cause" of this one`, {
+      code: 'ERR_STORE_OPTION',
+      status: 500,
+    })
+    this.option = option
+    this.cause = cause
   }
 }

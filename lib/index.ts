@@ -29,7 +29,9 @@ export {
   SessionUserIdError,
   SessionWatchBehindError,
   StoreClosedError,
+  StoreOptionError,
   StoreSecretsError,
+  StoreSerializerError,
   StoreUnavailableError,
 } from './errors.ts'
 export {

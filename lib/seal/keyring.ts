@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { StoreSecretsError } from '../errors.ts'
 import { secretError } from '../option.ts'
+import { Patience } from '../patience.ts'
 import { SealingKey } from './sealing-key.ts'
 import { parseSecret, type Secrets } from './secret.ts'
 
@@ -12,35 +13,45 @@ export interface KeySet {
   find(id: Buffer): SealingKey | undefined
 }
 
+/** How long a function may take to return the secrets, in ms. */
+const DEADLINE_MS = 1500
+
 /**
  * The keys made from `secrets`. A wrong list is a `TypeError` at construction; with a function, `load` rejects with
- * {@link StoreSecretsError} if the function fails or its list is wrong.
+ * {@link StoreSecretsError} if the function fails, does not answer in time, or its list is wrong.
  */
 export class Keyring {
-  readonly #start: () => Promise<KeySet>
+  readonly #fetchSecrets: (() => unknown) | undefined
+  #keys: KeySet | undefined
   #loading: Promise<KeySet> | undefined
 
   constructor(secrets: Secrets) {
-    if (typeof secrets === 'function') {
-      this.#start = () => fetchKeys(secrets)
-      return
-    }
-    const keys = createKeySet(secrets)
-    this.#start = () => Promise.resolve(keys)
+    if (typeof secrets === 'function') this.#fetchSecrets = secrets
+    else this.#keys = createKeySet(secrets)
   }
 
-  load(): Promise<KeySet> {
-    this.#loading ??= this.#load()
+  async load(): Promise<KeySet> {
+    if (this.#keys !== undefined) return this.#keys
+    // A failure is not kept: the next use asks again.
+    this.#loading ??= this.#fetch().finally(() => {
+      this.#loading = undefined
+    })
     return this.#loading
   }
 
-  #load(): Promise<KeySet> {
-    const loading = this.#start()
-    // A failure is not kept: the next use asks again.
-    loading.catch(() => {
-      this.#loading = undefined
+  #fetch(): Promise<KeySet> {
+    return new Promise((resolve, reject) => {
+      const patience = new Patience(DEADLINE_MS, () =>
+        reject(new StoreSecretsError(`did not answer within ${DEADLINE_MS} ms`)),
+      )
+      // An answer that comes later is taken all the same, unless a later call was answered before.
+      fetchKeys(this.#fetchSecrets)
+        .then((keys) => {
+          this.#keys ??= keys
+          resolve(this.#keys)
+        }, reject)
+        .finally(() => patience.end())
     })
-    return loading
   }
 
   toJSON(): string {
@@ -52,10 +63,10 @@ export class Keyring {
   }
 }
 
-async function fetchKeys(fetchSecrets: () => unknown): Promise<KeySet> {
+async function fetchKeys(fetchSecrets: (() => unknown) | undefined): Promise<KeySet> {
   let secrets: unknown
   try {
-    secrets = await fetchSecrets()
+    secrets = await fetchSecrets?.()
   } catch {
     // Without a cause: the error of a secret manager may quote what it fetched.
     throw new StoreSecretsError('failed; call it by itself to see why')

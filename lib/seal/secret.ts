@@ -11,7 +11,7 @@ export type Secret = string | Uint8Array | KeyObject
 /**
  * The secrets: the first one seals, all of them open. Either the list itself, or a function that fetches it. The
  * function is called on first use, once however many wait for it, and never again after it succeeded; if it
- * failed, the next use calls it again.
+ * failed, or did not answer within 1.5 s, the next use calls it again.
  *
  * @example
  * ```ts

@@ -25,6 +25,9 @@ export interface Assembly {
   readonly registry: SessionRegistry
 }
 
+// Less than a call may take in all, so that its caller learns what it waited for.
+const SERIALIZER_SHARE = 3
+
 /** Puts the parts of a store together, each with what it needs of the others. */
 export function assemble({ backend, sealer, options, calls, announce }: AssemblyParts): Assembly {
   const {
@@ -38,7 +41,7 @@ export function assemble({ backend, sealer, options, calls, announce }: Assembly
     onMaxSessions,
   } = options
   const now = () => backend.now()
-  const codec = new SessionCodec(options.serializer, maxBytes)
+  const codec = new SessionCodec(options.serializer, maxBytes, Math.ceil(calls.deadlineMs / SERIALIZER_SHARE))
   const records = new SessionRecords({ backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce })
   const ender = new SessionEnder({ backend, sealer, records, prefix, endedTtlMs, announce })
   const enrolment = new Enrolment({

@@ -6,16 +6,17 @@ export type Step = <Value>(work: () => Promise<Value>) => Promise<Value>
 
 /** The calls of one store, its registry's among them: each is traced and has a deadline, and closing waits for all. */
 export class CallsUnderWay {
-  readonly #deadlineMs: number
+  /** How long a call may take, in ms. */
+  readonly deadlineMs: number
   readonly #calls = new Set<Promise<unknown>>()
 
   constructor(deadlineMs: number) {
-    this.#deadlineMs = deadlineMs
+    this.deadlineMs = deadlineMs
   }
 
   /** Does the work; if that takes too long, rejects with `tooLate()`. */
   add<Value>(operation: TracedOperation, work: () => Promise<Value>, tooLate: () => Error): Promise<Value> {
-    return this.#track(traced(operation, () => withDeadline(work(), this.#deadlineMs, tooLate)))
+    return this.#track(traced(operation, () => withDeadline(work(), this.deadlineMs, tooLate)))
   }
 
   /**
@@ -30,7 +31,7 @@ export class CallsUnderWay {
     const lastBeginMs = performance.now() + longestMs
     const step: Step = async (part) => {
       if (performance.now() > lastBeginMs) throw tooLate()
-      return withDeadline(part(), this.#deadlineMs, tooLate)
+      return withDeadline(part(), this.deadlineMs, tooLate)
     }
     return this.#track(traced(operation, () => work(step)))
   }

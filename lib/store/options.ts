@@ -1,5 +1,6 @@
 import type { Request } from 'express'
 import type { SessionData } from 'express-session'
+import { SessionStoreError, StoreOptionError } from '../errors.ts'
 import {
   checkBoolean,
   checkFunction,
@@ -228,4 +229,13 @@ function contents(options: SessionStoreOptions) {
 function defaultUserId(session: object): unknown {
   const { userId, passport } = session as { userId?: unknown; passport?: { user?: unknown } | null }
   return userId ?? passport?.user
+}
+
+/** Calls a function of the app's; one that throws is named. */
+export function askOption<Value>(option: 'userId' | 'ttl' | 'device', ask: () => Value): Value {
+  try {
+    return ask()
+  } catch (error) {
+    throw error instanceof SessionStoreError ? error : new StoreOptionError(option, error)
+  }
 }

@@ -1,4 +1,11 @@
-import { SessionNotSerializableError, SessionStoreError, SessionTooLargeError } from '../errors.ts'
+import { types } from 'node:util'
+import {
+  SessionNotSerializableError,
+  SessionStoreError,
+  SessionTooLargeError,
+  StoreSerializerError,
+} from '../errors.ts'
+import { withDeadline } from './deadline.ts'
 import { isPlain, sanitize } from './hostile-content.ts'
 import type { Content } from './merge.ts'
 import type { SessionSerializer } from './session-serializer.ts'
@@ -19,12 +26,15 @@ export function sameBody(a: SessionBody, b: SessionBody): boolean {
 export class SessionCodec {
   readonly #serializer: SessionSerializer
   readonly #maxBytes: number
+  readonly #deadlineMs: number
   /** Whether the serializer has once answered with a promise. */
   #isAsync = false
 
-  constructor(serializer: SessionSerializer, maxBytes: number) {
+  /** `deadlineMs` is how long one call of the serializer may take. */
+  constructor(serializer: SessionSerializer, maxBytes: number, deadlineMs: number) {
     this.#serializer = serializer
     this.#maxBytes = maxBytes
+    this.#deadlineMs = deadlineMs
   }
 
   /** The body of a live session, or of a plain one. What it holds is captured before this returns its promise. */
@@ -64,7 +74,7 @@ export class SessionCodec {
 
   async #stringify(content: Content): Promise<string | Uint8Array> {
     try {
-      const written = await this.#serializer.stringify(content)
+      const written = await this.#inTime('stringify', this.#serializer.stringify(content))
       if (typeof written === 'string' || written instanceof Uint8Array) return written
     } catch (error) {
       if (error instanceof SessionStoreError) throw error
@@ -89,12 +99,18 @@ export class SessionCodec {
   /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
   async decode(body: SessionBody, onDrop?: () => void): Promise<Content | undefined> {
     try {
-      const content = await this.#serializer.parse(
-        body.isText ? body.bytes.toString() : Buffer.from(body.bytes),
-      )
+      const stored = body.isText ? body.bytes.toString() : Buffer.from(body.bytes)
+      const content = await this.#inTime('parse', this.#serializer.parse(stored))
       return isPlain(content) && sanitize(content, onDrop) ? content : undefined
-    } catch {
+    } catch (error) {
+      // What was not read in time is not unreadable, which would be absent.
+      if (error instanceof StoreSerializerError) throw error
       return undefined
     }
+  }
+
+  #inTime<Value>(method: 'stringify' | 'parse', answer: Value | Promise<Value>): Value | Promise<Value> {
+    if (!types.isPromise(answer)) return answer
+    return withDeadline(answer, this.#deadlineMs, () => new StoreSerializerError(method, this.#deadlineMs))
   }
 }

@@ -3,7 +3,7 @@ import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Enrolment } from './enrolment.ts'
 import { changedKeys } from './merge.ts'
-import type { ResolvedOptions } from './options.ts'
+import { askOption, type ResolvedOptions } from './options.ts'
 import { SaveQueue } from './save-queue.ts'
 import { type SessionCodec, sameBody } from './session-codec.ts'
 import { SessionCopy } from './session-copy.ts'
@@ -196,6 +196,6 @@ export class SessionLife {
 
   #deviceOf(live: object): SessionDevice | undefined {
     const { req } = live as { readonly req?: Request }
-    return req && deviceOf(this.#options.device?.(req))
+    return req && deviceOf(askOption('device', () => this.#options.device?.(req)))
   }
 }

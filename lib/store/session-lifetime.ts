@@ -1,5 +1,6 @@
 import type { SessionData } from 'express-session'
 import { SessionTtlError } from '../errors.ts'
+import { askOption } from './options.ts'
 import { cookieExpiry } from './stored-cookie.ts'
 
 /** How long sessions live. The option values are in seconds, everything computed is in ms. */
@@ -22,7 +23,8 @@ function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {
 export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
   const expires = cookieExpiry(session.cookie)
   if (expires !== undefined) return checkedMs(expires - nowMs, 'cookie.expires')
-  const seconds = typeof options.ttl === 'function' ? options.ttl(session) : options.ttl
+  const { ttl } = options
+  const seconds = typeof ttl === 'function' ? askOption('ttl', () => ttl(session)) : ttl
   return checkedMs(typeof seconds === 'number' ? seconds * 1000 : Number.NaN, 'ttl')
 }
 

@@ -1,6 +1,7 @@
 import type { SessionData } from 'express-session'
 import { SessionUserIdError } from '../errors.ts'
 import type { Content } from './merge.ts'
+import { askOption } from './options.ts'
 import { ownerName, type UserId, userIdFrom } from './owner.ts'
 import type { SessionBody, SessionCodec } from './session-codec.ts'
 import { type StoredCookie, storedAgain } from './stored-cookie.ts'
@@ -16,7 +17,7 @@ export type UserIdOption = (session: SessionData) => unknown
 
 /** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
 export function userIdBy(option: UserIdOption, session: object): UserId | undefined {
-  const value = option(session as SessionData)
+  const value = askOption('userId', () => option(session as SessionData))
   if (value === undefined || value === null) return undefined
   const userId = userIdFrom(value)
   if (userId === undefined) throw new SessionUserIdError(value)

@@ -311,14 +311,10 @@ export class SessionSaver {
   /** Lays what other requests changed into the live session, except where it has changed again since the draft. */
   async #adopt(copy: SessionCopy, draft: Draft, body: SessionBody): Promise<void> {
     const { codec } = this.#parts
-    const [ours, merged] = await Promise.all([
-      draft.ours.then((own) => codec.decode(own)),
-      codec.decode(body),
-    ])
-    const now = await codec.encodeSession(draft.live).then(
-      (current) => codec.decode(current),
-      () => undefined,
-    )
+    const encodings = [draft.ours, body, codec.encodeSession(draft.live)]
+    const [ours, merged, now] = await Promise.all(
+      encodings.map(async (encoding) => codec.decode(await encoding).catch(() => undefined)),
+    ).catch(() => [])
     // What cannot be encoded now fails its own save; this one is stored.
     if (!ours || !merged || !now) return
     const changes = without(changesBetween(ours, merged), changesBetween(ours, now))

@@ -175,3 +175,32 @@ describe('a Keyring of a function', () => {
     expect(source).toHaveBeenCalledTimes(1)
   })
 })
+
+describe('a Keyring of a function that hangs', () => {
+  test('rejects with the typed error in time, and asks again on the next use', async () => {
+    const fetchSecrets = vi.fn<() => Promise<Secret[]>>()
+    fetchSecrets.mockReturnValueOnce(new Promise(() => {})).mockResolvedValue([A])
+    const keyring = new Keyring(fetchSecrets)
+
+    const errors = await Promise.all([failure(keyring), failure(keyring)])
+
+    expect(errors).toEqual(Array(2).fill(expect.any(StoreSecretsError)))
+    expect(errors[0]).toMatchObject({ message: expect.stringContaining('did not answer within') })
+    expect(fetchSecrets).toHaveBeenCalledTimes(1)
+    expect((await keyring.load()).first.id).toEqual(await idOf(A))
+    expect(fetchSecrets).toHaveBeenCalledTimes(2)
+  })
+
+  test('takes an answer that comes late, and asks nobody again', async () => {
+    let answer: (secrets: Secret[]) => void = () => {}
+    const fetchSecrets = vi.fn(() => new Promise<Secret[]>((resolve) => (answer = resolve)))
+    const keyring = new Keyring(fetchSecrets)
+    await failure(keyring)
+
+    answer([A])
+    await new Promise((resolve) => setImmediate(resolve))
+
+    expect((await keyring.load()).first.id).toEqual(await idOf(A))
+    expect(fetchSecrets).toHaveBeenCalledTimes(1)
+  })
+})

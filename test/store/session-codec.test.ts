@@ -6,7 +6,7 @@ import { jsonSerializer, type SessionSerializer } from '../../lib/store/session-
 const MAX_BYTES = 1000
 
 function codecOf(serializer: Partial<SessionSerializer>): SessionCodec {
-  return new SessionCodec({ ...jsonSerializer, ...serializer }, MAX_BYTES)
+  return new SessionCodec({ ...jsonSerializer, ...serializer }, MAX_BYTES, 1000)
 }
 
 const text = (value: string) => ({ bytes: Buffer.from(value), isText: true })
