@@ -14,6 +14,7 @@ const OWN_PROPERTIES: readonly PropertyKey[] = [
   'expose',
   'headers',
   'reason',
+  'failure',
   'ending',
   'bytes',
   'maxBytes',

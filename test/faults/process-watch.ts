@@ -1,7 +1,7 @@
 import type { Violation } from './checks/evidence.ts'
 
-// Told of a server that was demoted, which is done to some on purpose.
-const DESERVED: readonly string[] = ['UnsafeServerWarning']
+// Told of a server that was demoted or is away, which is done to some on purpose.
+const DESERVED: readonly string[] = ['UnsafeServerWarning', 'StoreUnavailableWarning']
 
 /** Sees what no promise's owner caught, and what Node warns of. */
 export class ProcessWatch {
