@@ -1,15 +1,22 @@
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import express from 'express'
+import session from 'express-session'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createValkeyClient } from '../../../lib/backend/valkey/connection.ts'
 import type { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
+import { sessionGuard } from '../../../lib/http/session-guard.ts'
 import { Patience } from '../../../lib/patience.ts'
 import { withDeadline } from '../../../lib/store/deadline.ts'
+import { ValkeyStore } from '../../../lib/store/valkey-store.ts'
+import { SECRET } from '../../store/parts-store.ts'
 import { until } from '../../support/until.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { absent, newBlob, newHandle, write } from '../contract/subject.ts'
 import { echo, FakeClient, fail, linkTo, never } from './fake-client.ts'
-import { openBackend } from './subjects.ts'
+import { newPrefix, openBackend } from './subjects.ts'
 
 const DEFAULTS = { connectTimeoutMs: 250, commandTimeoutMs: 500 }
 const BREAKER = { failures: 5, halfOpenAfterMs: 60_000 }
@@ -145,6 +152,48 @@ describe('a process that was busy', () => {
     await expect(call).rejects.toMatchObject({ reason: 'timeout' })
     expect(link.condition.breaker).toBe('open')
   })
+})
+
+test('ten requests of a signed-in user get their pages though the process was busy for 700 ms', async () => {
+  const store = new ValkeyStore({
+    connection: { url: server.url },
+    prefix: newPrefix(),
+    secrets: [SECRET],
+    onUnsafeServer: 'ignore',
+  })
+  const app = express()
+  let isBusyNext = false
+  app.use((_req, _res, next) => {
+    next()
+    // Its session is on its way by now.
+    if (isBusyNext) setImmediate(block, 700)
+    isBusyNext = false
+  })
+  app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+  app.use(sessionGuard({ store }))
+  app.get('/in', (req, res) => {
+    Object.assign(req.session, { userId: 'ann' })
+    res.send('ok')
+  })
+  app.get('/', (req, res) => res.send(String(Reflect.get(req.session, 'userId'))))
+  const listening = app.listen(0, '127.0.0.1')
+  onTestFinished(async () => {
+    listening.close()
+    await store.close()
+  })
+  await once(listening, 'listening')
+  await until(async () => (await store.health()).isReady)
+  const url = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`
+  const signedIn = await fetch(`${url}/in`)
+  const cookie = signedIn.headers.get('set-cookie')?.split(';')[0] ?? ''
+
+  isBusyNext = true
+  const pages = Array.from({ length: 10 }, () => fetch(url, { headers: { cookie } }))
+
+  expect(await Promise.all((await Promise.all(pages)).map((page) => page.text()))).toEqual(
+    Array(10).fill('ann'),
+  )
+  expect(await store.health()).toMatchObject({ isReady: true, breaker: 'closed' })
 })
 
 describe('a deadline', () => {
