@@ -33,7 +33,7 @@ export interface OperationTrace {
 /**
  * What the channel `express-session-valkey:decision` is told.
  *
- * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`: as the
+ * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`, `shared-prefix`: as the
  *   store's events, without the handle.
  * - `attempt-failed`: an attempt of a call failed; a repeat of it may succeed. `kind` and `reason` as in `health()`.
  * - `breaker`: it is now `state`; that of one `primary` (`host:port`) of a cluster.
@@ -49,6 +49,7 @@ export interface Decision {
     | 'session-invalid'
     | 'session-merged'
     | 'session-unknown-key'
+    | 'shared-prefix'
     | 'taint-denied'
     | 'unsafe-server'
     | 'write-refused'

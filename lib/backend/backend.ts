@@ -160,6 +160,11 @@ export interface Backend {
    * that cannot be found out. Never rejects.
    */
   confirm(ended: EndedHandles, terms: ReplicaTerms): Promise<number>
+  /**
+   * Leaves a mark of whoever uses the backend, for a day from the last time, and answers all marks that stand; an empty
+   * one only looks.
+   */
+  mark(mark: string): Promise<readonly string[]>
   /** Resolves when the backend answers. */
   ping(): Promise<void>
   readonly condition: Condition
@@ -168,6 +173,9 @@ export interface Backend {
   /** Lets calls in flight settle, then frees what the backend itself opened. Later calls reject with `StoreClosedError`. */
   close(): Promise<void>
 }
+
+/** How long a mark stands. */
+export const MARK_KEEP_MS = 86_400_000
 
 /** How much a tombstone keeps at most. */
 export const MAX_ENDING_BYTES = 65_536

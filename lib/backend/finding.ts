@@ -30,6 +30,7 @@ export type FindingCode =
   | 'rights-unknown'
   | 'server-too-old'
   | 'server-unknown'
+  | 'shared-prefix'
   | 'touch-too-rare'
   | 'ttl-too-short'
   | 'unreachable'

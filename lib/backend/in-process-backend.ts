@@ -7,6 +7,7 @@ import {
   etagOf,
   type Fate,
   type Lookout,
+  MARK_KEEP_MS,
   type NoticeListener,
   type PutReply,
   type RecordEnding,
@@ -50,6 +51,7 @@ export class InProcessBackend implements Backend {
   readonly #clock: { now(): number }
   readonly #records = new Map<string, KeptRecord>()
   readonly #tombstones = new Map<string, Tombstone>()
+  readonly #marks = new Map<string, Lapsing>()
   readonly #notices = new Notices()
   readonly #sweeper: NodeJS.Timeout
   #isClosed = false
@@ -134,6 +136,13 @@ export class InProcessBackend implements Backend {
   async now(): Promise<number> {
     this.#checkOpen()
     return this.#now()
+  }
+
+  async mark(mark: string): Promise<string[]> {
+    this.#checkOpen()
+    const nowMs = this.#now()
+    if (mark !== '') this.#marks.set(mark, { expiresAtMs: nowMs + MARK_KEEP_MS })
+    return [...this.#marks.keys()].filter((each) => living(this.#marks, each, nowMs))
   }
 
   async ping(): Promise<void> {

@@ -9,6 +9,8 @@ import { parseSecret, type Secrets } from './secret.ts'
 export interface KeySet {
   /** The one that seals. */
   readonly first: SealingKey
+  /** The ids of all, in hex. */
+  readonly ids: readonly string[]
   /** The one key with this id, if there is any. */
   find(id: Buffer): SealingKey | undefined
 }
@@ -95,5 +97,5 @@ function createKeySet(secrets: unknown): KeySet {
   }
   const [first] = byId.values()
   if (first === undefined) throw secretError('secrets', expected)
-  return { first, find: (id) => byId.get(id.toString('hex')) }
+  return { first, ids: [...byId.keys()], find: (id) => byId.get(id.toString('hex')) }
 }

@@ -54,6 +54,11 @@ export class Sealer {
     return plaintext === undefined ? INVALID : { state: 'open', plaintext, current: key === keys.first }
   }
 
+  /** The ids of all keys, in hex; each blob names one openly. */
+  async keyIds(): Promise<readonly string[]> {
+    return (await this.#keyring.load()).ids
+  }
+
   toJSON(): string {
     return '[redacted]'
   }

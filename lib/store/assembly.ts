@@ -3,6 +3,7 @@ import type { Sealer } from '../seal/sealer.ts'
 import type { CallsUnderWay } from './calls-under-way.ts'
 import { Enrolment } from './enrolment.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { PrefixSharing } from './prefix-sharing.ts'
 import { SessionCodec } from './session-codec.ts'
 import { SessionEnder } from './session-ender.ts'
 import { SessionLife } from './session-life.ts'
@@ -17,6 +18,7 @@ export interface AssemblyParts {
   readonly options: ResolvedOptions
   readonly calls: CallsUnderWay
   readonly announce: Announce
+  readonly sharing: PrefixSharing
 }
 
 export interface Assembly {
@@ -29,7 +31,7 @@ export interface Assembly {
 const SERIALIZER_SHARE = 3
 
 /** Puts the parts of a store together, each with what it needs of the others. */
-export function assemble({ backend, sealer, options, calls, announce }: AssemblyParts): Assembly {
+export function assemble({ backend, sealer, options, calls, announce, sharing }: AssemblyParts): Assembly {
   const {
     prefix,
     maxBytes,
@@ -51,6 +53,7 @@ export function assemble({ backend, sealer, options, calls, announce }: Assembly
     maxSessionsPerUser,
     onMaxSessions,
     now,
+    sharing,
   })
   const sparer = new SessionSparer(records, now)
   return {

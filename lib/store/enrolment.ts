@@ -1,5 +1,6 @@
 import type { Registry, Standing } from '../backend/registry.ts'
 import { SessionEndedError, SessionLimitError, StoreUnavailableError } from '../errors.ts'
+import type { PrefixSharing } from './prefix-sharing.ts'
 import type { SessionDevice } from './session-device.ts'
 import { MAX_ROUNDS, type SessionEnder, type Struck } from './session-ender.ts'
 import { endingOf, type SessionEnding } from './session-ending.ts'
@@ -19,6 +20,7 @@ export interface EnrolmentParts {
   readonly maxSessionsPerUser: number | undefined
   readonly onMaxSessions: 'evict-oldest' | 'reject'
   readonly now: () => Promise<number>
+  readonly sharing: PrefixSharing
 }
 
 /** A session that asks for a place in its owner's registry. */
@@ -56,6 +58,7 @@ export class Enrolment {
   /** Registers a session before it can be read, and ends whom the cap displaces before it is granted. */
   async admit({ handle, owner, device, ttlMs, meta }: Applicant): Promise<Place> {
     const { registry, ender, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
+    this.#parts.sharing.note()
     const beyondCap = onMaxSessions === 'reject' ? 'refuse' : 'evict'
     const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs: meta.endsAtMs, takenWithinMs: TAKEN_WITHIN_MS }
     for (let round = 1; round <= MAX_ROUNDS; round += 1) {

@@ -3,7 +3,7 @@ import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
-import { decide, traced } from '../diagnostics.ts'
+import { traced } from '../diagnostics.ts'
 import { SessionIdError, StoreUnavailableError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
@@ -14,6 +14,7 @@ import { lifetimeFindings } from './lifetime-findings.ts'
 import { keepMaxAge, keepNames, replaceDestroy } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { UserId } from './owner.ts'
+import { PrefixSharing } from './prefix-sharing.ts'
 import { RequestWork } from './request-work.ts'
 import { type CommitOptions, isBlank, saveLive } from './session-commit.ts'
 import { SessionCopy } from './session-copy.ts'
@@ -27,7 +28,6 @@ import type { SessionRecord } from './session-records.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
 import { StoreEmitter } from './store-emitter.ts'
-import type { Announce } from './store-events.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
 
 export interface SessionStoreParts {
@@ -57,6 +57,7 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #labels: SessionLabels
   readonly #work = new RequestWork()
   readonly #calls: CallsUnderWay
+  readonly #sharing: PrefixSharing
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
   }
@@ -66,14 +67,10 @@ export abstract class SessionStore extends StoreEmitter {
     this.#backend = backend
     this.#deadlineMs = deadlineMs
     this.#options = options
-    // Outside our promises: what a listener throws must not fail the session's request in our name.
-    const announce: Announce = (name, facts) => {
-      process.nextTick(() => this.emit(name, facts))
-      const { handle, ...untold } = facts
-      decide({ decision: name, ...untold })
-    }
     this.#calls = new CallsUnderWay(deadlineMs)
-    const { life, ender, registry } = assemble({ backend, sealer, options, calls: this.#calls, announce })
+    this.#sharing = new PrefixSharing({ backend, sealer, tell: (finding) => this.tellShared(finding) })
+    const shared = { backend, sealer, options, calls: this.#calls, sharing: this.#sharing }
+    const { life, ender, registry } = assemble({ ...shared, announce: this.announce })
     this.#life = life
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copyOf(session) })
     this.#scan = new SessionScan(backend, life)
@@ -158,6 +155,7 @@ export abstract class SessionStore extends StoreEmitter {
   override clear(): Promise<void>
   override clear(callback: ((error?: unknown) => void) | undefined): void
   override clear(callback?: Callback<void>): Promise<void> | undefined {
+    this.#sharing.note()
     return answer(
       traced('clear', () => this.#scan.each((handle) => this.#end(handle, 'cleared', 'app'))),
       callback,
@@ -188,7 +186,7 @@ export abstract class SessionStore extends StoreEmitter {
    */
   async check(): Promise<readonly Finding[]> {
     const found = await traced('check', () => this.#backend.inspect())
-    return [...lifetimeFindings(this.#options), ...found]
+    return [...lifetimeFindings(this.#options), ...(await this.#sharing.findings()), ...found]
   }
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */

@@ -1,11 +1,20 @@
 import { Store } from 'express-session'
-import type { StoreEvents } from './store-events.ts'
+import type { Finding } from '../backend/finding.ts'
+import { decide } from '../diagnostics.ts'
+import type { Announce, StoreEvents } from './store-events.ts'
 
 type AnyListener = Parameters<Store['on']>[1]
 type Listener<Name extends keyof StoreEvents> = (...facts: StoreEvents[Name]) => void
 
 /** express-session's `Store`, which is an EventEmitter, with listeners that know what they are told. */
 export abstract class StoreEmitter extends Store {
+  // Outside our promises: what a listener throws must not fail the session's request in our name.
+  protected readonly announce: Announce = (name, facts) => {
+    process.nextTick(() => this.emit(name, facts))
+    const { handle, ...untold } = facts
+    decide({ decision: name, ...untold })
+  }
+
   override on<Name extends keyof StoreEvents>(name: Name, listener: Listener<Name>): this
   override on(name: string | symbol, listener: AnyListener): this
   override on(name: string | symbol, listener: AnyListener): this {
@@ -16,5 +25,11 @@ export abstract class StoreEmitter extends Store {
   override once(name: string | symbol, listener: AnyListener): this
   override once(name: string | symbol, listener: AnyListener): this {
     return super.once(name, listener)
+  }
+
+  protected tellShared(finding: Finding): void {
+    process.nextTick(() => this.emit('shared-prefix', { finding }))
+    decide({ decision: 'shared-prefix' })
+    process.emitWarning(`${finding.message}. ${finding.action}.`, { type: 'SharedPrefixWarning' })
   }
 }

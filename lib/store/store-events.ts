@@ -25,9 +25,11 @@ export interface StoreEvents {
   'write-refused': [{ readonly handle: string; readonly ending: 'ended' | 'gone' }]
   /** A server that was connected to breaks a promise; all of severity `error`. See the option `onUnsafeServer`. */
   'unsafe-server': [{ readonly findings: readonly Finding[] }]
+  /** Another app registers sessions under the same prefix with other secrets; once for each store. */
+  'shared-prefix': [{ readonly finding: Finding }]
 }
 
 /** The events that tell of one session. */
-export type SessionEvent = Exclude<keyof StoreEvents, 'unsafe-server'>
+export type SessionEvent = Exclude<keyof StoreEvents, 'unsafe-server' | 'shared-prefix'>
 
 export type Announce = <Name extends SessionEvent>(name: Name, facts: StoreEvents[Name][0]) => void

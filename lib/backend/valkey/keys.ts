@@ -21,6 +21,8 @@ export interface Keys {
   record(handle: string): string
   tombstone(handle: string): string
   registry(owner: string): RegistryKeys
+  /** The marks of those who use the prefix. */
+  readonly marks: string
   /** The channel on which endings are told. */
   readonly notices: string
   /** Matches the record keys of this prefix and, as neither prefix nor handle has a glob character, no others. */
@@ -49,6 +51,8 @@ export function createKeys(prefix: string): Keys {
       const key = (letter: string) => `${prefix}:${letter}:{${owner}}`
       return [key('o'), key('x'), key('p'), key('s'), key('d'), key('u')]
     },
+    // With a hash tag, as all keys have one.
+    marks: `${prefix}:k:{keys}`,
     notices: `${prefix}:n`,
     recordPattern: `${start}*}`,
     handleOf(recordKey) {

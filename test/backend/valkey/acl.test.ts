@@ -32,7 +32,7 @@ import {
 
 // The prefixes of this folder's tests begin with t.
 const RIGHTS = documentedRights()
-const KEYS = ['r', 'e', 'o', 'x', 'p', 's', 'd', 'u'].map((letter) => `~t*:${letter}:*`)
+const KEYS = ['r', 'e', 'o', 'x', 'p', 's', 'd', 'u', 'k'].map((letter) => `~t*:${letter}:*`)
 const CHANNEL = '&t*:n'
 // INFO is used by the client alone, which does without it, but says so on the console.
 const SILENT = ['info', 'subscribe']
@@ -231,6 +231,7 @@ async function useEverything(backend: Backend): Promise<void> {
   await allHandles(backend)
   await backend.end(handle, ending)
   await backend.ending(handle)
+  await backend.mark('mark')
   await useRegistry(backend.registry)
   expect(await serverMs(admin)).toBeGreaterThan(0)
 }

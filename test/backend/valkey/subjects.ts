@@ -69,7 +69,7 @@ export const leastUser = { username: 'least', password: 'only-for-this-test' }
 /** Connects to a cluster as a user who may do no more than docs/VALKEY.md says, on the keys of this folder's tests, whose prefixes begin with t. */
 export async function openLeastClient(cluster: ValkeyCluster): Promise<ValkeyClient> {
   const rights = [...documentedRights(), 'cluster|slots', 'cluster|info'].map((right) => `+${right}`)
-  const keys = ['r', 'e', 'o', 'x', 'p', 's', 'd', 'u'].map((letter) => `~t*:${letter}:*`)
+  const keys = ['r', 'e', 'o', 'x', 'p', 's', 'd', 'u', 'k'].map((letter) => `~t*:${letter}:*`)
   const { username, password } = leastUser
   for (const node of cluster.nodes) {
     const user = ['reset', 'on', `>${password}`, 'resetchannels', '&t*:n', ...keys, '-@all', ...rights]
