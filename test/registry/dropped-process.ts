@@ -19,15 +19,18 @@ async function comesToHold(condition: () => boolean): Promise<boolean> {
   return condition()
 }
 
-// Each in a function of its own: a variable of a suspended one holds on to what it names.
-async function droppedStore(): Promise<WeakRef<InProcessStore>> {
-  const store = new InProcessStore()
+// Each in a function of its own: a variable of a suspended one holds on to what it names. All parts of a store that keep
+// anything have its clock.
+async function droppedStore(): Promise<WeakRef<object>> {
+  const clock = { now: () => Date.now() }
+  const store = new InProcessStore({ clock })
   await signIn(store, newUser())
-  return new WeakRef(store)
+  return new WeakRef(clock)
 }
 
-async function storeAfterWatches(): Promise<WeakRef<InProcessStore>> {
-  const store = new InProcessStore()
+async function storeAfterWatches(): Promise<WeakRef<object>> {
+  const clock = { now: () => Date.now() }
+  const store = new InProcessStore({ clock })
   const user = newUser()
   const sid = await signIn(store, user)
   const ofSession = store.registry.watch({ sid })
@@ -36,7 +39,7 @@ async function storeAfterWatches(): Promise<WeakRef<InProcessStore>> {
   await store.destroy(sid)
   await ofSession.ended
   stop.abort()
-  return new WeakRef(store)
+  return new WeakRef(clock)
 }
 
 /** A store, and whether any watch of it is left. */
