@@ -220,7 +220,23 @@ export class SessionRegistry {
   }
 
   /**
-   * Tells when a session ends, or each time one of a user's does, on whatever node: await its `ended`, or iterate it.
+   * Reports when a session ends, or each time one of a user's does, on whatever node: await its `ended`, or iterate it.
+   * At once as a rule, and within `watchIntervalMs` always, as long as the backend answers.
+   *
+   * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`.
+   * @throws SessionIdError if the session id cannot be one.
+   * @throws StoreClosedError after `close`.
+   *
+   * @example
+   * ```ts
+   * import { InProcessStore } from 'express-session-valkey'
+   *
+   * const { registry } = new InProcessStore()
+   * const stop = new AbortController()
+   * for await (const { handle, reason } of registry.watch({ userId: 'alice' }, { signal: stop.signal })) {
+   *   console.log(handle, reason)
+   * }
+   * ```
    */
   watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
     checkObject('options', options)

@@ -90,8 +90,8 @@ export class WatchFeed {
 
 /**
  * A watch on endings: `ended` resolves to the first one; iterating gives each, and stops when the watch does: with its
- * signal, with the store, and a watch on one session with that session. A watch that is dropped unread is freed. Iterating rejects
- * with `SessionWatchBehindError` after 1,000 endings that wait to be read.
+ * signal, with the store, and a watch on one session with that session. A watch that is dropped is freed, once it has
+ * resolved `ended`. Iterating rejects with `SessionWatchBehindError` after 1,000 endings that wait to be read.
  */
 export class SessionWatch implements AsyncIterable<WatchedEnding> {
   readonly #feed: WatchFeed
