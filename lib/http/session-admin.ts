@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { SessionData } from 'express-session'
+import type { Session, SessionData } from 'express-session'
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
 import type { UserId } from '../store/owner.ts'
 import { type EndingTerms, isCode, type SessionActor } from '../store/session-ending.ts'
-import type { SessionRegistry } from '../store/session-registry.ts'
+import { handleOf } from '../store/session-id.ts'
+import type { EndOutcome, SessionRegistry } from '../store/session-registry.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
 import { hasMethods } from './has-methods.ts'
@@ -13,7 +14,7 @@ import { isSameOrigin } from './same-origin.ts'
 /** A request as the session administration sees it: behind `session()`, perhaps behind a body parser. */
 export type AdminRequest = IncomingMessage & {
   readonly sessionID?: string
-  readonly session?: SessionData
+  readonly session?: (Session & Partial<SessionData>) | undefined
   readonly body?: unknown
 }
 
@@ -38,7 +39,7 @@ export interface SessionAdminOptions {
   /**
    * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
    * the site's own pages. A throw means no.
-   * @defaultValue `Sec-Fetch-Site: same-origin`, or an `Origin` with the request's own host
+   * @defaultValue `Sec-Fetch-Site: same-origin`, or an `Origin` that is the site's own: scheme, host and port
    */
   readonly verifyCsrf?: ((req: AdminRequest) => boolean | Promise<boolean>) | undefined
 }
@@ -50,6 +51,15 @@ export type SessionAdminMiddleware = (
 ) => void
 
 const forbidden: JsonReply = { status: 403, body: { error: 'forbidden' } }
+const crossSite: JsonReply = { status: 403, body: { error: 'csrf' } }
+const sessionless: JsonReply = {
+  status: 500,
+  body: {
+    error: 'no-session',
+    message:
+      'sessionAdmin found no session on the request: mount it after session(), on paths inside of cookie.path',
+  },
+}
 const notFound: JsonReply = { status: 404, body: { error: 'not-found' } }
 const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
 
@@ -67,7 +77,9 @@ const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
  * | `DELETE /users/:userId/sessions` | ends all of a user's |
  * | `DELETE /sessions/:handle` | ends any one |
  *
- * An unsafe request must come from the site's own pages, or pass `verifyCsrf`. A `reason` in a parsed JSON body, a
+ * A refusal says `csrf` (an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`), `forbidden`
+ * (`authorize` did not agree), or `no-session` (mounted before `session()`). A request that ends its own session has none any
+ * more, and is answered. A `reason` in a parsed JSON body, a
  * short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
  *
  * @example
@@ -120,20 +132,20 @@ class SessionAdmin {
 
   /** The reply; none for a path that is not ours. */
   async answer(req: AdminRequest): Promise<JsonReply | undefined> {
-    const { pathname, searchParams } = new URL(req.url ?? '/', 'http://admin.invalid')
-    const { route, allow } = routeOf(req.method ?? 'GET', pathname)
+    const [path, query] = targetOf(req.url ?? '/')
+    const { route, allow } = routeOf(req.method ?? 'GET', path)
     if (allow === undefined) return undefined
     if (route === undefined)
       return { status: 405, body: { error: 'method-not-allowed' }, headers: { Allow: allow } }
-    if (isUnsafe(route) && !(await this.#isMeant(req))) return forbidden
-    return isOwn(route) ? this.#own(req, route, searchParams) : this.#others(req, route, searchParams)
+    if (isOwn(route) && isSessionless(req)) return sessionless
+    if (isUnsafe(route) && !(await this.#isMeant(req))) return crossSite
+    return isOwn(route) ? this.#own(req, route, query) : this.#others(req, route, query)
   }
 
   async #others(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
     if (!(await holds(() => this.#options.authorize(req, actionOf(route))))) return forbidden
-    const { registry } = this.#options.store
     if (route.kind === 'end') {
-      const outcome = await registry.end({ handle: route.handle }, this.#terms(req, 'admin'))
+      const outcome = await this.#end(req, route.handle, 'admin')
       return outcome === 'not-found' ? notFound : { status: 200, body: { outcome } }
     }
     return this.#ofUser(req, { kind: route.kind, userId: route.userId ?? '' }, { query, actor: 'admin' })
@@ -146,8 +158,14 @@ class SessionAdmin {
     const { registry } = this.#options.store
     const { handle } = route
     if (!(await registry.has(userId, { handle }))) return notFound
-    const outcome = await registry.end({ handle }, this.#terms(req, 'user'))
+    const outcome = await this.#end(req, handle, 'user')
     return { status: 200, body: { outcome } }
+  }
+
+  async #end(req: AdminRequest, handle: string, actor: 'admin' | 'user'): Promise<EndOutcome> {
+    const terms = this.#terms(req, actor)
+    if (handle === handleOf(req.sessionID)) leaveSession(req)
+    return this.#options.store.registry.end({ handle }, terms)
   }
 
   async #ofUser(
@@ -165,8 +183,15 @@ class SessionAdmin {
       return { status: 200, body: { sessions } }
     }
     const except = how.query.get('all') === '1' ? undefined : current
-    const ended = await registry.endAll(userId, { ...this.#terms(req, how.actor), except })
+    const terms = this.#terms(req, how.actor)
+    if (except === undefined && this.#isOf(req, userId)) leaveSession(req)
+    const ended = await registry.endAll(userId, { ...terms, except })
     return { status: 200, body: { ended } }
+  }
+
+  #isOf({ session }: AdminRequest, userId: UserId): boolean {
+    const own = session && this.#options.store.userIdOf(session)
+    return own !== undefined && String(own) === String(userId)
   }
 
   #terms(req: AdminRequest, type: 'admin' | 'user'): EndingTerms {
@@ -192,6 +217,23 @@ async function holds(decide: () => boolean | Promise<boolean>): Promise<boolean>
   } catch {
     return false
   }
+}
+
+// As it came, without what is normalized on the way into a URL.
+function targetOf(url: string): readonly [string, URLSearchParams] {
+  const at = url.indexOf('?')
+  return at < 0 ? [url, new URLSearchParams()] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))]
+}
+
+/** Whether session() has not been there, rather than that nobody is signed in. */
+function isSessionless(req: AdminRequest): boolean {
+  const { sessionStore } = req as { readonly sessionStore?: unknown }
+  return req.session === undefined && sessionStore === undefined
+}
+
+// What this request has changed of a session that it ends must not be saved, which would refuse its answer.
+function leaveSession(req: AdminRequest): void {
+  Reflect.deleteProperty(req, 'session')
 }
 
 function isUnsafe({ kind }: AdminRoute): boolean {

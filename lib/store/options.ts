@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import type { SessionData } from 'express-session'
+import type { Session, SessionData } from 'express-session'
 import { SessionStoreError, StoreOptionError } from '../errors.ts'
 import {
   checkBoolean,
@@ -36,7 +36,7 @@ export interface SessionStoreOptions {
   /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`; sessions of one prefix mean nothing under another. @defaultValue 'sess' */
   readonly prefix?: string | undefined
   /** Idle lifetime in seconds, or a function of the session; `cookie.maxAge` and `cookie.expires` win over it. @defaultValue 86400 */
-  readonly ttl?: number | ((session: SessionData) => number) | undefined
+  readonly ttl?: number | ((session: Session & Partial<SessionData>) => number) | undefined
   /** Hard end in seconds from creation, whatever touches and saves follow. @defaultValue none */
   readonly absoluteTtl?: number | undefined
   /** Whether `regenerate` hands the old session's hard end on to the new one. @defaultValue false */
@@ -52,7 +52,7 @@ export interface SessionStoreOptions {
    * `undefined` and `null` are nobody; what is no user id makes the save reject with `SessionUserIdError`.
    * @defaultValue `session.userId ?? session.passport?.user`
    */
-  readonly userId?: ((session: SessionData) => UserId | null | undefined) | undefined
+  readonly userId?: ((session: Session & Partial<SessionData>) => UserId | null | undefined) | undefined
   /**
    * How many sessions a user may have, 1 to 10,000; the limit is exact, however many sign in at once. `false` lifts it:
    * then whoever can sign in again and again decides how much is kept, and how long `endAll` takes.

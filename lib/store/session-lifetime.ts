@@ -1,11 +1,11 @@
-import type { SessionData } from 'express-session'
+import type { Session, SessionData } from 'express-session'
 import { SessionTtlError } from '../errors.ts'
 import { askOption } from './options.ts'
 import { cookieExpiry } from './stored-cookie.ts'
 
 /** How long sessions live. The option values are in seconds, everything computed is in ms. */
 export interface LifetimeOptions {
-  readonly ttl: number | ((session: SessionData) => number)
+  readonly ttl: number | ((session: Session & Partial<SessionData>) => number)
   readonly absoluteTtl: number | undefined
   readonly touchAfter: number | undefined
 }
@@ -24,7 +24,8 @@ export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs:
   const expires = cookieExpiry(session.cookie)
   if (expires !== undefined) return checkedMs(expires - nowMs, 'cookie.expires')
   const { ttl } = options
-  const seconds = typeof ttl === 'function' ? askOption('ttl', () => ttl(session)) : ttl
+  const seconds =
+    typeof ttl === 'function' ? askOption('ttl', () => ttl(session as Session & SessionData)) : ttl
   return checkedMs(typeof seconds === 'number' ? seconds * 1000 : Number.NaN, 'ttl')
 }
 

@@ -1,4 +1,4 @@
-import type { SessionData } from 'express-session'
+import type { Session, SessionData } from 'express-session'
 import { SessionUserIdError } from '../errors.ts'
 import type { Content } from './merge.ts'
 import { askOption } from './options.ts'
@@ -13,11 +13,11 @@ export interface Reading {
 }
 
 /** The `userId` option, or its default, which returns whatever the app has put there. */
-export type UserIdOption = (session: SessionData) => unknown
+export type UserIdOption = (session: Session & Partial<SessionData>) => unknown
 
 /** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
 export function userIdBy(option: UserIdOption, session: object): UserId | undefined {
-  const value = askOption('userId', () => option(session as SessionData))
+  const value = askOption('userId', () => option(session as Session & Partial<SessionData>))
   if (value === undefined || value === null) return undefined
   const userId = userIdFrom(value)
   if (userId === undefined) throw new SessionUserIdError(value)

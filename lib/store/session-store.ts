@@ -163,7 +163,7 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   /** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
-  userIdOf(session: SessionData): UserId | undefined {
+  userIdOf(session: Partial<SessionData>): UserId | undefined {
     return userIdBy(this.#options.userId, session)
   }
 

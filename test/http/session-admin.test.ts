@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestListener,
+  type RequestOptions,
+} from 'node:http'
 import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import connect from 'connect'
 import express from 'express'
 import session from 'express-session'
 import request from 'supertest'
@@ -7,8 +18,10 @@ import { describe, expect, test } from 'vitest'
 import {
   InProcessStore,
   type InProcessStoreOptions,
+  type SessionAdminMiddleware,
   type SessionAdminOptions,
   sessionAdmin,
+  sessionGuard,
 } from '../../lib/index.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
@@ -310,5 +323,228 @@ describe('sessionAdmin', () => {
 
     expect(body).toEqual({ error: 'ERR_STORE_CLOSED' })
     expect(headers['retry-after']).toBeDefined()
+  })
+})
+
+/** Asks for a path as it stands, which clients would normalize. */
+async function askRaw(app: RequestListener, path: string, terms: RequestOptions = {}) {
+  const server = createServer(app).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const asked = httpRequest({ host: '127.0.0.1', port, path, agent: false, ...terms }).end()
+  const [reply] = (await once(asked, 'response')) as [IncomingMessage]
+  const body = await text(reply)
+  server.close()
+  return { status: reply.statusCode, body }
+}
+
+const frameworks: readonly [string, (admin: SessionAdminMiddleware) => RequestListener][] = [
+  ['Express 5', (admin) => express().use('/devices', admin as never)],
+  ['Express 4', (admin) => express4().use('/devices', admin as never)],
+  [
+    'connect',
+    (admin) =>
+      connect()
+        .use('/devices', admin as never)
+        .use((_req, res) => {
+          res.statusCode = 404
+          res.end()
+        }),
+  ],
+]
+
+describe.each(frameworks)('the path, on %s,', (_, mount) => {
+  const asked: unknown[] = []
+  const authorize = (_req: unknown, action: unknown) => asked.push(action) > 0
+  const app = mount(sessionAdmin({ store: new InProcessStore(), authorize }))
+
+  test.each([
+    '//x/users/bob/sessions',
+    '///users/bob/sessions',
+    '/x/../users/bob/sessions',
+    '/./users/bob/sessions',
+    '/%2e/users/bob/sessions',
+    '/\\x/users/bob/sessions',
+    '\\users/bob/sessions',
+    '/users\\bob/sessions',
+    '/users/bob/../bob/sessions',
+    '/users/../sessions',
+    '/users/%2e%2E/sessions',
+    '/users/%2E/sessions',
+    '/%75sers/bob/sessions',
+    '/users%2Fbob/sessions',
+    '/users/bob%2Fsessions',
+    '/users//sessions',
+    '/users/b\\ob/sessions',
+    '/users/bob/sessions//',
+    '/users/bob/sessions/co%75nt',
+    '/users/%E0%A4%A/sessions',
+    '/users/%/sessions',
+    '/users/bob/sessions%3Fended=1',
+    '/me/..',
+    '//',
+    '///',
+    '/\\',
+    '/constructor',
+    '/__proto__',
+    '/users/bob/constructor',
+  ])('%s is not ours', async (path) => {
+    asked.length = 0
+    const { status } = await askRaw(app, `/devices${path}`)
+
+    expect([status, asked]).toEqual([status === 400 ? 400 : 404, []])
+  })
+
+  test.each([
+    ['/users/bob/sessions', 'bob'],
+    ['/users/bob/sessions/', 'bob'],
+    ['/users/b%2Fob/sessions', 'b/ob'],
+    ['/users/b%252Fob/sessions', 'b%2Fob'],
+    ['/users/DOMAIN%5Cbob/sessions?ended=1', 'DOMAIN\\bob'],
+    ['/users/constructor/sessions', 'constructor'],
+  ])('%s is read piece by piece', async (path, userId) => {
+    asked.length = 0
+    const { status } = await askRaw(app, `/devices${path}`)
+
+    expect([status, asked]).toEqual([200, [{ kind: 'list', userId }]])
+  })
+
+  test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(
+    'with the method %s, by an override, is not allowed',
+    async (method) => {
+      const admin = sessionAdmin({ store: new InProcessStore(), authorize, verifyCsrf: () => true })
+      const overriding = mount((req, res, next) => {
+        req.method = method
+        admin(req, res, next)
+      })
+
+      const { status, body } = await askRaw(overriding, '/devices/users/bob/sessions')
+      expect([status, body]).toEqual([405, '{"error":"method-not-allowed"}'])
+    },
+  )
+
+  test('of one’s own sessions without session() before it is a 500 that says so', async () => {
+    const { status, body } = await askRaw(app, '/devices/me', { method: 'DELETE' })
+
+    expect(status).toBe(500)
+    expect(JSON.parse(body)).toEqual({
+      error: 'no-session',
+      message: expect.stringContaining('after session()'),
+    })
+  })
+})
+
+describe('the origin', () => {
+  const asks = (headers: Record<string, string>, setting?: unknown, make = express) => {
+    const app = make()
+    if (setting !== undefined) app.set('trust proxy', setting)
+    app.use(sessionAdmin({ store: new InProcessStore(), authorize: yes }) as never)
+    return askRaw(app, '/users/bob/sessions', {
+      method: 'DELETE',
+      headers: { host: 'app.example', ...headers },
+    })
+  }
+  const proxied = { 'x-forwarded-proto': 'https' }
+
+  test.each<[string, Record<string, string>, unknown, number]>([
+    ['is the own one', { origin: 'http://app.example' }, undefined, 200],
+    ['has another scheme', { origin: 'https://app.example' }, undefined, 403],
+    ['has another port', { origin: 'http://app.example:8080' }, undefined, 403],
+    [
+      'has the port of the site',
+      { origin: 'http://app.example:8080', host: 'app.example:8080' },
+      undefined,
+      200,
+    ],
+    ['leaves the default port out', { origin: 'http://app.example', host: 'app.example:80' }, undefined, 200],
+    ['is null', { origin: 'null' }, undefined, 403],
+    ['is null, and so is the host', { origin: 'null', host: 'null' }, undefined, 403],
+    ['has user and path', { origin: 'http://app.example@app.example/' }, undefined, 403],
+    ['fits a host that is a URL', { origin: 'http://evil.example', host: 'evil.example/x' }, undefined, 403],
+    ['is that of an https site', { ...proxied, origin: 'https://app.example' }, 1, 200],
+    ['is http, on an https site', { ...proxied, origin: 'http://app.example' }, 1, 403],
+    [
+      'is http, behind a proxy that is not trusted',
+      { ...proxied, origin: 'http://app.example' },
+      undefined,
+      403,
+    ],
+    [
+      'is https, behind a proxy that is not trusted',
+      { ...proxied, origin: 'https://app.example' },
+      undefined,
+      403,
+    ],
+    [
+      'is that of the forwarded host',
+      { ...proxied, origin: 'https://shop.example', 'x-forwarded-host': 'shop.example' },
+      'loopback',
+      200,
+    ],
+    [
+      'is that of a forwarded host of somebody not trusted',
+      { origin: 'http://evil.example', 'x-forwarded-host': 'evil.example' },
+      undefined,
+      403,
+    ],
+  ])('%s', async (_, headers, setting, status) => {
+    for (const make of [express, express4]) {
+      const reply = await asks(headers, setting, make)
+      expect([reply.status, reply.body]).toEqual([
+        status,
+        status === 403 ? '{"error":"csrf"}' : '{"ended":[]}',
+      ])
+    }
+  })
+})
+
+describe('who ends the session of the very request', () => {
+  const changing = (make: typeof express) => {
+    const store = new InProcessStore()
+    const app = make()
+    app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+    app.use(sessionGuard({ store, onError: () => {} }))
+    app.use((req, _res, next) => {
+      Object.assign(req.session, { views: Math.random() })
+      next()
+    })
+    app.get('/in', (req, res) => {
+      Object.assign(req.session, { userId: 'alice' })
+      res.send('in')
+    })
+    app.use('/devices', sessionAdmin({ store, authorize: yes }))
+    return { app, store }
+  }
+
+  test.each<[string, (handle: string) => string]>([
+    ['all of one’s own', () => '/devices/me?all=1'],
+    ['one’s own by its handle', (handle) => `/devices/me/${handle}`],
+    ['all of the user as an administrator', () => '/devices/users/alice/sessions'],
+    ['its handle as an administrator', (handle) => `/devices/sessions/${handle}`],
+  ])('ends %s and is answered, in an app that changes the session on every request', async (_, pathOf) => {
+    for (const make of [express, express4]) {
+      const { app, store } = changing(make)
+      const agent = request.agent(app)
+      await agent.get('/in').expect(200)
+      const handle = await handleOfNewest(store, 'alice')
+
+      const { status, headers } = await agent.delete(pathOf(handle)).set(SAME_ORIGIN)
+
+      expect(status).toBe(200)
+      expect(headers['set-cookie']).toBeUndefined()
+      expect(await store.registry.count('alice')).toBe(0)
+      await agent.get('/devices/me').expect(401)
+    }
+  })
+
+  test('keeps it where the others are ended, with what the request has changed', async () => {
+    const { app, store } = changing(express)
+    const agent = request.agent(app)
+    await agent.get('/in').expect(200)
+
+    await agent.delete('/devices/me').set(SAME_ORIGIN).expect(200)
+
+    expect(await store.registry.count('alice')).toBe(1)
+    await agent.get('/devices/me').expect(200)
   })
 })

@@ -80,7 +80,7 @@ describe('The packed package', () => {
     expect(required).toBe(imported)
   })
 
-  it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler'])(
+  it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler', 'ts-required-keys'])(
     'compiles strictly and runs in %s',
     async (name) => {
       const project = await install(name, DEPENDENCIES)

@@ -73,6 +73,6 @@ describe('resolveOptions', () => {
     ['nobody when passport is null', { passport: null }, undefined],
     ['what passport keeps, an object too', { passport: { user: { id: 1 } } }, { id: 1 }],
   ])('finds the user of a session by default as %s', (_, content, expected) => {
-    expect(resolveOptions({}).userId(session(content))).toEqual(expected)
+    expect(resolveOptions({}).userId(session(content) as never)).toEqual(expected)
   })
 })

@@ -1,0 +1,62 @@
+import type { Express, Request } from 'express'
+import session from 'express-session'
+import {
+  createLabelStore,
+  InProcessStore,
+  type InProcessStoreOptions,
+  sessionAdmin,
+  sessionGuard,
+  taintLabels,
+} from 'express-session-valkey'
+
+// Keys that every signed-in session has, and that a visitor's has not.
+declare module 'express-session' {
+  interface SessionData {
+    account: { id: string; plan: 'free' | 'paid' }
+    visits: number
+  }
+}
+
+const store = new InProcessStore({
+  userId: (s) => s.account?.id,
+  ttl: (s) => (s.account?.plan === 'paid' ? 3600 : 60),
+  device: (req) => ({ plan: req.session.account?.plan ?? 'none' }),
+})
+
+// As an app that spells the type out writes it.
+export const annotated: InProcessStoreOptions = {
+  userId: (s: session.Session & Partial<session.SessionData>) => s.account?.id,
+  ttl: (s: Partial<session.SessionData>) => s.visits ?? 60,
+}
+
+// @ts-expect-error a visitor has no account
+export const unchecked: InProcessStoreOptions = { userId: (s) => s.account.id }
+
+// @ts-expect-error a visitor has no account
+export const uncheckedTtl: InProcessStoreOptions = { ttl: (s) => s.account.id.length }
+
+export const uncheckedDevice: InProcessStoreOptions = {
+  // @ts-expect-error a visitor has no account
+  device: (req) => ({ plan: req.session.account.plan }),
+}
+
+export function mount(app: Express): void {
+  const labels = createLabelStore({ kind: 'memory' })
+  app.use(session({ store, secret: 'x', resave: false, saveUninitialized: false }))
+  app.use(sessionGuard({ store }))
+  app.use(taintLabels({ store: labels, sessions: store, subject: (req) => req.session.account?.id }))
+  // @ts-expect-error a visitor has no account
+  app.use(taintLabels({ store: labels, subject: (req) => req.session.account.id }))
+  app.use(
+    '/devices',
+    sessionAdmin({
+      store,
+      authorize: (req) => req.session?.account?.plan === 'paid',
+      actor: (req) => ({ type: 'user', id: String(req.session?.account?.id) }),
+    }),
+  )
+}
+
+export const userOf = (req: Request): string => String(store.userIdOf(req.session))
+
+process.stdout.write('hello')
