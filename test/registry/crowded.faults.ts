@@ -91,7 +91,10 @@ interface Script {
   readonly usualMs: number
 }
 
-/** The scripts that ran lately, by their digest. */
+// One run of a script may be one that waited for a processor that somebody else has.
+const FEWEST_RUNS = 20
+
+/** The scripts that ran often lately. */
 async function scripts(): Promise<Script[]> {
   const entries = (await admin.slowlog('GET', LOGGED)) as [number, number, number, string[]][]
   const bySource = new Map<string, number[]>()
@@ -101,7 +104,8 @@ async function scripts(): Promise<Script[]> {
     if (times) times.push(micros)
     else bySource.set(source, [micros])
   }
-  return [...bySource.values()].map((times) => {
+  const often = [...bySource.values()].filter((times) => times.length >= FEWEST_RUNS)
+  return often.map((times) => {
     times.sort((a, b) => a - b)
     return {
       slowestMs: (times.at(-1) ?? 0) / 1000,
