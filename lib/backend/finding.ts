@@ -18,6 +18,7 @@ export interface Finding {
 
 export type FindingCode =
   | 'append-only-off'
+  | 'endings-unheard'
   | 'eviction-policy'
   | 'fsync-off'
   | 'fsync-unknown'
@@ -26,12 +27,14 @@ export type FindingCode =
   | 'missing-right'
   | 'plaintext'
   | 'replica'
+  | 'replicas-unasked'
   | 'rights-too-broad'
   | 'rights-unknown'
   | 'server-too-old'
   | 'server-unknown'
   | 'shared-prefix'
   | 'touch-too-rare'
+  | 'ttl-too-long'
   | 'ttl-too-short'
   | 'unreachable'
   | 'unsafe-client-setting'

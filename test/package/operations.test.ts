@@ -76,7 +76,7 @@ test('every code that check() knows has its line in docs/OPERATIONS.md, and ever
   const source = readFileSync(join(ROOT, 'lib/backend/finding.ts'), 'utf8')
   const union = source.slice(source.indexOf('type FindingCode'))
   const codes = [...union.matchAll(/\| '([a-z-]+)'/g)].map(([, code]) => code)
-  const lines = [...page.matchAll(/^\| `([a-z-]+)` \| (?:error|warning|unknown) \|/gm)].map(
+  const lines = [...page.matchAll(/^\| `([a-z-]+)` \| (?:error|warning|unknown|info) \|/gm)].map(
     ([, code]) => code,
   )
 
@@ -100,6 +100,6 @@ test('the settings of a server in docs/OPERATIONS.md are taken by one, which has
 
   await expect
     .poll(async () => (await store.check()).map(({ code }) => code), { timeout: 20_000 })
-    .toEqual(['fsync-unknown'])
+    .toEqual(['fsync-unknown', 'replicas-unasked'])
   expect(settings).toHaveLength(6)
 })

@@ -232,6 +232,10 @@ describe('check', () => {
     expect(await codes({ ttl: 600, touchAfter: 300 })).toEqual([])
     expect(await codes({ ttl: 600, touchAfter: 301 })).toEqual(['touch-too-rare'])
     expect(await codes({ ttl: 59 })).toEqual(['ttl-too-short'])
+    expect(await codes({ ttl: 86_400_000 })).toEqual(['ttl-too-long'])
+    for (const name of ['absoluteTtl', 'endedTtl'])
+      expect(await codes({ [name]: 86_400_000 })).toEqual(['ttl-too-long'])
+    expect(await codes({ ttl: 400 * 86_400 })).toEqual([])
   })
 })
 

@@ -1,8 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { OutcomeUnknownError, StoreUnavailableError } from '../../errors.ts'
+import { describeFailure, type FailureCause, failureOf } from '../../errors.ts'
+import { Patience } from '../../patience.ts'
 import type { Backend } from '../backend.ts'
 import { ETAG_BYTES } from '../backend.ts'
 import type { Finding } from '../finding.ts'
+import { type CommandRunner, isDuplicable, onceOnly } from './client.ts'
+import { classifyFailure } from './failures.ts'
+import type { ConfirmationOptions } from './replica-confirmation.ts'
 
 const BRIEF_MS = 1000
 const newDigest = () => randomBytes(32).toString('base64url')
@@ -14,9 +18,9 @@ export async function probeRights(backend: Backend): Promise<readonly Finding[]>
     try {
       await run()
     } catch (error) {
-      const reason = reasonOf(error)
-      if (reason !== 'no-permission') return [...findings, untried(reason)]
-      findings.push(missing(verb))
+      const failure = failureOf(error)
+      if (failure.reason !== 'no-permission') return [...findings, untried(failure)]
+      findings.push(missing(verb, failure))
     }
   }
   return findings
@@ -53,25 +57,79 @@ async function firstOf(pages: AsyncIterable<unknown>): Promise<void> {
   for await (const _page of pages) return
 }
 
-function reasonOf(error: unknown): string {
-  const isFailure = error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError
-  return isFailure ? error.reason : 'unknown'
-}
-
-function untried(reason: string): Finding {
+function untried(failure: FailureCause): Finding {
   return {
     code: 'rights-unknown',
     severity: 'unknown',
-    message: `The rights of the user could not be tried (${reason})`,
+    message: `The rights of the user could not be tried (${describeFailure(failure)})`,
     action: 'Look the reason up in docs/ERRORS.md, and check again',
+    failure,
   }
 }
 
-function missing(verb: string): Finding {
+function missing(verb: string, failure: FailureCause): Finding {
+  const { right } = failure
   return {
     code: 'missing-right',
     severity: 'error',
-    message: `The server denies the user a right that "${verb}" needs`,
-    action: 'Compare the user with the ACL in docs/VALKEY.md',
+    message: `The server denies the user a right that "${verb}" needs${right ? `: ${right}` : ''}`,
+    action: right
+      ? `Grant ${right}; the whole ACL is in docs/VALKEY.md`
+      : 'Compare the user with the ACL in docs/VALKEY.md',
+    failure,
   }
+}
+
+interface Hearing extends ConfirmationOptions {
+  readonly channel: string
+}
+
+/** Tries what only some calls need: to subscribe, on a connection of its own, and to wait, for no replica. */
+export async function probeHearing(hearing: Hearing): Promise<readonly Finding[]> {
+  const runner = hearing.client.nodes?.('master')[0] ?? hearing.client
+  const findings = [
+    (await isDenied(() => subscribeOnce(runner, hearing))) && unheard(hearing.channel),
+    (await isDenied(() => runner.callBuffer('wait', 0, 1))) && unasked,
+  ]
+  return findings.filter((finding) => finding !== false)
+}
+
+async function subscribeOnce(
+  runner: CommandRunner,
+  { channel, connectTimeoutMs, commandTimeoutMs }: Hearing,
+) {
+  if (!isDuplicable(runner)) return
+  const connection = runner.duplicate(onceOnly(connectTimeoutMs))
+  connection.on('error', () => {})
+  const patience = new Patience(connectTimeoutMs + commandTimeoutMs, () => connection.disconnect())
+  try {
+    await connection.connect()
+    await connection.subscribe(channel)
+  } finally {
+    patience.end()
+    connection.disconnect()
+  }
+}
+
+async function isDenied(attempt: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await attempt()
+    return false
+  } catch (error) {
+    return classifyFailure(error).reason === 'no-permission'
+  }
+}
+
+const unheard = (channel: string): Finding => ({
+  code: 'endings-unheard',
+  severity: 'warning',
+  message: `The server denies the user +subscribe or &${channel}: a watch learns of an ending only when it looks for itself`,
+  action: `Grant +subscribe &${channel}`,
+})
+
+const unasked: Finding = {
+  code: 'replicas-unasked',
+  severity: 'info',
+  message: 'The server denies the user +wait: endings with "replicas" report that none has them',
+  action: 'Grant +wait where "replicas" is used',
 }

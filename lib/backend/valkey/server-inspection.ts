@@ -9,10 +9,21 @@ import { findingsOf, fsyncFindings } from './server-findings.ts'
 import { isLoopback } from './transport.ts'
 
 /** Looks at every primary, and at the client. Rejects with `StoreUnavailableError` if one cannot be asked. */
-export async function inspectServers(link: ValkeyLink, client: ValkeyClient): Promise<readonly Finding[]> {
+export async function inspectServers(
+  link: ValkeyLink,
+  { client, acceptsPlaintext }: Inspected,
+): Promise<readonly Finding[]> {
   const primaries = await primariesOf(link)
   const found = await Promise.all(primaries.map((primary) => inspect(link, primary)))
-  return distinct([...clientFindings(client), ...found.flat()])
+  return distinct([...clientFindings(client), ...found.flat()]).map((finding) =>
+    finding === plaintext && acceptsPlaintext ? acceptedPlaintext : finding,
+  )
+}
+
+interface Inspected {
+  readonly client: ValkeyClient
+  /** Whether an option accepts by name that a connection is not encrypted. */
+  readonly acceptsPlaintext: boolean
 }
 
 /** What an `INFO` reply tells against a server, or that it tells nothing. */
@@ -53,6 +64,12 @@ const plaintext: Finding = {
   severity: 'error',
   message: 'The connection to a server on another machine is not encrypted',
   action: 'Use TLS',
+}
+
+const acceptedPlaintext: Finding = {
+  ...plaintext,
+  severity: 'info',
+  action: 'Nothing, if the network is trusted with every login, as an option says',
 }
 
 /** `undefined` if the user lacks the right: an answer here, and no attempt that failed, of which alarms would tell. */
@@ -99,7 +116,7 @@ function clientFindings(client: ValkeyClient): readonly Finding[] {
     .filter(({ setting }) => setting !== 'tls')
     .map(({ setting, remedy }) => ({
       code: 'unsafe-client-setting',
-      severity: 'warning',
+      severity: 'info',
       message: `"${setting}" of the client was accepted by name`,
       action: `It should be ${remedy}`,
     }))

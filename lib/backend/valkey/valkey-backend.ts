@@ -28,7 +28,7 @@ import {
   lastByteToRead,
 } from './record-value.ts'
 import { type ConfirmationOptions, confirmReplicas } from './replica-confirmation.ts'
-import { probeRights } from './rights-probe.ts'
+import { probeHearing, probeRights } from './rights-probe.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { markPrefix } from './scripts/mark-prefix.ts'
 import { putRecord } from './scripts/put-record.ts'
@@ -83,6 +83,7 @@ export class ValkeyBackend implements Backend {
   readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
   readonly #ownsClient: boolean
+  readonly #inspected: { readonly client: ValkeyClient; readonly acceptsPlaintext: boolean }
   readonly #timing: ConfirmationOptions
   readonly #clock = new ServerClock()
   #asking: Promise<number> | undefined
@@ -97,6 +98,7 @@ export class ValkeyBackend implements Backend {
     this.#ownsClient = options.ownsClient ?? false
     const { ownsClient, breaker, unsafeServer, acceptsPlaintext = false } = options
     const link = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient }
+    this.#inspected = { client, acceptsPlaintext }
     this.#admission = unsafeServer && new Admission({ client, acceptsPlaintext, ...unsafeServer })
     const admission = unsafeServer?.isRefused ? this.#admission : undefined
     this.#link = new ValkeyLink({ ...link, breaker, admission })
@@ -217,7 +219,11 @@ export class ValkeyBackend implements Backend {
   async inspect(): Promise<readonly Finding[]> {
     try {
       this.#link.checkOpen()
-      return [...(await inspectServers(this.#inspector, this.#client)), ...(await probeRights(this))]
+      return [
+        ...(await inspectServers(this.#inspector, this.#inspected)),
+        ...(await probeRights(this)),
+        ...(await probeHearing({ ...this.#timing, channel: this.#keys.notices })),
+      ]
     } catch (error) {
       return [unreachable(error)]
     }

@@ -61,7 +61,7 @@ describe('the inspection of a server', () => {
   test('says what it may not see where the user has the rights that are documented', async () => {
     const findings = await inspect(server.url, await grant(...documented(), '+info'))
 
-    expect(codes(findings)).toEqual(['unknown fsync-unknown'])
+    expect(codes(findings)).toEqual(['unknown fsync-unknown', 'info replicas-unasked'])
   })
 
   test('raises no alarm where the user may not look, as is right', async () => {
@@ -78,7 +78,7 @@ describe('the inspection of a server', () => {
   test('works without INFO, and says so', async () => {
     const findings = await inspect(server.url, await grant(...documented(), '-info'))
 
-    expect(codes(findings)).toEqual(['unknown server-unknown'])
+    expect(codes(findings)).toEqual(['unknown server-unknown', 'info replicas-unasked'])
   })
 
   test.each(POLICIES)('refuses the eviction policy %s', async (policy) => {
@@ -115,9 +115,25 @@ describe('the inspection of a server', () => {
     const findings = await inspect(server.url, await grant(...rights))
 
     const denied = findings.filter(({ code }) => code === 'missing-right')
+    for (const { message, action, failure } of denied) {
+      expect([message, action].join()).toContain(`+${right}`)
+      expect(failure).toMatchObject({ reason: 'no-permission', right: `+${right}` })
+    }
     for (const verb of verbs.split(', ')) {
       expect(denied.map(({ message }) => message)).toContainEqual(expect.stringContaining(`"${verb}"`))
     }
+  })
+
+  test.each([
+    ['+subscribe', 'endings-unheard'],
+    ['+wait', 'replicas-unasked'],
+  ])('finds that %s is missing, which only some calls need', async (right, code) => {
+    const rights = [...documented(), '+wait'].filter((one) => one !== right)
+
+    expect((await inspect(server.url, await grant(...rights))).map((found) => found.code)).toEqual([
+      'fsync-unknown',
+      code,
+    ])
   })
 
   test('leaves nothing behind after a second', async () => {
