@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { finished } from 'node:stream'
-import { type AnyResponse, isHttp2 } from './response-methods.ts'
+import { type AnyResponse, isHttp2 } from './node-response.ts'
 
 type Push = (chunk: unknown, encoding?: BufferEncoding) => boolean
 
@@ -18,7 +17,8 @@ export function holdBodyEnd(req: IncomingMessage, res: AnyResponse, gate: BodyEn
     gate.check().then(
       () => push.call(req, null),
       (error: unknown) => {
-        finished(res, () => abandon(req, error))
+        // Not on 'close', which a refused response emits before its answer has left.
+        res.once('finish', () => abandon(req, error))
         // The connection ends with the request, so the client must not send another one on it.
         if (!isHttp2(res)) res.shouldKeepAlive = false
         gate.onDenied(error)

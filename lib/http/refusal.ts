@@ -1,7 +1,6 @@
 import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
-import { constants } from 'node:http2'
 import { decide } from '../diagnostics.ts'
-import { type AnyResponse, isHttp2, restoreMethods } from './response-methods.ts'
+import { type AnyResponse, isHttp2 } from './node-response.ts'
 
 /** What a client is told in place of a response that must not leave. */
 export interface Refusal {
@@ -16,7 +15,7 @@ const DEFAULT_RETRY_AFTER = '1'
 
 /** The status of an error that says one, and 500 for any other. Nothing else of the error is for the client, but `Retry-After`. */
 export function refusalOf(error: unknown): Refusal {
-  const { status, headers, code: named } = Object(error) as Readonly<Record<string, unknown>>
+  const { statusCode, status = statusCode, headers, code: named } = fieldsOf(error)
   const code = typeof named === 'string' ? named : 'unknown'
   if (!isErrorStatus(status)) return { status: 500, retryAfter: undefined, code }
   const { 'Retry-After': retryAfter } = Object(headers) as { 'Retry-After'?: unknown }
@@ -24,15 +23,20 @@ export function refusalOf(error: unknown): Refusal {
   return { status, retryAfter: status === 503 ? DEFAULT_RETRY_AFTER : undefined, code }
 }
 
+function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
+  return Object(error) as Readonly<Record<string, unknown>>
+}
+
 function isErrorStatus(status: unknown): status is number {
   return typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599
 }
 
-/** Headers that speak of one response's content, or change what the client keeps. */
-const ABOUT_CONTENT = new Set([
+/** Headers that speak of one response's content or connection, or change what the client keeps. */
+const ABOUT_ONE_RESPONSE = new Set([
   'accept-ranges',
   'age',
   'cache-control',
+  'connection',
   'content-disposition',
   'content-encoding',
   'content-language',
@@ -41,7 +45,9 @@ const ABOUT_CONTENT = new Set([
   'content-range',
   'content-type',
   'etag',
+  'date',
   'expires',
+  'keep-alive',
   'last-modified',
   'link',
   'location',
@@ -50,39 +56,43 @@ const ABOUT_CONTENT = new Set([
   'set-cookie',
   'trailer',
   'transfer-encoding',
+  'upgrade',
 ])
 
 /**
- * Answers a refusal on a response of which nothing has left, or cuts off one that has begun. Whatever other
- * middleware put over the response's methods is passed by. Only `upstream` headers, set before the handler ran,
- * go along: a browser reads a 503 only with the CORS headers it asked for.
+ * The headers of a refusal. Only `upstream` ones, set before the handler ran, go along: a browser reads a 503 only with
+ * the CORS headers it asked for.
  */
-export function refuseResponse(res: AnyResponse, refusal: Refusal, upstream: OutgoingHttpHeaders): void {
-  decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
-  restoreMethods(res)
-  if (res.headersSent) cutOff(res)
-  else answer(res, refusal, upstream)
-}
-
-function answer(res: AnyResponse, { status, retryAfter }: Refusal, upstream: OutgoingHttpHeaders): void {
-  const reason = STATUS_CODES[status] ?? 'Error'
-  for (const name of res.getHeaderNames()) res.removeHeader(name)
-  for (const [name, value] of Object.entries(upstream)) {
-    if (value !== undefined && !ABOUT_CONTENT.has(name)) res.setHeader(name, value)
+export function refusalHeaders(refusal: Refusal, upstream: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  const kept = Object.entries(upstream).filter(
+    ([name, value]) => value !== undefined && !name.startsWith(':') && !ABOUT_ONE_RESPONSE.has(name),
+  )
+  return {
+    ...Object.fromEntries(kept),
+    ...(refusal.retryAfter === undefined ? {} : { 'Retry-After': refusal.retryAfter }),
+    'Cache-Control': 'no-store',
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(bodyOf(refusal)),
   }
-  if (retryAfter !== undefined) res.setHeader('Retry-After', retryAfter)
-  res.setHeader('Cache-Control', 'no-store')
-  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
-  res.setHeader('Content-Length', Buffer.byteLength(reason))
-  // The handler may have left a reason phrase of its own, which HTTP/2 has no place for.
-  if (isHttp2(res)) res.writeHead(status)
-  else res.writeHead(status, reason)
-  res.end(reason)
 }
 
-/** Ends a response that has begun so that no client takes it for a complete one. */
-export function cutOff(res: AnyResponse): void {
-  if (res.writableEnded) return
-  if (isHttp2(res)) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-  else res.destroy()
+export function bodyOf({ status }: Refusal): string {
+  return STATUS_CODES[status] ?? 'Error'
+}
+
+/** Answers a request that no handler has seen. */
+export function answerRefusal(res: AnyResponse, refusal: Refusal): void {
+  decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
+  const headers = refusalHeaders(refusal, res.getHeaders())
+  for (const name of res.getHeaderNames()) res.removeHeader(name)
+  if (isHttp2(res)) res.writeHead(refusal.status, headers)
+  else res.writeHead(refusal.status, headers)
+  res.end(bodyOf(refusal))
+}
+
+/** What those learn who write to a response that was refused. */
+export function refusedError(): Error {
+  return Object.assign(new Error('The response was refused; nothing can be written to it'), {
+    code: 'ERR_STREAM_DESTROYED',
+  })
 }

@@ -1,14 +1,13 @@
-import { promisify } from 'node:util'
 import type { Request, Response } from 'express'
 import { SessionConflictError } from '../errors.ts'
-import { distinctLabels, isLabel } from '../labels/label.ts'
+import { distinctLabels } from '../labels/label.ts'
 import { LabelsUnreadableError, TaintDeniedError } from '../labels/label-errors.ts'
 import type { LabelHolder } from '../labels/label-holder.ts'
-import type { LabelStore, LoadedLabels } from '../labels/label-store.ts'
+import { checkedAnswer, isLabelSet, type LabelStore } from '../labels/label-store.ts'
 import { optionError } from '../option.ts'
 import { holdBodyEnd } from './body-end.ts'
-import { forbidCaching, isHeadSent } from './head-sent.ts'
-import type { Departure, ResponseHolder } from './response-hold.ts'
+import { forbidCaching } from './node-response.ts'
+import { type Departure, holdResponse, type ResponseHold, type ResponseHolder } from './response-hold.ts'
 import type { SealingStore, Taint, TaintPolicy } from './taint.ts'
 
 export interface RequestTaintParts {
@@ -33,6 +32,7 @@ export class RequestTaint implements Taint, ResponseHolder {
   readonly #req: Request
   readonly #res: Response
   readonly #parts: RequestTaintParts
+  readonly #hold: ResponseHold
   readonly #labels = new Set<string>()
   readonly #declassified = new Set<string>()
   /** What stands with each holder this request has had; sign-in and regenerate change the holder. */
@@ -64,6 +64,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     this.#req = req
     this.#res = res
     this.#parts = parts
+    this.#hold = holdResponse(res, this)
   }
 
   /** Whether it keeps the labels in this store. */
@@ -113,6 +114,10 @@ export class RequestTaint implements Taint, ResponseHolder {
     holdBodyEnd(this.#req, this.#res, { check, onDenied: (error) => this.#refuse(error, 'now') })
     await check()
     this.#policies.push(policy)
+  }
+
+  onEnd(): void {
+    this.#mark()
   }
 
   release(departure: Departure): Promise<void> | undefined {
@@ -223,7 +228,8 @@ export class RequestTaint implements Taint, ResponseHolder {
 
   async #showMove(): Promise<void> {
     const { session } = this.#req
-    if (hasSession(this.#req) && !this.#parts.sessions.isPristine(session)) await save(session)
+    if (hasSession(this.#req) && !this.#parts.sessions.isPristine(session))
+      await this.#parts.sessions.commit(this.#req)
     this.#isMoveHidden = false
   }
 
@@ -241,12 +247,14 @@ export class RequestTaint implements Taint, ResponseHolder {
   }
 
   // A client that sends credentials of its own and no cookie would get a new session with every request.
+  #isSealable(holder: LabelHolder): boolean {
+    return 'sid' in holder || !this.#parts.sessions.isPristine(this.#req.session)
+  }
+
   #isSealDue(holder: LabelHolder): boolean {
-    if (this.#labels.size === 0 || !hasSession(this.#req)) return false
-    const { session } = this.#req
-    if ('subject' in holder && this.#parts.sessions.isPristine(session)) return false
+    if (this.#labels.size === 0 || !hasSession(this.#req) || !this.#isSealable(holder)) return false
     if (this.#missingFrom(this.#foundSealed).length === 0) return false
-    return session.tainted !== true || this.#missingFrom(new Set(this.#sealed())).length > 0
+    return this.#req.session.tainted !== true || this.#missingFrom(new Set(this.#sealed())).length > 0
   }
 
   async #seal(): Promise<void> {
@@ -254,7 +262,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     const adds = this.#adds
     this.#parts.sessions.sealLabels(session, [...this.#labels])
     session.tainted = true
-    await save(session)
+    await this.#parts.sessions.commit(this.#req)
     this.#addsLookedAfter = adds
   }
 
@@ -330,7 +338,15 @@ export class RequestTaint implements Taint, ResponseHolder {
 
   #note(labels: Iterable<string>): void {
     for (const label of labels) this.#labels.add(label)
-    if (this.#labels.size > 0) forbidCaching(this.#res)
+    if (this.#labels.size === 0) return
+    forbidCaching(this.#res)
+    this.#mark()
+  }
+
+  // Before the response's head is made: express-session sends the cookie of a session only if there is something in it.
+  #mark(): void {
+    if (this.#labels.size > 0 && hasSession(this.#req) && this.#isSealable(this.#holder()))
+      this.#req.session.tainted = true
   }
 
   // The touch at the end of the request lengthens the session's life once more, hence the margin.
@@ -343,10 +359,10 @@ export class RequestTaint implements Taint, ResponseHolder {
     return (leftMs > 0 ? leftMs : this.#parts.sessionTtlMs) * 1.05 + 60_000
   }
 
-  /** Lets nothing more leave. A response that has begun, or that must not wait for the handler, is ended at once. */
+  /** Lets nothing more leave. A response that has begun, or that must not wait for the handler, is refused at once. */
   #refuse(error: unknown, when: 'now' | 'then' = 'then'): void {
     this.#failure ??= { error }
-    if (when === 'now' || isHeadSent(this.#res)) this.#res.end()
+    if (when === 'now' || this.#res.headersSent) this.#hold.refuse(error)
   }
 }
 
@@ -354,24 +370,6 @@ function hasSession({ session, sessionID }: Partial<Request>): boolean {
   return typeof session === 'object' && session !== null && typeof sessionID === 'string'
 }
 
-function save(session: Request['session']): Promise<void> {
-  return promisify(session.save.bind(session))()
-}
-
 function nameOf(holder: LabelHolder): string {
   return 'subject' in holder ? `u:${holder.subject}` : `s:${holder.sid}`
-}
-
-const STATES: readonly unknown[] = ['stored', 'empty', 'lost']
-
-// A host's own kind of label store may answer anything; what cannot be understood must not count as no labels.
-function checkedAnswer(answer: unknown): Required<LoadedLabels> & { declassified: ReadonlySet<string> } {
-  const { state, labels, declassified = new Set() } = Object(answer) as Partial<LoadedLabels>
-  if (state === undefined || !STATES.includes(state) || !isLabelSet(labels) || !isLabelSet(declassified))
-    throw new LabelsUnreadableError()
-  return { state, labels, declassified }
-}
-
-function isLabelSet(value: unknown): value is ReadonlySet<string> {
-  return value instanceof Set && [...value].every(isLabel)
 }

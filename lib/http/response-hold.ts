@@ -1,25 +1,9 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import {
-  easeAdding,
-  type HeldResponse,
-  HOLDING,
-  type Holding,
-  holdMethods,
-  holdState,
-} from './held-methods.ts'
-import { PipedSources } from './piped-sources.ts'
-import { refusalOf, refuseResponse } from './refusal.ts'
-import {
-  type AnyResponse,
-  checkChunk,
-  HEADER_METHODS,
-  headersSentError,
-  type Method,
-  methodOf,
-  type Sendings,
-  type Sends,
-  sendingsOf,
-} from './response-methods.ts'
+import { decide } from '../diagnostics.ts'
+import { Http1Outlet } from './http1-outlet.ts'
+import { Http2Outlet } from './http2-outlet.ts'
+import { type AnyResponse, isHttp2 } from './node-response.ts'
+import { type Refusal, refusalOf, refusedError } from './refusal.ts'
 
 /** What is about to leave: a 1xx or a push, the first byte of a response, a later one, its end. One that leaves in one piece is only asked for as `end`. */
 export type Departure = 'information' | 'head' | 'body' | 'end'
@@ -27,308 +11,199 @@ export type Departure = 'information' | 'head' | 'body' | 'end'
 /** Something that must be settled before a response may leave. */
 export interface ResponseHolder {
   /**
-   * Asked before bytes leave, once for each call that sends some. `undefined` lets them go at once; until a promise
-   * resolves nothing leaves. If it rejects, the response is refused: with the error's `status` and `Retry-After` if
-   * nothing has left, else by cutting it off.
+   * Asked before bytes leave. `undefined` lets them go at once; until a promise resolves nothing leaves. If it rejects,
+   * the response is refused: with the error's `status` and `Retry-After` if nothing has left, else by cutting it off.
+   * What it throws refuses the response before whatever is below learns of its end.
    */
   release(departure: Departure): Promise<void> | undefined
+  /** Told that the response is to end, before anything below learns of it. */
+  onEnd?(): void
   /** Told why the response was refused: what this holder's `release` failed with, or what sending threw. */
   onRefused?(error: unknown): void
 }
 
+/** The last stop of a response's bytes. It asks the hold before any leave, and keeps them where Node keeps its own. */
+export interface Outlet {
+  /** Sends what is kept. */
+  release(): void
+  /** Drops what is kept, and sends a refusal in its place, or cuts off a response that has begun. */
+  refuse(refusal: Refusal, upstream: OutgoingHttpHeaders, error: unknown): void
+}
+
 /**
  * Lets nothing of a response leave before its holders release it. Several may hold one response: the last to come is
- * asked first, and the next only once it has released. What the handler does meanwhile is kept and done in order.
- * Not covered are writes to `res.socket` and, on HTTP/2, to `res.stream`.
+ * asked first, and the next only once it has released. The response itself is Node's own in every respect. Not covered
+ * are writes to `res.socket`.
  */
-export function holdResponse(res: AnyResponse, holder: ResponseHolder): void {
-  holdOf(res).add(holder)
+export function holdResponse(res: AnyResponse, holder: ResponseHolder): ResponseHold {
+  const held: HeldResponse = res
+  held[HOLD] ??= new ResponseHold(res)
+  held[HOLD].add(holder)
+  return held[HOLD]
 }
 
-interface Call {
-  readonly name: string
-  readonly sends: Sends
-  readonly original: Method
-  readonly args: readonly unknown[]
-}
+// On the response itself: a WeakMap of all responses would cost the garbage collector more than all the rest.
+const HOLD: unique symbol = Symbol('hold')
 
-interface KeptCall extends Call {
-  readonly departure: Departure | undefined
-}
+type HeldResponse = AnyResponse & { [HOLD]?: ResponseHold }
 
-/** Methods of one response, as they were before the held ones were put over them. */
-type Originals = ReadonlyMap<string, Method>
+type End = (...args: unknown[]) => unknown
 
-class ResponseHold implements Holding {
+/** Whether a response may leave, who says so, and what is asked of them. */
+export class ResponseHold {
   readonly #res: AnyResponse
-  readonly #holders: ResponseHolder[] = []
-  readonly #sources: PipedSources
+  readonly #outlet: Outlet
+  readonly #end: End
   // What was set before the first holder came is not the handler's.
   readonly #upstream: OutgoingHttpHeaders
-  readonly #sendings: Sendings
-  readonly #originals: Originals
-  #headerMethods: Originals | undefined
-  readonly #kept: KeptCall[] = []
-  #isAsking = false
-  #isCalling = false
-  #isRefused = false
-  #headIsAskedFor = false
-  #headHasPassed = false
-  #statusCode: number | undefined
-  #owesDrain = false
+  readonly #holders: ResponseHolder[] = []
+  #state: 'open' | 'asking' | 'refused' = 'open'
+  /** What came while something else was asked for. */
+  readonly #due: Departure[] = []
+  #hasBegun = false
+  #isEnding = false
   #culprit: ResponseHolder | undefined
 
-  constructor(res: HeldResponse) {
+  constructor(res: AnyResponse) {
     this.#res = res
     this.#upstream = res.getHeaders()
-    this.#sources = new PipedSources(res)
-    this.#sendings = sendingsOf(res)
-    this.#originals = originalsOf(res, this.#sendings.keys())
-    res[HOLDING] = this
-    easeAdding(res)
-    this.#hold()
+    this.#end = res.end as End
+    this.#outlet = isHttp2(res) ? new Http2Outlet(res, this) : new Http1Outlet(res, this)
+    // Only to learn of the end in time: express-session saves there by itself, and must find it done.
+    ;(res as { end: End }).end = heldEnd
   }
 
   add(holder: ResponseHolder): void {
     this.#holders.unshift(holder)
   }
 
-  #hold(): void {
-    holdMethods(this.#res, this.#originals.keys())
-    holdMethods(
-      this.#res,
-      'writeHeader' in this.#res ? ['_implicitHeader', 'writeHeader'] : ['_implicitHeader'],
-    )
-    if (this.#headerMethods) holdMethods(this.#res, this.#headerMethods.keys())
+  /** Whether the end was asked for. What is given to the response after it was not the handler's to give. */
+  get isEnding(): boolean {
+    return this.#isEnding
   }
 
-  send(name: string, args: readonly unknown[]): unknown {
-    const [sends, original] = [this.#sendings.get(name), this.#originals.get(name)]
-    return sends && original && this.#call({ name, sends, original, args })
+  get isRefused(): boolean {
+    return this.#state === 'refused'
   }
 
-  #call(given: Call): unknown {
-    // What a method calls on its way, as `end` calls `writeHead`, leaves with it.
-    if (this.#isCalling) return this.#apply(given)
-    if (this.#isRefused) return this.#swallow(given)
-    const call = this.#withoutCallbackOfEnd(given)
-    if (call.sends === 'body' || call.sends === 'end') checkChunk(call.args[0])
-    if (call.name === 'writeHead' && this.#isHeadKept()) throw headersSentError()
-    if (call.name === 'writeHead' && this.#headHasPassed) return this.#apply(call)
-    const departure = this.#departureOf(call)
-    if (departure === undefined || this.#isAsking) return this.#keep({ ...call, departure })
-    const pending = this.#ask(departure)
-    if (pending === undefined) return this.#pass(call)
-    const answer = this.#keep({ ...call, departure })
-    void this.#settle(pending)
-    return answer
+  /** Whether what is about to leave may; if not it is to be kept, until it is released or refused. */
+  mayLeave(what: 'information' | 'content'): boolean {
+    if (what === 'information') this.#ask(what)
+    else if (!this.#isEnding) this.#ask(this.#hasBegun ? 'body' : 'head')
+    if (what === 'content') this.#hasBegun = true
+    return this.#state === 'open'
   }
 
-  // express-session takes a callback that comes first for a chunk, and forgets any other.
-  #withoutCallbackOfEnd(call: Call): Call {
-    const callback = call.sends === 'end' ? callbackOf(call) : undefined
-    if (callback === undefined || this.#res.writableFinished) return call
-    this.#res.once('finish', callback)
-    return { ...call, args: call.args.filter((arg) => arg !== callback) }
-  }
-
-  #departureOf({ sends }: Call): Departure | undefined {
-    if (sends === 'line') return undefined
-    if (sends === 'information') return sends
-    const isFirst = !this.#headIsAskedFor
-    this.#headIsAskedFor = true
-    if (sends === 'end') return sends
-    return isFirst ? 'head' : 'body'
-  }
-
-  #ask(departure: Departure, from = 0): Promise<void> | undefined {
-    for (let at = from; at < this.#holders.length; at += 1) {
-      const holder = this.#holders[at]
-      const pending = holder && attempt(() => holder.release(departure))
-      if (holder && pending) {
-        return pending.then(
-          () => this.#ask(departure, at + 1),
-          (error: unknown) => this.#blame(holder, error),
-        )
-      }
+  end(args: readonly unknown[]): unknown {
+    if (this.isRefused) return this.#swallow(args)
+    checkChunk(args[0])
+    if (!this.#isEnding) {
+      this.#isEnding = true
+      for (const holder of this.#holders) holder.onEnd?.()
+      this.#ask('end')
     }
-    return undefined
-  }
-
-  #blame(holder: ResponseHolder, error: unknown): never {
-    this.#culprit = holder
-    throw error
-  }
-
-  /** Waits for the release of the calls that are kept, and of those that come meanwhile; then makes them. */
-  async #settle(pending: Promise<void>): Promise<void> {
-    this.#isAsking = true
+    if (this.isRefused) return this.#swallow(args)
     try {
-      let asked = this.#kept.length
-      await pending
-      for (; asked < this.#kept.length; asked += 1) {
-        const departure = this.#kept[asked]?.departure
-        if (departure) await this.#ask(departure)
-      }
-    } catch (error) {
-      this.#refuse(error)
-      return
-    } finally {
-      this.#isAsking = false
-    }
-    this.#makeKeptCalls()
-  }
-
-  #keep(call: KeptCall): unknown {
-    if (begins(call) && !this.#isHeadKept() && !this.#headHasPassed) this.#freezeHead()
-    this.#kept.push(call)
-    if (call.name === 'write') this.#owesDrain = true
-    return answerOf(call, this.#res)
-  }
-
-  #makeKeptCalls(): void {
-    if (this.#kept.length === 0) return
-    if (this.#statusCode !== undefined && !this.#headHasPassed) this.#res.statusCode = this.#statusCode
-    let mayWrite = this.#owesDrain
-    this.#owesDrain = false
-    try {
-      for (let call = this.#kept.shift(); call; call = this.#kept.shift()) {
-        const answer = this.#apply(call)
-        if (call.name === 'write') mayWrite = answer !== false
-        if (call.name === 'end') mayWrite = false
-      }
-    } catch (error) {
-      this.#refuse(error)
-      return
-    }
-    if (mayWrite) this.#res.emit('drain')
-  }
-
-  #pass(call: Call): unknown {
-    this.#makeKeptCalls()
-    if (this.#isRefused) return this.#swallow(call)
-    if (call.name !== 'end') return this.#apply(call)
-    try {
-      return this.#apply(call)
+      return Reflect.apply(this.#end, this.#res, this.#withoutCallback(args))
     } catch (error) {
       // express-session's `end` can be called only once: the caller could not answer any more.
-      this.#refuse(error)
+      this.refuse(error)
       return this.#res
     }
   }
 
-  #apply(call: Call): unknown {
-    if (begins(call)) this.#headHasPassed = true
-    const wasCalling = this.#isCalling
-    this.#isCalling = true
-    try {
-      return Reflect.apply(call.original, this.#res, call.args)
-    } finally {
-      this.#isCalling = wasCalling
-    }
-  }
-
-  makeHead(): unknown {
-    if (this.#isRefused || this.#isHeadKept()) return undefined
-    return methodOf(this.#res, 'writeHead')?.call(this.#res, this.#res.statusCode)
-  }
-
-  #isHeadKept(): boolean {
-    return !this.#isCalling && this.#kept.some(begins)
-  }
-
-  get hasBegun(): boolean {
-    return this.#isHeadKept() || ownValue(this.#res, 'headersSent')
-  }
-
-  get hasEnded(): boolean {
-    return (
-      (!this.#isCalling && this.#kept.some(({ name }) => name === 'end')) ||
-      ownValue(this.#res, 'writableEnded')
-    )
-  }
-
-  /** From here on the handler sees a response that has begun: it can change the head no more, and is told so. */
-  #freezeHead(): void {
-    this.#statusCode = this.#res.statusCode
-    this.#holdHeaderMethods()
-    holdState(this.#res)
-  }
-
-  #holdHeaderMethods(): void {
-    if (this.#headerMethods) return
-    this.#headerMethods = originalsOf(this.#res, HEADER_METHODS)
-    holdMethods(this.#res, this.#headerMethods.keys())
-  }
-
-  changeHead(name: string, args: readonly unknown[]): unknown {
-    if (this.#isRefused) return this.#res
-    if (this.#isHeadKept()) throw headersSentError()
-    return this.#headerMethods?.get(name)?.apply(this.#res, [...args])
-  }
-
-  #refuse(error: unknown): void {
-    this.#isRefused = true
-    const dropped = this.#kept.splice(0)
-    this.#headerMethods ??= originalsOf(this.#res, HEADER_METHODS)
-    refuseResponse(this.#res, refusalOf(error), this.#upstream)
-    this.#hold()
-    this.#sources.abandon()
-    for (const call of dropped) this.#swallow(call, error)
+  /** Lets nothing more of the response leave, and answers in its place. */
+  refuse(error: unknown): void {
+    if (this.isRefused) return
+    this.#state = 'refused'
+    const refusal = refusalOf(error)
+    decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
+    this.#outlet.refuse(refusal, this.#upstream, error)
     const holder = this.#culprit ?? this.#holders.at(-1)
     // Outside of what is going on here: a hook that throws is its app's own uncaught exception.
     if (holder?.onRefused) process.nextTick(() => holder.onRefused?.(error))
   }
 
-  #swallow(call: Call, error: unknown = refusedError()): unknown {
-    const callback = callbackOf(call)
-    if (callback) process.nextTick(callback, error)
-    // A writer that were told to wait would wait for ever.
-    return call.name === 'write' ? true : answerOf(call, this.#res)
+  #ask(departure: Departure): void {
+    if (this.#state === 'asking') {
+      if (this.#due.at(-1) !== departure) this.#due.push(departure)
+    } else if (this.#state === 'open') {
+      try {
+        const pending = this.#releaseOf(departure)
+        if (pending) void this.#settle(pending)
+      } catch (error) {
+        this.refuse(error)
+      }
+    }
+  }
+
+  async #settle(pending: Promise<void>): Promise<void> {
+    this.#state = 'asking'
+    try {
+      await pending
+      for (let next = this.#due.shift(); next; next = this.#due.shift()) await this.#releaseOf(next)
+    } catch (error) {
+      this.refuse(error)
+      return
+    }
+    if (this.isRefused) return
+    this.#state = 'open'
+    try {
+      this.#outlet.release()
+    } catch (error) {
+      this.refuse(error)
+    }
+  }
+
+  #releaseOf(departure: Departure, from = 0): Promise<void> | undefined {
+    for (let at = from; at < this.#holders.length; at += 1) {
+      const holder = this.#holders[at]
+      const pending = holder && this.#askHolder(holder, departure)
+      if (pending) return pending.then(() => this.#releaseOf(departure, at + 1))
+    }
+    return undefined
+  }
+
+  #askHolder(holder: ResponseHolder, departure: Departure): Promise<void> | undefined {
+    const blame = (error: unknown): never => {
+      this.#culprit ??= holder
+      throw error
+    }
+    try {
+      return holder.release(departure)?.catch(blame)
+    } catch (error) {
+      return blame(error)
+    }
+  }
+
+  // express-session takes a callback that comes first for a chunk, and forgets any other.
+  #withoutCallback(args: readonly unknown[]): readonly unknown[] {
+    const callback = callbackOf(args)
+    if (callback === undefined || this.#res.writableFinished) return args
+    this.#res.once('finish', callback)
+    return args.filter((arg) => arg !== callback)
+  }
+
+  #swallow(args: readonly unknown[]): AnyResponse {
+    const callback = callbackOf(args)
+    if (callback) process.nextTick(callback, refusedError())
+    return this.#res
   }
 }
 
-function holdOf(res: HeldResponse): ResponseHold {
-  const known = res[HOLDING]
-  return known instanceof ResponseHold ? known : new ResponseHold(res)
+function heldEnd(this: HeldResponse, ...args: unknown[]): unknown {
+  return this[HOLD]?.end(args)
 }
 
-function originalsOf(res: AnyResponse, names: Iterable<string>): Originals {
-  const originals = new Map<string, Method>()
-  for (const name of names) {
-    const method = methodOf(res, name)
-    if (method) originals.set(name, method)
-  }
-  return originals
+function callbackOf(args: readonly unknown[]): ((error?: unknown) => void) | undefined {
+  return args.find((arg) => typeof arg === 'function') as ((error?: unknown) => void) | undefined
 }
 
-function ownValue(res: AnyResponse, name: 'headersSent' | 'writableEnded'): boolean {
-  return Reflect.get(Object.getPrototypeOf(res) as object, name, res) === true
-}
-
-function begins({ sends }: Call): boolean {
-  return sends !== 'information'
-}
-
-function answerOf({ name }: Call, res: AnyResponse): unknown {
-  if (name === 'write') return false
-  return name === 'writeHead' || name === 'end' ? res : undefined
-}
-
-function callbackOf({ args }: Call): ((...args: readonly unknown[]) => void) | undefined {
-  return args.find((arg) => typeof arg === 'function') as Method | undefined
-}
-
-function attempt(release: () => Promise<void> | undefined): Promise<void> | undefined {
-  try {
-    return release()
-  } catch (error) {
-    return Promise.reject(error)
-  }
-}
-
-function refusedError(): Error {
-  return Object.assign(new Error('The response was refused; nothing can be written to it'), {
-    code: 'ERR_STREAM_DESTROYED',
-  })
+// Refuses what Node would refuse, while nothing below has taken note of an end that will not come.
+function checkChunk(chunk: unknown): void {
+  if (chunk === undefined || chunk === null || typeof chunk === 'string' || typeof chunk === 'function')
+    return
+  if (chunk instanceof Uint8Array) return
+  const message = `The "chunk" argument must be a string, Buffer or Uint8Array, got a value of type ${typeof chunk}`
+  throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' })
 }

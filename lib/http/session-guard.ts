@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import { SessionStoreError } from '../errors.ts'
+import { SessionNotSerializableError, SessionStoreError } from '../errors.ts'
 import { checkBoolean, checkFunction, checkKnown, checkObject, checkOneOf, optionError } from '../option.ts'
+import { contentOf } from '../store/session-commit.ts'
 import { hasMethods } from './has-methods.ts'
-import { refusalOf, refuseResponse } from './refusal.ts'
+import { type AnyResponse, checkRuntime, isNodeResponse } from './node-response.ts'
+import { answerRefusal, refusalOf } from './refusal.ts'
 import { type Departure, holdResponse, type ResponseHolder } from './response-hold.ts'
-import type { AnyResponse } from './response-methods.ts'
 
 type AnyRequest = IncomingMessage | Http2ServerRequest
 
@@ -15,6 +16,8 @@ export interface GuardedStore {
   destroy(sid: string): Promise<void>
   /** Whether `commit` would find nothing to do. Without it every response waits for `commit`. */
   isCommitted?(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): boolean
+  /** Told that the response of a request ends: failures of what express-session does then belong to `commit`. */
+  conclude?(req: AnyRequest): void
 }
 
 export interface SessionGuardOptions {
@@ -63,14 +66,16 @@ export type SessionGuard = (req: AnyRequest, res: AnyResponse, next: (error?: un
  */
 export function sessionGuard(options: SessionGuardOptions): SessionGuard {
   const { store, onError, ...terms } = resolveOptions(options)
+  checkRuntime('sessionGuard')
   return function sessionGuardMiddleware(req, res, next) {
+    if (!isNodeResponse(res)) return next()
     if (!hasSessionOf(req, store)) {
       const error = skippedError()
-      refuseResponse(res, refusalOf(error), res.getHeaders())
+      answerRefusal(res, refusalOf(error))
       process.nextTick(onError, error, req)
       return
     }
-    holdResponse(res, new SessionRecording(req, { store, ...terms }, onError))
+    holdResponse(res, new SessionRecording({ req, res }, { store, ...terms }, onError))
     next()
   }
 }
@@ -140,24 +145,51 @@ function skippedError(): SessionStoreError {
 /** Holds the response of one request until its session is recorded. */
 class SessionRecording implements ResponseHolder {
   readonly #req: AnyRequest & SessionFields
+  readonly #res: AnyResponse
   readonly #terms: CommitTerms
   readonly #onError: ResolvedGuardOptions['onError']
   readonly #firstId: unknown
+  /** The ending of a session that was set to null. */
+  #unsetting: Promise<void> | undefined
   /** What the session held when the head was released. */
   #recorded: string | undefined
 
-  constructor(req: AnyRequest, terms: CommitTerms, onError: ResolvedGuardOptions['onError']) {
+  constructor(
+    { req, res }: { readonly req: AnyRequest; readonly res: AnyResponse },
+    terms: CommitTerms,
+    onError: ResolvedGuardOptions['onError'],
+  ) {
     this.#req = req
+    this.#res = res
     this.#firstId = this.#req.sessionID
     this.#terms = terms
     this.#onError = onError
   }
 
+  onEnd(): void {
+    const { store, unset } = this.#terms
+    store.conclude?.(this.#req)
+    const { session = null, sessionID } = this.#req
+    if (unset !== 'destroy' || session !== null || typeof sessionID !== 'string') return
+    // express-session would do it too, and hand a failure to error handlers that could no longer answer.
+    Reflect.deleteProperty(this.#req, 'sessionID')
+    this.#unsetting ??= store.destroy(sessionID)
+    this.#unsetting.catch(() => {})
+  }
+
   release(departure: Departure): Promise<void> | undefined {
     if (departure === 'body') return undefined
-    if (departure === 'end' && (this.#isCommitted() || this.#isRecorded())) return undefined
-    if (departure === 'head') this.#recorded = contentOf(this.#req)
+    if (departure !== 'end') return this.#commitAfterTurn(departure)
+    if (this.#isCommitted() || this.#isRecorded()) return undefined
+    checkSession(this.#req)
     return this.#commit()
+  }
+
+  // What the handler still changes in this turn is part of what it answers.
+  async #commitAfterTurn(departure: Departure): Promise<void> {
+    await undefined
+    if (departure === 'head') this.#recorded = recordOf(this.#req)
+    if (!this.#isCommitted()) await this.#commit()
   }
 
   // What most requests come to, so it must cost next to nothing: no promise, and no response that is kept waiting.
@@ -169,7 +201,7 @@ class SessionRecording implements ResponseHolder {
   }
 
   #isRecorded(): boolean {
-    return this.#recorded !== undefined && this.#recorded === contentOf(this.#req)
+    return this.#recorded !== undefined && this.#recorded === recordOf(this.#req)
   }
 
   onRefused(error: unknown): void {
@@ -177,22 +209,47 @@ class SessionRecording implements ResponseHolder {
   }
 
   async #commit(): Promise<void> {
-    const { store, saveUninitialized, unset } = this.#terms
+    const { store, saveUninitialized } = this.#terms
     // A regenerated session express-session saves, and sends the cookie of, even if there is nothing in it.
     const isReplaced = this.#req.sessionID !== this.#firstId
     await store.commit(this.#req, { saveUninitialized: saveUninitialized || isReplaced })
-    const { session = null, sessionID } = this.#req
-    // express-session would destroy it too, but only while the response leaves.
-    if (unset === 'destroy' && session === null && typeof sessionID === 'string')
-      await store.destroy(sessionID)
+    await this.#unsetting
+    if (!isWarned) this.#res.once('finish', () => this.#checkCookie())
+  }
+
+  // express-session leaves it out, and says so to nobody: the user is signed in, and with the next request is not.
+  #checkCookie(): void {
+    const { session, sessionID, headers } = this.#req
+    const { cookie } = (session ?? {}) as { readonly cookie?: { readonly secure?: unknown } }
+    if (isWarned || !cookie?.secure || typeof sessionID !== 'string') return
+    const name = encodeURIComponent(sessionID)
+    const isKnown = headers.cookie?.includes(name) ?? false
+    if (isKnown || String(this.#res.getHeader('Set-Cookie')).includes(name)) return
+    isWarned = true
+    process.emitWarning(
+      'A session was stored whose "secure" cookie express-session did not send, so the client cannot come back to it. ' +
+        "The request came over plain HTTP, or by a proxy that Express does not trust: set app.set('trust proxy', 1)",
+      { code: 'ESV_SECURE_COOKIE' },
+    )
   }
 }
 
-/** The session's content as express-session compares it: without the cookie, whose expiry moves. */
-function contentOf({ session, sessionID }: SessionFields): string | undefined {
-  try {
-    return JSON.stringify({ sessionID, session: session && { ...session, cookie: undefined } })
-  } catch {
-    return undefined
-  }
+// Once per process: what is wrong is how the app is deployed.
+let isWarned = false
+
+// What is below would throw of these, and perhaps where nobody is left to catch it.
+function checkSession({ session }: SessionFields): void {
+  if (!session) return
+  if (!hasMethods(session, ['save', 'touch']))
+    throw new TypeError('req.session was replaced by something that is no session')
+  if (contentOf(session) === undefined)
+    throw new SessionNotSerializableError(
+      'it holds a BigInt, a cycle, or something else that JSON cannot write',
+    )
+}
+
+/** What of the request would be saved. */
+function recordOf({ session, sessionID }: SessionFields): string | undefined {
+  const content = session ? contentOf(session) : 'none'
+  return content && `${String(sessionID)} ${content}`
 }

@@ -3,7 +3,6 @@ import type { LabelStore } from '../labels/label-store.ts'
 import { checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
 import { hasMethods } from './has-methods.ts'
 import { RequestTaint } from './request-taint.ts'
-import { holdResponse } from './response-hold.ts'
 import type { SealingStore, Taint } from './taint.ts'
 
 /** Options of {@link taintLabels}. */
@@ -65,7 +64,6 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
       const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
       taintsByRequest.set(req, taint)
       req.taint = publicTaint(taint)
-      holdResponse(res, taint)
       return taint.begin()?.catch((error: unknown) => {
         if (onStoreError(error, req) !== 'continue') throw error
         taint.goOnWithout(error)
@@ -137,5 +135,5 @@ function sealingStoreOf({ sessionStore }: Request): SealingStore {
 }
 
 function isSealingStore(store: unknown): store is SealingStore {
-  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedLabels', 'isPristine'])
+  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedLabels', 'isPristine', 'commit'])
 }

@@ -43,6 +43,8 @@ export interface SealingStore {
   sealLabels(session: object, labels: readonly string[]): void
   /** The labels sealed into the session as it is stored now. Rejects if it was ended since it was loaded. */
   storedLabels(session: object): Promise<readonly string[]>
+  /** Stores the session of a request as it is now. Rejects if that fails. */
+  commit(req: Request): Promise<void>
   /** Whether the store made the session for its request, with nothing put into it or stored of it since. */
   isPristine(session: object): boolean
 }

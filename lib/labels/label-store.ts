@@ -1,5 +1,7 @@
 import type { Declassification } from './declassification.ts'
+import { isLabel } from './label.ts'
 import type { LabelAlarm } from './label-alarm.ts'
+import { LabelsUnreadableError } from './label-errors.ts'
 import type { LabelHolder } from './label-holder.ts'
 
 /** What a load answers. */
@@ -58,4 +60,20 @@ export interface LabelStore {
   check(): Promise<readonly LabelAlarm[]>
   /** Lets calls in flight settle and refuses later ones. A client that was handed in stays open. */
   close(): Promise<void>
+}
+
+const STATES: readonly unknown[] = ['stored', 'empty', 'lost']
+
+// A host's own kind of label store may answer anything; what cannot be understood must not count as no labels.
+export function checkedAnswer(
+  answer: unknown,
+): Required<LoadedLabels> & { declassified: ReadonlySet<string> } {
+  const { state, labels, declassified = new Set() } = Object(answer) as Partial<LoadedLabels>
+  if (state === undefined || !STATES.includes(state) || !isLabelSet(labels) || !isLabelSet(declassified))
+    throw new LabelsUnreadableError()
+  return { state, labels, declassified }
+}
+
+export function isLabelSet(value: unknown): value is ReadonlySet<string> {
+  return value instanceof Set && [...value].every(isLabel)
 }

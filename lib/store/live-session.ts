@@ -1,6 +1,4 @@
-import type { Request } from 'express'
 import type { Session } from 'express-session'
-import { type Callback, deliver } from './callback.ts'
 import { type Changes, type Content, cookieOf } from './merge.ts'
 
 /** Gives a loaded session the names that express-session passes over because every object has them, such as `constructor`. */
@@ -18,17 +16,6 @@ export function keepMaxAge(live: Session): void {
     return live
   }
   Object.defineProperty(live, 'resetMaxAge', { configurable: true, value: resetMaxAge, writable: true })
-}
-
-/** Puts an ending that the request's response can wait for in the place of a session's own `destroy`. */
-export function replaceDestroy(req: Request, live: Session, end: () => Promise<void>): void {
-  const destroy = (callback?: Callback<void>) => {
-    Reflect.deleteProperty(req, 'session')
-    const ended = end()
-    if (callback) deliver(ended, callback)
-    return live
-  }
-  Object.defineProperty(live, 'destroy', { configurable: true, value: destroy, writable: true })
 }
 
 /** Lays what another request stored into a live session. */

@@ -1,6 +1,15 @@
 interface Work {
   readonly underWay: Set<Promise<unknown>>
-  failure: { readonly error: unknown } | undefined
+  failure: Failure | undefined
+  /** Why the last save that was asked for failed. */
+  saveFailure: Failure | undefined
+  /** The content of a save that failed, of which its caller was told. */
+  refused: string | undefined
+  isConcluded: boolean
+}
+
+interface Failure {
+  readonly error: unknown
 }
 
 /** Keeps account of the writes each request asked for, so that its response can wait for them. */
@@ -9,7 +18,40 @@ export class RequestWork {
 
   /** A save: to be waited for. If it fails, what it wanted to store is still unsaved and will be tried again. */
   addSave(req: object, save: Promise<unknown>): void {
-    this.#add(this.#workOf(req), save)
+    const work = this.#workOf(req)
+    const judged = save.then(
+      () => {
+        work.saveFailure = undefined
+      },
+      (error: unknown) => {
+        work.saveFailure = { error }
+      },
+    )
+    this.#add(work, judged)
+  }
+
+  /** Throws what the last save failed with. */
+  checkSave(req: object): void {
+    const failure = this.#works.get(req)?.saveFailure
+    if (failure) throw failure.error
+  }
+
+  /** The response ends: who asks for a save or a touch from here on is not the app. */
+  conclude(req: object): void {
+    this.#workOf(req).isConcluded = true
+  }
+
+  isConcluded(req: object): boolean {
+    return this.#works.get(req)?.isConcluded ?? false
+  }
+
+  /** The caller of a save was told that this content could not be stored; none if it was. */
+  told(req: object, refused: string | undefined): void {
+    this.#workOf(req).refused = refused
+  }
+
+  refusedContent(req: object): string | undefined {
+    return this.#works.get(req)?.refused
   }
 
   /** An ending: nothing tries it again, so a failure is kept until it is told. */
@@ -49,7 +91,13 @@ export class RequestWork {
   #workOf(req: object): Work {
     const known = this.#works.get(req)
     if (known) return known
-    const work: Work = { underWay: new Set(), failure: undefined }
+    const work: Work = {
+      underWay: new Set(),
+      failure: undefined,
+      saveFailure: undefined,
+      refused: undefined,
+      isConcluded: false,
+    }
     this.#works.set(req, work)
     return work
   }

@@ -1,9 +1,133 @@
+import type { IncomingMessage } from 'node:http'
 import type { Session, SessionData } from 'express-session'
 import { SessionNotSerializableError } from '../errors.ts'
+import { type Callback, deliver } from './callback.ts'
+import { RequestWork } from './request-work.ts'
+import type { SessionCopy } from './session-copy.ts'
+import type { SessionLife } from './session-life.ts'
 
 export interface CommitOptions {
   /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
   readonly saveUninitialized?: boolean | undefined
+}
+
+export type CommittedRequest = IncomingMessage & { readonly session?: unknown }
+
+/** What the store does with a session when its own methods are called. */
+export interface SessionActs {
+  save(): Promise<void>
+  destroy(): Promise<void>
+}
+
+/** What each request still has to store, and who hears of it when that fails. */
+export class SessionCommits {
+  readonly #work = new RequestWork()
+  readonly #life: SessionLife
+  readonly #copyOf: (session: object) => SessionCopy | undefined
+
+  constructor(life: SessionLife, copyOf: (session: object) => SessionCopy | undefined) {
+    this.#life = life
+    this.#copyOf = copyOf
+  }
+
+  isCommitted(req: CommittedRequest, options: CommitOptions): boolean {
+    try {
+      return this.#isCommitted(req, options)
+    } catch {
+      // An option of the app's that throws, or a lifetime that is none: `commit` tells what is wrong.
+      return false
+    }
+  }
+
+  async commit(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): Promise<void> {
+    const isIdle = this.#work.isIdle(req)
+    if (!isIdle) await this.#work.settle(req)
+    const { session } = req
+    const copy = isObject(session) ? this.#copyOf(session) : undefined
+    if (copy === undefined || !isObject(session)) return
+    if (isIdle && this.#isRefused(req, session)) return
+    if (isUnused(copy, session) && !saveUninitialized) return
+    await saveLive(session as Session & SessionData)
+    await this.#work.settle(req)
+    this.#work.checkSave(req)
+  }
+
+  conclude(req: object): void {
+    this.#work.conclude(req)
+  }
+
+  /** Makes a save that the request's commit waits for; none of what its handler was told cannot be stored. */
+  save(session: object, save: () => Promise<void>): Promise<void> {
+    const { req } = session as { readonly req?: object }
+    if (req !== undefined && this.#isRefused(req, session)) return Promise.resolve()
+    const stored = save()
+    if (req !== undefined) this.#work.addSave(req, stored)
+    return stored
+  }
+
+  /**
+   * The outcome as a callback hears of it. express-session saves and touches while the response ends, and hands a
+   * failure to error handlers that can no longer answer: the commit of that response fails with it instead.
+   */
+  reported(session: object, write: Promise<void>): Promise<void> {
+    const { req } = session as { readonly req?: object }
+    return req !== undefined && this.#work.isConcluded(req) ? write.catch(() => {}) : write
+  }
+
+  /** Puts methods over a session's own that do the same, and let the request's response wait for them. */
+  supervise(req: { session?: unknown }, session: Session & SessionData, acts: SessionActs): void {
+    const save = (callback?: Callback<void>) => {
+      const content = contentOf(session)
+      const stored = acts.save()
+      if (callback) {
+        const told = stored.then(
+          () => this.#work.told(req, undefined),
+          (error: unknown) => {
+            this.#work.told(req, content)
+            throw error
+          },
+        )
+        deliver(this.reported(session, told), callback)
+      }
+      stored.catch(() => {})
+      return session
+    }
+    const destroy = (callback?: Callback<void>) => {
+      Reflect.deleteProperty(req, 'session')
+      const ended = acts.destroy()
+      this.#work.addEnding(req, ended)
+      if (callback) deliver(ended, callback)
+      return session
+    }
+    for (const [name, value] of Object.entries({ save, destroy }))
+      Object.defineProperty(session, name, { configurable: true, enumerable: false, value, writable: true })
+  }
+
+  #isCommitted(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): boolean {
+    const { session } = req
+    const copy = isObject(session) && this.#work.isIdle(req) ? this.#copyOf(session) : undefined
+    if (copy === undefined || !isObject(session)) return false
+    if (this.#isRefused(req, session)) return true
+    if (copy.record === undefined) return !saveUninitialized && isUnused(copy, session)
+    const live = session as Session & SessionData
+    live.touch()
+    return this.#life.isStored(copy, live)
+  }
+
+  /** Whether the response ends with a session that could not be saved, as its handler was told before. */
+  #isRefused(req: object, session: object): boolean {
+    const refused = this.#work.isConcluded(req) ? this.#work.refusedContent(req) : undefined
+    return refused !== undefined && refused === contentOf(session)
+  }
+}
+
+/** The session's content as express-session compares it: without the cookie, whose expiry moves. */
+export function contentOf(session: object): string | undefined {
+  try {
+    return JSON.stringify({ ...session, cookie: undefined })
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether nobody has put anything into a session yet. */
@@ -11,8 +135,12 @@ export function isBlank(session: object): boolean {
   return Object.keys(session).every((key) => key === 'cookie')
 }
 
+function isUnused(copy: SessionCopy, session: object): boolean {
+  return copy.record === undefined && isBlank(session) && copy.labels.length === 0
+}
+
 /** Through the session's own method: express-session then knows that it is saved, and does not save it again. */
-export async function saveLive(session: Session & SessionData): Promise<void> {
+async function saveLive(session: Session & SessionData): Promise<void> {
   session.touch()
   await new Promise<void>((resolve, reject) => {
     try {
@@ -26,4 +154,8 @@ export async function saveLive(session: Session & SessionData): Promise<void> {
       )
     }
   })
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }

@@ -11,12 +11,11 @@ import { answer, type Callback, deliver } from './callback.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
-import { keepMaxAge, keepNames, replaceDestroy } from './live-session.ts'
+import { keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { UserId } from './owner.ts'
 import { PrefixSharing } from './prefix-sharing.ts'
-import { RequestWork } from './request-work.ts'
-import { type CommitOptions, isBlank, saveLive } from './session-commit.ts'
+import { type CommitOptions, type CommittedRequest, SessionCommits } from './session-commit.ts'
 import { SessionCopy } from './session-copy.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
@@ -55,7 +54,7 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #records = new WeakMap<object, SessionRecord>()
   readonly #copies = new WeakMap<object, SessionCopy>()
   readonly #labels: SessionLabels
-  readonly #work = new RequestWork()
+  readonly #commits: SessionCommits
   readonly #calls: CallsUnderWay
   readonly #sharing: PrefixSharing
   #generate: (req: Request) => void = () => {
@@ -73,6 +72,7 @@ export abstract class SessionStore extends StoreEmitter {
     const { life, ender, registry } = assemble({ ...shared, announce: this.announce })
     this.#life = life
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copyOf(session) })
+    this.#commits = new SessionCommits(life, (session) => this.#copyOf(session))
     this.#scan = new SessionScan(backend, life)
     this.#ender = ender
     this.registry = registry
@@ -98,7 +98,7 @@ export abstract class SessionStore extends StoreEmitter {
   override set(sid: string, session: SessionData): Promise<void>
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    return answer(this.#setFor(sid, session), callback)
+    return answer(this.#commits.reported(session, this.#setFor(sid, session)), callback)
   }
 
   /** Ends a session for good: until its tombstone expires nothing can be stored under its id. */
@@ -116,7 +116,10 @@ export abstract class SessionStore extends StoreEmitter {
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#calls.add('touch', () => this.#touch(sid, session), late.write),
+      this.#commits.reported(
+        session,
+        this.#calls.add('touch', () => this.#touch(sid, session), late.write),
+      ),
       callback,
     )
   }
@@ -201,22 +204,25 @@ export abstract class SessionStore extends StoreEmitter {
    * stores `req.session` if it has changed, or extends it if that is due. Rejects with the first failure.
    * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
    */
-  commit(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): Promise<void> {
-    const { saveUninitialized = false } = options
-    return this.#calls.add('commit', () => this.#commit(req, saveUninitialized), late.write)
+  commit(req: CommittedRequest, options: CommitOptions = {}): Promise<void> {
+    return this.#calls.add('commit', () => this.#commits.commit(req, options), late.write)
+  }
+
+  /**
+   * Notes that the request's response ends. From here on what express-session saves and touches for it fails by `commit`
+   * alone, as nobody else could answer any more; and a save that failed before, of which its callback was told, is not
+   * tried again while the session holds the same. `sessionGuard` calls it.
+   */
+  conclude(req: IncomingMessage): void {
+    this.#commits.conclude(req)
   }
 
   /**
    * Whether `commit` would have nothing to write and nothing to wait for, told at once; `false` where that cannot be
    * told at once, as with an async serializer. Extends the cookie, as `commit` does.
    */
-  isCommitted(req: IncomingMessage & { session?: unknown }, options: CommitOptions = {}): boolean {
-    try {
-      return this.#isCommitted(req, options.saveUninitialized ?? false)
-    } catch {
-      // An option of the app's that throws, or a lifetime that is none: `commit` tells what is wrong.
-      return false
-    }
+  isCommitted(req: CommittedRequest, options: CommitOptions = {}): boolean {
+    return this.#commits.isCommitted(req, options)
   }
 
   /** The labels sealed, or about to be sealed, with a live session. Throws a `TypeError` if this store has neither made nor loaded it. */
@@ -255,7 +261,7 @@ export abstract class SessionStore extends StoreEmitter {
       make(req)
       keepMaxAge(req.session)
       this.#labels.noteMade(req.session)
-      this.#superviseDestroy(req, req.session)
+      this.#supervise(req, req.session)
     }
   }
 
@@ -266,7 +272,7 @@ export abstract class SessionStore extends StoreEmitter {
     if (record) this.#copies.set(session, new SessionCopy(record.handle, { record }))
     keepNames(session, data)
     keepMaxAge(session)
-    this.#superviseDestroy(req, session)
+    this.#supervise(req, session)
     return session
   }
 
@@ -292,33 +298,11 @@ export abstract class SessionStore extends StoreEmitter {
     this.#copies.set(req.session, new SessionCopy(handle, { inherited, labels: copy.labels }))
   }
 
-  #superviseDestroy(req: Request, session: Session): void {
-    replaceDestroy(req, session, () => {
-      const ended = this.destroy(session.id)
-      this.#work.addEnding(req, ended)
-      return ended
+  #supervise(req: Request, session: Session & SessionData): void {
+    this.#commits.supervise(req, session, {
+      save: () => this.#setFor(session.id, session),
+      destroy: () => this.destroy(session.id),
     })
-  }
-
-  #isCommitted(req: IncomingMessage & { session?: unknown }, saveUninitialized: boolean): boolean {
-    const { session } = req
-    const copy = isObject(session) && this.#work.isIdle(req) ? this.#copyOf(session) : undefined
-    if (copy === undefined || !isObject(session)) return false
-    if (copy.record === undefined) return !saveUninitialized && isBlank(session) && copy.labels.length === 0
-    const live = session as Session & SessionData
-    live.touch()
-    return this.#life.isStored(copy, live)
-  }
-
-  async #commit(req: IncomingMessage & { session?: unknown }, saveUninitialized: boolean): Promise<void> {
-    await this.#work.settle(req)
-    const { session } = req
-    const copy = isObject(session) ? this.#copyOf(session) : undefined
-    if (copy === undefined || !isObject(session)) return
-    const isNew = copy.record === undefined
-    if (isNew && !saveUninitialized && isBlank(session) && copy.labels.length === 0) return
-    await saveLive(session as Session & SessionData)
-    await this.#work.settle(req)
   }
 
   // An app that overlooks the error would go on to sign its user in to the id an attacker may know.
@@ -344,10 +328,9 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
-    const stored = this.#calls.add('set', () => this.#set(sid, session), late.write)
-    const { req } = session as { readonly req?: object }
-    if (req !== undefined) this.#work.addSave(req, stored)
-    return stored
+    return this.#commits.save(session, () =>
+      this.#calls.add('set', () => this.#set(sid, session), late.write),
+    )
   }
 
   async #touch(sid: string, session: SessionData): Promise<void> {
@@ -382,8 +365,4 @@ export abstract class SessionStore extends StoreEmitter {
     this.#copies.set(session, copy)
     return copy
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
 }

@@ -1,14 +1,16 @@
 import { once } from 'node:events'
-import { Agent, request, type ServerResponse } from 'node:http'
+import { request, type ServerResponse } from 'node:http'
 import { connect, type Http2ServerResponse } from 'node:http2'
+import { connect as connectTcp } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { AnyResponse } from '../../lib/http/node-response.ts'
 import { type Departure, holdResponse, type ResponseHolder } from '../../lib/http/response-hold.ts'
-import type { AnyResponse } from '../../lib/http/response-methods.ts'
 import { createGate } from '../store/gate.ts'
 import { until } from '../support/until.ts'
 import { answerTo, http1, http2, type Listener, type Protocol, type Site } from './protocols.ts'
+import { askRaw } from './raw-exchange.ts'
 
 const CANARY = 'what the handler wrote'
 const outage = () => Object.assign(new Error('down'), { status: 503, headers: { 'Retry-After': '7' } })
@@ -132,7 +134,8 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
 
     expect(body).toBe('ab')
     expect(seen).toEqual([false, true])
-    expect(asked).toEqual(['head', 'end'])
+    expect([asked[0], asked.at(-1)]).toEqual(['head', 'end'])
+    expect(new Set(asked.slice(1, -1))).toEqual(new Set(['body']))
   })
 
   test('is not asked for before the handler writes', async () => {
@@ -192,30 +195,58 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
 
     const answer = await ask('/')
 
-    const refused = 'ERR_HTTP_HEADERS_SENT'
-    expect(seen).toEqual([false, false, false, true, refused, refused, refused, refused, true, true])
+    const refused = expect.stringMatching(/^ERR_HTTP2?_HEADERS_SENT$/)
+    expect(seen).toEqual([false, false, true, true, refused, refused, refused, refused, true, true])
     expect(answer).toMatchObject({ status: 202, body: 'ab', headers: { 'x-kept': 'first' } })
   })
 
-  test('lets a source that was told to wait go on once', async () => {
+  test('lets a source that was told to wait go on when it has left', async () => {
     const { holder, open, asked } = gatedHolder()
-    let drains = 0
     const big = Array.from({ length: 64 }, (_, at) => String(at % 10).repeat(16_384))
+    const seen: unknown[] = []
     const { ask } = await serveHeld(protocol, [holder], (res) => {
-      res.write('first ')
+      seen.push(res.write('first '), res.write(big.join('')))
       res.once('drain', () => {
-        drains += 1
+        seen.push('drain')
         Readable.from(big).pipe(res)
       })
     })
 
     const asking = ask('/')
     await until(() => asked.length > 0)
+    await new Promise(setImmediate)
+    const seenWhileHeld = [...seen]
     open()
     const { body } = await asking
 
-    expect(drains).toBe(1)
-    expect(body).toBe(`first ${big.join('')}`)
+    expect(seenWhileHeld).toEqual([true, false])
+    expect(seen.at(-1)).toBe('drain')
+    expect(body === `first ${big.join('')}${big.join('')}`).toBe(true)
+  })
+
+  test('takes no more from a source than Node would', async () => {
+    const { holder, open, asked } = gatedHolder()
+    let taken = 0
+    const { ask } = await serveHeld(protocol, [holder], (res) => {
+      const source = new Readable({
+        highWaterMark: 1024,
+        read() {
+          taken += 1
+          this.push(taken > 1000 ? null : 'x'.repeat(1024))
+        },
+      })
+      source.pipe(res)
+    })
+
+    const asking = ask('/')
+    await until(() => asked.length > 0)
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
+    const takenWhileHeld = taken
+    open()
+    const { body } = await asking
+
+    expect(takenWhileHeld).toBeLessThan(200)
+    expect(body.length).toBe(1_024_000)
   })
 
   test('sends a head that is flushed before there is a body', async () => {
@@ -391,49 +422,38 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
       expect(await ask('/')).toMatchObject({ status: 503, body: 'Service Unavailable' })
     })
 
-    test('swallows what the handler does later, without a throw', async () => {
+    test('is a closed response to what the handler does later', async () => {
       const { holder, open, refused } = gatedHolder(() => {
         throw outage()
       })
       const seen: unknown[] = []
       const later = createGate()
       const { ask } = await serveHeld(protocol, [holder], async (res) => {
+        let isClosed = false
+        res.once('close', () => {
+          isClosed = true
+        })
         res.write(CANARY)
         open()
-        await until(() => refused.length > 0)
+        await until(() => refused.length > 0 && isClosed)
         seen.push(res.headersSent)
-        res.setHeader('X-Late', CANARY)
-        res.removeHeader('X-Late')
         seen.push(res.write(CANARY))
         res.write(CANARY, (error) => seen.push(error?.message))
-        seen.push(res.end(CANARY, () => seen.push('ended')) === res, res.writeHead(200) === res)
+        seen.push(res.end(CANARY, () => seen.push('ended')) === res)
         res.flushHeaders()
-        res.writeEarlyHints({ link: '</a>; rel=preload' })
-        await until(() => seen.length === 6)
+        await until(() => seen.length === 5)
         later.open()
       })
 
       const answer = await ask('/')
       await later.opened
 
-      expect(answer).toMatchObject({ status: 503, body: 'Service Unavailable' })
+      expect(answer).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
       expect(answer.informational).toEqual([])
-      expect(seen).toEqual([true, true, true, true, expect.any(String), 'ended'])
+      expect(seen).toEqual([true, false, true, expect.any(String), 'ended'])
     })
 
-    test('tells the callbacks of what was kept', async () => {
-      const heard: unknown[] = []
-      const { ask } = await serveHeld(protocol, [failing()], (res) => {
-        res.write(CANARY, (error) => heard.push(error?.message))
-      })
-
-      await ask('/')
-
-      await until(() => heard.length > 0)
-      expect(heard).toEqual(['down'])
-    })
-
-    test('unpipes and destroys its sources, one that comes later too', async () => {
+    test('unpipes its sources, one that comes later takes no more', async () => {
       const sources = [endless(), endless()]
       const { holder, open, refused } = gatedHolder(() => {
         throw outage()
@@ -448,8 +468,7 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
       const answer = await ask('/')
 
       expect(answer).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
-      await until(() => sources.every((source) => source.destroyed))
-      expect(sources.map((source) => source.listenerCount('data'))).toEqual([0, 0])
+      await until(() => sources.every((source) => source.readableFlowing !== true))
     })
 
     test('answers in full although pipeline destroys the response', async () => {
@@ -536,24 +555,105 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
 })
 
 describe('a held response of HTTP/1.1', () => {
-  test('keeps the connection for the next request after it was refused', async () => {
-    const sockets = new Set<unknown>()
-    const site = await serve(http1, (req, res) => {
-      sockets.add(req.socket)
-      if (req.url === '/refused') holdResponse(res, failing())
-      plain(res).end(req.url)
+  test('closes the connection after it was refused', async () => {
+    const { port } = await serveHeld(http1, [failing()], (res) => res.end(CANARY))
+
+    const { text } = await askRaw({ port, path: '/', headers: { Connection: 'keep-alive' } })
+
+    expect(text).toMatch(/^HTTP\/1\.1 503 Service Unavailable\r\n/)
+    expect(text).toContain('\r\nConnection: close\r\n')
+    expect(text).not.toContain(CANARY)
+  })
+
+  test('tells the callbacks of what was kept when it is refused', async () => {
+    const heard: unknown[] = []
+    const { ask } = await serveHeld(http1, [failing()], (res) => {
+      res.write(CANARY, (error) => heard.push(error?.message))
     })
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-    const ask = async (path: string) => {
-      const sent = request({ host: '127.0.0.1', port: site.port, path, agent }).end()
-      return answerTo(sent)
-    }
 
-    const answers = [await ask('/refused'), await ask('/next')]
-    agent.destroy()
+    await ask('/')
 
-    expect(answers).toMatchObject([{ status: 503 }, { status: 200, body: '/next' }])
-    expect(sockets.size).toBe(1)
+    await until(() => heard.length > 0)
+    expect(heard).toEqual(['The response was refused; nothing can be written to it'])
+  })
+
+  test('keeps its place among the responses of a connection, released or refused', async () => {
+    const gates = Array.from({ length: 6 }, createGate)
+    const asked = new Set<string>()
+    const { port } = await serve(http1, (req, res) => {
+      const at = Number(req.url?.slice(1))
+      holdResponse(res, {
+        release: async () => {
+          asked.add(String(at))
+          await gates[at]?.opened
+          if (at === 4) throw outage()
+        },
+      })
+      plain(res).setHeader('Content-Type', 'text/plain')
+      if (at % 2 === 0) plain(res).end(Buffer.from(`body ${at}`))
+      else Readable.from([`body ${at}`, ' more']).pipe(plain(res))
+    })
+    const socket = connectTcp(port, '127.0.0.1')
+    let text = ''
+    socket.setEncoding('latin1').on('data', (chunk: string) => {
+      text += chunk
+    })
+    const closed = once(socket, 'close')
+    socket.write([0, 1, 2, 3, 4, 5].map((at) => `GET /${at} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''))
+    await until(() => asked.size === 6)
+
+    for (const at of [5, 3, 4, 1, 2]) gates[at]?.open()
+    for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate)
+    const before = text
+    gates[0]?.open()
+    await closed
+
+    expect(before).toBe('')
+    const statuses = [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
+    expect(statuses).toEqual([200, 200, 200, 200, 503])
+    expect([...text.matchAll(/body (\d)/g)].map(([, at]) => Number(at))).toEqual([0, 1, 2, 3])
+  })
+
+  test('sends 1xx lines before a head that goes with bytes', async () => {
+    const { holder, open, asked } = gatedHolder()
+    const { port } = await serveHeld(http1, [holder], (res) => {
+      res.writeProcessing()
+      res.write(Buffer.from('one '))
+      res.write(Buffer.from('two'))
+      res.end()
+    })
+
+    const asking = askRaw({ port, path: '/' })
+    await until(() => asked.length > 0)
+    open()
+    const { text } = await asking
+
+    expect(text).toMatch(/^HTTP\/1\.1 102 Processing\r\n\r\nHTTP\/1\.1 200 OK\r\n/)
+    expect(text).toContain('one ')
+    expect(text.endsWith('0\r\n\r\n')).toBe(true)
+  })
+
+  test.each(['_send', '_writeRaw'] as const)('holds what goes by %s', async (name) => {
+    const { port } = await serveHeld(http1, [failing()], (res) => {
+      for (const bytes of [CANARY, Buffer.from(CANARY)])
+        Reflect.apply(Reflect.get(res, name) as () => void, res, [bytes])
+      setImmediate(() => Reflect.apply(Reflect.get(res, name) as () => void, res, [Buffer.from(CANARY)]))
+    })
+
+    const { text } = await askRaw({ port, path: '/' })
+
+    expect(text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(text).not.toContain(CANARY)
+  })
+
+  test('gets its answer through to a client that still sends', async () => {
+    const site = await serveHeld(http1, [failing()], (res) => res.end(CANARY))
+    const sent = request({ host: '127.0.0.1', port: site.port, method: 'POST' }).on('error', () => {})
+    const answering = answerTo(sent)
+    sent.write('a'.repeat(4_000_000))
+    setImmediate(() => sent.end('b'.repeat(4_000_000)))
+
+    expect(await answering).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
   })
 
   test('reads the rest of a request that was piped into it when it was refused', async () => {
@@ -571,7 +671,7 @@ describe('a held response of HTTP/1.1', () => {
 
     open()
     const answer = await answering
-    sent.end('b'.repeat(100_000))
+    sent.on('error', () => {}).end('b'.repeat(100_000))
 
     expect(answer).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
   })
@@ -674,6 +774,43 @@ describe('a held response of HTTP/1.1', () => {
 })
 
 describe('a held response of HTTP/2', () => {
+  test('lets no trailers of the handler leave when refused', async () => {
+    const site = await serveHeld(http2, [failing()], (res) => {
+      res.addTrailers({ 'x-digest': CANARY })
+      res.write(CANARY)
+      res.end(CANARY)
+    })
+    const session = connect(`http://127.0.0.1:${site.port}`)
+    const stream = session.request()
+    const trailers: unknown[] = []
+    stream.on('trailers', (head) => trailers.push(head)).resume()
+
+    const [head] = await once(stream, 'response')
+    await once(stream, 'close')
+    session.destroy()
+
+    expect(head[':status']).toBe(503)
+    expect(trailers).toEqual([])
+  })
+
+  test('holds what goes to its stream', async () => {
+    const respond = (res: Writable) => {
+      const { stream } = res as unknown as Http2ServerResponse
+      stream.respond({ ':status': 200, 'x-secret': CANARY })
+      stream.end(CANARY)
+    }
+    const released = await serveHeld(http2, [{ release: () => Promise.resolve() }], respond)
+    const refused = await serveHeld(http2, [failing()], respond)
+
+    const answers = [await released.ask('/'), await refused.ask('/')]
+
+    expect(answers).toMatchObject([
+      { status: 200, body: CANARY },
+      { status: 503, body: 'Service Unavailable', isComplete: true },
+    ])
+    expect(answers[1]?.headers).not.toHaveProperty('x-secret')
+  })
+
   test('holds a push, and drops it when refused', async () => {
     const pushes: unknown[] = []
     const push = (res: Writable) => {

@@ -43,10 +43,13 @@ async function siteWhose(
 }
 
 describe('a guarded response whose store knows whether its session is committed', () => {
-  test('leaves without a commit if it is', async () => {
+  test.each([
+    ['leaves in one piece', '/read', '{}'],
+    ['begins before its last byte', '/stream', 'begun'],
+  ])('leaves without a commit if it is and %s', async (_how, path, body) => {
     const { ask, commit, isCommitted } = await siteWhose(true, 'keep')
 
-    expect(await ask('/read')).toMatchObject({ status: 200, body: '{}' })
+    expect(await ask(path)).toMatchObject({ status: 200, body })
     expect(isCommitted).toHaveBeenCalledWith(expect.anything(), { saveUninitialized: false })
     expect(commit).not.toHaveBeenCalled()
   })
@@ -59,7 +62,6 @@ describe('a guarded response whose store knows whether its session is committed'
   })
 
   test.each([
-    ['begins before its last byte', '/stream', 'keep'],
     ['has another session than the request', '/regenerate', 'keep'],
     ['has no session any more', '/unset', 'destroy'],
   ] as const)('leaves after a commit, whatever the store says, if it %s', async (_, path, unset) => {
