@@ -1,3 +1,5 @@
+import { type FailureCause, OutcomeUnknownError, StoreUnavailableError } from '../errors.ts'
+
 /**
  * - `load-failed`, `append-failed`: labels could not be read or added; the call was rejected.
  * - `refresh-failed`: they were read, but could not be kept longer.
@@ -30,6 +32,8 @@ export interface LabelAlarm {
   readonly error?: string | undefined
   /** The `reason` of the error, as docs/ERRORS.md lists them. */
   readonly reason?: string | undefined
+  /** The root cause of the error, if it came from the server. */
+  readonly failure?: FailureCause | undefined
   /** The labels concerned, if they are known. */
   readonly labels?: readonly string[] | undefined
 }
@@ -49,12 +53,14 @@ export function emitAlarmWarning({ code, message }: Pick<LabelAlarm, 'code' | 'm
   process.emitWarning(message, { code: `ESV_${code.toUpperCase().replaceAll('-', '_')}` })
 }
 
-/** `code` and `reason` of an error of ours. */
-export function causeOf(error: unknown): Pick<LabelAlarm, 'error' | 'reason'> {
+/** `code`, `reason` and root cause of an error of ours. */
+export function causeOf(error: unknown): Pick<LabelAlarm, 'error' | 'reason' | 'failure'> {
   if (!(error instanceof Error)) return {}
+  const isOfServer = error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError
   const { code, reason } = error as { readonly code?: unknown; readonly reason?: unknown }
   return {
     ...(typeof code === 'string' && { error: code }),
     ...(typeof reason === 'string' && { reason }),
+    ...(isOfServer && { failure: error.failure }),
   }
 }

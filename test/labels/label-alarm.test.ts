@@ -117,7 +117,12 @@ describe('a right that is missing', () => {
     await expect(store.add(sid, ['pii'])).rejects.toThrow(OutcomeUnknownError)
     expect(await store.load(sid)).toMatchObject({ state: 'empty' })
     expect(alarms).toMatchObject([
-      { code: 'append-failed', error: 'ERR_STORE_OUTCOME_UNKNOWN', reason: 'no-permission' },
+      {
+        code: 'append-failed',
+        error: 'ERR_STORE_OUTCOME_UNKNOWN',
+        reason: 'no-permission',
+        failure: { right: '+sadd' },
+      },
     ])
   })
 
