@@ -12,6 +12,7 @@ export type SessionStoreErrorCode =
   | 'ERR_SESSION_TTL'
   | 'ERR_SESSION_USER_ID'
   | 'ERR_SESSION_ID'
+  | 'ERR_SESSION_FOREIGN'
   | 'ERR_SESSION_WATCH_BEHIND'
   | 'ERR_STORE_UNAVAILABLE'
   | 'ERR_STORE_OUTCOME_UNKNOWN'
@@ -210,10 +211,17 @@ function kindOf(value: unknown): string {
 /** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads answer "no session". */
 export class SessionIdError extends SessionStoreError {
   constructor() {
-    super('The session id must be 1 to 256 characters of [A-Za-z0-9._~+/=:-]; check the genid option', {
-      code: 'ERR_SESSION_ID',
-      status: 500,
-    })
+    super(
+      'The session id must be a string of 1 to 256 characters of [A-Za-z0-9._~+/=:-]; check the option "genid" of session()',
+      { code: 'ERR_SESSION_ID', status: 500 },
+    )
+  }
+}
+
+/** `req.session` is not what the store made or loaded for the request's session id. Nothing was stored. */
+export class SessionForeignError extends SessionStoreError {
+  constructor(reason: string) {
+    super(`The session cannot be stored: ${reason}`, { code: 'ERR_SESSION_FOREIGN', status: 500 })
   }
 }
 

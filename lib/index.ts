@@ -17,6 +17,7 @@ export {
   OutcomeUnknownError,
   SessionConflictError,
   SessionEndedError,
+  SessionForeignError,
   SessionIdError,
   SessionInvalidError,
   SessionLimitError,

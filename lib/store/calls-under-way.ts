@@ -4,7 +4,7 @@ import { withDeadline } from './deadline.ts'
 /** Does one step of a call, which rejects when that takes too long. */
 export type Step = <Value>(work: () => Promise<Value>) => Promise<Value>
 
-/** The calls of one store, its registry's among them: each is traced and has a deadline, and closing waits for all. */
+/** The calls of one store, its registry's among them: each is traced, most have a deadline, and closing waits for all. */
 export class CallsUnderWay {
   /** How long a call may take, in ms. */
   readonly deadlineMs: number
@@ -34,6 +34,11 @@ export class CallsUnderWay {
       return withDeadline(part(), this.deadlineMs, tooLate)
     }
     return this.#track(traced(operation, () => work(step)))
+  }
+
+  /** Does work that takes as long as there are sessions. */
+  addLong<Value>(operation: TracedOperation, work: () => Promise<Value>): Promise<Value> {
+    return this.#track(traced(operation, work))
   }
 
   #track<Value>(call: Promise<Value>): Promise<Value> {

@@ -1,5 +1,6 @@
 import type { Registry, Standing } from '../backend/registry.ts'
 import { SessionEndedError, SessionLimitError, StoreUnavailableError } from '../errors.ts'
+import { failInDoubt } from './doubt.ts'
 import type { PrefixSharing } from './prefix-sharing.ts'
 import type { SessionDevice } from './session-device.ts'
 import { MAX_ROUNDS, type SessionEnder, type Struck } from './session-ender.ts'
@@ -30,6 +31,16 @@ export interface Applicant {
   readonly device: SessionDevice | undefined
   readonly ttlMs: number
   readonly meta: SessionMeta
+  readonly predecessor?: Predecessor | undefined
+}
+
+/** The user's session that a request had before the one it asks a place for, and whose data that one may carry on. */
+export interface Predecessor {
+  readonly handle: string
+  readonly owner: string
+  readonly epoch: number | undefined
+  /** Whether it was superseded, and so found to live and to be upheld until then. */
+  readonly isSuperseded: boolean
 }
 
 interface Enrolled extends Omit<Applicant, 'ttlMs'> {
@@ -50,14 +61,16 @@ export interface Place {
 /** Keeps the registry right as sessions gain, keep and lose their user. */
 export class Enrolment {
   readonly #parts: EnrolmentParts
+  readonly #departures = new Departures()
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts
   }
 
   /** Registers a session before it can be read, and ends whom the cap displaces before it is granted. */
-  async admit({ handle, owner, device, ttlMs, meta }: Applicant): Promise<Place> {
+  async admit({ handle, owner, device, ttlMs, meta, predecessor }: Applicant): Promise<Place> {
     const { registry, ender, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
+    const carried = predecessor?.owner === owner ? await this.#carriedEpoch(predecessor) : undefined
     this.#parts.sharing.note()
     const beyondCap = onMaxSessions === 'reject' ? 'refuse' : 'evict'
     const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs: meta.endsAtMs, takenWithinMs: TAKEN_WITHIN_MS }
@@ -65,11 +78,42 @@ export class Enrolment {
       const reply = await registry.enroll(owner, { ...term, cap, beyondCap })
       if (reply.answer === 'full') throw new SessionLimitError(cap ?? 0)
       if (reply.answer === 'gone') throw new SessionEndedError('gone')
+      // All sessions of the user were ended after the data was loaded that this one carries on.
+      if (reply.answer === 'enrolled' && (carried ?? reply.epoch) < reply.epoch) {
+        await this.leave(owner, handle)
+        throw new SessionEndedError('ended')
+      }
       const struck = await this.#displace(owner, handle, reply.pending)
       if (reply.answer === 'crowded') await ender.withdraw(owner, struck)
       else return this.#place({ handle, owner, device, meta, epoch: reply.epoch }, struck)
     }
     throw new StoreUnavailableError('crowded')
+  }
+
+  /** Ends a session, and remembers for a while whether it lived, for a session that may follow it. */
+  async depart(handle: string, reason: string, actor: string): Promise<void> {
+    const { ender } = this.#parts
+    const struck = await ender.strike(handle, await this.#ending(reason, actor))
+    this.#departures.note(struck)
+    if (struck.owner !== undefined) await ender.withdraw(struck.owner, [struck]).catch(failInDoubt)
+  }
+
+  /**
+   * Ends a user's session that another is to follow, and returns what that one may carry on. Rejects if it had ended
+   * before, or had lost its user or its place: what is no more has no successor.
+   */
+  async supersede(handle: string, meta: SessionMeta & { readonly owner: string }): Promise<Predecessor> {
+    const { registry, ender } = this.#parts
+    const struck = await ender.strike(handle, await this.#ending('logout', 'user'))
+    const { owner = meta.owner, epoch = meta.epoch } = struck
+    // Asked before it is withdrawn, as it then has no place for certain.
+    const isUpheldYet = await isUpheld({ ...meta, owner, epoch }, () =>
+      registry.standing(owner, handle),
+    ).catch(failInDoubt)
+    await ender.withdraw(owner, [struck]).catch(failInDoubt)
+    if (struck.answer !== 'ended') throw new SessionEndedError(struck.answer === 'missing' ? 'gone' : 'ended')
+    if (owner !== meta.owner || !isUpheldYet) throw new SessionEndedError('ended')
+    return { handle, owner, epoch, isSuperseded: true }
   }
 
   /** Removes a session whose sign-in did not take place, or whose user signed out of it. */
@@ -102,9 +146,21 @@ export class Enrolment {
     }
   }
 
+  /** The epoch that a session of the same user may carry on; rejects if its predecessor was ended by another request. */
+  async #carriedEpoch({ handle, owner, epoch, isSuperseded }: Predecessor): Promise<number> {
+    if (isSuperseded) return epoch ?? 0
+    // The app ended it by itself, or did not end it.
+    const stands = this.#departures.of(handle) ?? (await this.#parts.records.read(handle))?.meta
+    if (stands?.owner !== owner) throw new SessionEndedError('ended')
+    return stands.epoch ?? epoch ?? 0
+  }
+
   async #displace(owner: string, handle: string, pending: readonly string[]): Promise<readonly Struck[]> {
     if (pending.length === 0) return []
-    const { struck, failure } = await this.#parts.ender.strikeAll(pending, await this.#ending('evicted'))
+    const { struck, failure } = await this.#parts.ender.strikeAll(
+      pending,
+      await this.#ending('evicted', 'system'),
+    )
     if (failure) throw failure
     if (!pending.includes(handle)) return struck
     // A later sign-in displaced this one before it was stored: its own tombstone stands now.
@@ -118,12 +174,30 @@ export class Enrolment {
     const current = (await this.#parts.records.read(handle))?.meta
     const isNewer = current !== undefined && (current.owner !== meta.owner || current.epoch !== meta.epoch)
     if (isNewer && (await isUpheld(current, ask))) return true
-    await this.#parts.ender.end(handle, await this.#ending('owner-mismatch'))
+    await this.#parts.ender.end(handle, await this.#ending('owner-mismatch', 'system'))
     return false
   }
 
-  async #ending(reason: string): Promise<SessionEnding> {
-    return endingOf({ reason, actor: { type: 'system' } }, await this.#parts.now())
+  async #ending(reason: string, type: string): Promise<SessionEnding> {
+    return endingOf({ reason, actor: { type } }, await this.#parts.now())
+  }
+}
+
+const MAX_DEPARTURES = 1000
+
+/** What the sessions were that were ended last. An app that replaces one by hand, without `regenerate`, does so at once. */
+class Departures {
+  readonly #last = new Map<string, Pick<Struck, 'owner' | 'epoch'>>()
+
+  note({ handle, answer, owner, epoch }: Struck): void {
+    this.#last.delete(handle)
+    this.#last.set(handle, answer === 'ended' ? { owner, epoch } : { owner: undefined, epoch: undefined })
+    const [oldest] = this.#last.keys()
+    if (this.#last.size > MAX_DEPARTURES && oldest !== undefined) this.#last.delete(oldest)
+  }
+
+  of(handle: string): Pick<Struck, 'owner' | 'epoch'> | undefined {
+    return this.#last.get(handle)
   }
 }
 

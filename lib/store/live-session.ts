@@ -1,4 +1,6 @@
-import type { Session } from 'express-session'
+import type { Request } from 'express'
+import type { Session, SessionData } from 'express-session'
+import { SessionEndedError } from '../errors.ts'
 import { type Changes, type Content, cookieOf } from './merge.ts'
 
 /** Gives a loaded session the names that express-session passes over because every object has them, such as `constructor`. */
@@ -36,4 +38,56 @@ export function layInto(live: object, content: Content, { keys, attributes }: Ch
 function setMaxAge(cookie: object, age: unknown): void {
   Reflect.set(cookie, 'maxAge', age)
   Reflect.set(cookie, 'originalMaxAge', age)
+}
+
+export interface Reloading {
+  /** Rejects if there is no such session. */
+  load(sid: string): Promise<SessionData>
+  /** Makes loaded data the session of a request. */
+  install(req: Request, data: SessionData): void
+}
+
+/**
+ * Gives a live session its own `reload`, which behaves as express-session's, except that it neither brings back a
+ * session that was replaced or destroyed meanwhile nor ends the process.
+ */
+export function giveReload(req: Request, session: Session, { load, install }: Reloading): void {
+  const reload = (callback: (error?: unknown) => void = () => {}) => {
+    const isWrapped = session.reload !== reload
+    const fail = (error: unknown) => {
+      if (isWrapped && req.session !== session) showOnce(req, session)
+      callback(error)
+    }
+    const finish = (data: SessionData) => {
+      if (!isSessionOf(req, session)) return fail(new SessionEndedError('ended'))
+      install(req, data)
+      callback()
+    }
+    load(session.id).then(
+      (data) => process.nextTick(finish, data),
+      (error: unknown) => process.nextTick(fail, error),
+    )
+    return session
+  }
+  Object.defineProperty(session, 'reload', { configurable: true, value: reload, writable: true })
+}
+
+function isSessionOf(req: Partial<Request>, { id }: Session): boolean {
+  return req.sessionID === id && isObject(req.session) && req.session.id === id
+}
+
+// express-session wraps the callback in a function that looks at req.session first: where it finds none it throws, and
+// another session it wraps once more.
+function showOnce(req: Request, session: Session): void {
+  const own = Object.getOwnPropertyDescriptor(req, 'session')
+  const get = () => {
+    if (own) Object.defineProperty(req, 'session', own)
+    else Reflect.deleteProperty(req, 'session')
+    return session
+  }
+  Object.defineProperty(req, 'session', { configurable: true, enumerable: true, get })
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }

@@ -1,3 +1,5 @@
+import type { Predecessor } from './enrolment.ts'
+
 interface Work {
   readonly underWay: Set<Promise<unknown>>
   failure: Failure | undefined
@@ -12,9 +14,15 @@ interface Failure {
   readonly error: unknown
 }
 
+interface Ending {
+  readonly sid: string
+  readonly ended: Promise<Predecessor | undefined>
+}
+
 /** Keeps account of the writes each request asked for, so that its response can wait for them. */
 export class RequestWork {
   readonly #works = new WeakMap<object, Work>()
+  readonly #endings = new WeakMap<object, Ending>()
 
   /** A save: to be waited for. If it fails, what it wanted to store is still unsaved and will be tried again. */
   addSave(req: object, save: Promise<unknown>): void {
@@ -61,6 +69,21 @@ export class RequestWork {
       work.failure ??= { error }
     })
     this.#add(work, judged)
+  }
+
+  /** To be waited for. Its callback hears of a failure. */
+  addTold(req: object, write: Promise<unknown>): void {
+    this.#add(this.#workOf(req), write)
+  }
+
+  /** Ends a request's session, or returns the outcome of its having done so. A failure may be tried again. */
+  endOnce(req: object, sid: string, end: () => Ending['ended']): Ending['ended'] {
+    const before = this.#endings.get(req)
+    if (before?.sid === sid) return before.ended
+    const ended = end()
+    this.#endings.set(req, { sid, ended })
+    ended.catch(() => this.#endings.delete(req))
+    return ended
   }
 
   /** Resolves when nothing is under way; rejects with the first failed ending, once. */

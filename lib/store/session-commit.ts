@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Session, SessionData } from 'express-session'
-import { SessionNotSerializableError } from '../errors.ts'
+import { SessionIdError, SessionNotSerializableError } from '../errors.ts'
 import { type Callback, deliver } from './callback.ts'
-import { RequestWork } from './request-work.ts'
+import type { RequestWork } from './request-work.ts'
+import type { SessionCopies } from './session-copies.ts'
 import type { SessionCopy } from './session-copy.ts'
 import type { SessionLife } from './session-life.ts'
 
@@ -11,7 +12,7 @@ export interface CommitOptions {
   readonly saveUninitialized?: boolean | undefined
 }
 
-export type CommittedRequest = IncomingMessage & { readonly session?: unknown }
+export type CommittedRequest = IncomingMessage & { readonly session?: unknown; readonly sessionID?: unknown }
 
 /** What the store does with a session when its own methods are called. */
 export interface SessionActs {
@@ -19,15 +20,22 @@ export interface SessionActs {
   destroy(): Promise<void>
 }
 
+export interface SessionCommitsParts {
+  readonly work: RequestWork
+  readonly life: SessionLife
+  readonly copies: SessionCopies
+}
+
 /** What each request still has to store, and who hears of it when that fails. */
 export class SessionCommits {
-  readonly #work = new RequestWork()
+  readonly #work: RequestWork
   readonly #life: SessionLife
-  readonly #copyOf: (session: object) => SessionCopy | undefined
+  readonly #copies: SessionCopies
 
-  constructor(life: SessionLife, copyOf: (session: object) => SessionCopy | undefined) {
+  constructor({ work, life, copies }: SessionCommitsParts) {
+    this.#work = work
     this.#life = life
-    this.#copyOf = copyOf
+    this.#copies = copies
   }
 
   isCommitted(req: CommittedRequest, options: CommitOptions): boolean {
@@ -43,10 +51,11 @@ export class SessionCommits {
     const isIdle = this.#work.isIdle(req)
     if (!isIdle) await this.#work.settle(req)
     const { session } = req
-    const copy = isObject(session) ? this.#copyOf(session) : undefined
-    if (copy === undefined || !isObject(session)) return
+    if (!isObject(session)) return
+    const copy = this.#copies.copyToCommit(req, session)
     if (isIdle && this.#isRefused(req, session)) return
     if (isUnused(copy, session) && !saveUninitialized) return
+    if (copy === undefined) throw new SessionIdError()
     await saveLive(session as Session & SessionData)
     await this.#work.settle(req)
     this.#work.checkSave(req)
@@ -105,8 +114,9 @@ export class SessionCommits {
 
   #isCommitted(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): boolean {
     const { session } = req
-    const copy = isObject(session) && this.#work.isIdle(req) ? this.#copyOf(session) : undefined
-    if (copy === undefined || !isObject(session)) return false
+    if (!isObject(session) || !this.#work.isIdle(req)) return false
+    const copy = this.#copies.copyToCommit(req, session)
+    if (copy === undefined) return false
     if (this.#isRefused(req, session)) return true
     if (copy.record === undefined) return !saveUninitialized && isUnused(copy, session)
     const live = session as Session & SessionData
@@ -135,8 +145,8 @@ export function isBlank(session: object): boolean {
   return Object.keys(session).every((key) => key === 'cookie')
 }
 
-function isUnused(copy: SessionCopy, session: object): boolean {
-  return copy.record === undefined && isBlank(session) && copy.labels.length === 0
+function isUnused(copy: SessionCopy | undefined, session: object): boolean {
+  return copy?.record === undefined && isBlank(session) && (copy?.labels.length ?? 0) === 0
 }
 
 /** Through the session's own method: express-session then knows that it is saved, and does not save it again. */

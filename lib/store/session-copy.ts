@@ -1,3 +1,4 @@
+import type { Predecessor } from './enrolment.ts'
 import type { SessionBody } from './session-codec.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecord } from './session-records.ts'
@@ -14,6 +15,14 @@ export interface Draft {
   readonly ttlMs: number
 }
 
+/** How a copy begins: from a record, or as new, perhaps in place of another. */
+export interface CopyOrigin {
+  readonly record?: SessionRecord
+  readonly inherited?: SessionMeta | undefined
+  readonly labels?: readonly string[] | undefined
+  readonly predecessor?: Predecessor | undefined
+}
+
 /** What the store remembers about one live Session object: the record it came from, and what of it is not stored yet. */
 export class SessionCopy {
   readonly handle: string
@@ -21,6 +30,8 @@ export class SessionCopy {
   record: SessionRecord | undefined
   /** What a regenerated session takes over from the one it replaces. */
   readonly inherited: SessionMeta | undefined
+  /** The user's session that this one may carry on. */
+  readonly predecessor: Predecessor | undefined
   /** Why this copy must not be saved any more. */
   refusal: Error | undefined
   /** The versions that saves of this copy may have stored, though their replies were lost. */
@@ -29,20 +40,24 @@ export class SessionCopy {
   #view: PendingBody | undefined
   #unsavedSince: { readonly base: PendingBody | undefined } | undefined
 
-  constructor(
-    handle: string,
-    origin: { record?: SessionRecord; inherited?: SessionMeta | undefined; labels?: readonly string[] } = {},
-  ) {
+  constructor(handle: string, origin: CopyOrigin = {}) {
     this.handle = handle
     this.#labels = new Set(origin.labels)
     this.record = origin.record
     this.inherited = origin.inherited
+    this.predecessor = origin.predecessor
     this.#view = origin.record && Promise.resolve(origin.record.body)
   }
 
   /** What the session is, or is to be, sealed with; it only grows. */
   get labels(): readonly string[] {
     return [...new Set([...(this.record?.meta.labels ?? []), ...this.#labels])].sort()
+  }
+
+  /** What a session that takes this one's place may carry on. */
+  get succession(): Predecessor | undefined {
+    const { owner, epoch } = this.record?.meta ?? {}
+    return owner === undefined ? this.predecessor : { handle: this.handle, owner, epoch, isSuperseded: false }
   }
 
   addLabels(labels: readonly string[]): void {

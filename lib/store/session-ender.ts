@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import type { Backend, EndReply } from '../backend/backend.ts'
 import { type Departed, PAGE_SIZE } from '../backend/registry.ts'
+import { SessionInvalidError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { encodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
@@ -28,6 +30,8 @@ export interface Struck {
   readonly handle: string
   readonly answer: EndReply['answer']
   readonly owner: string | undefined
+  /** The epoch that the removed record was sealed with, as far as it opens. */
+  readonly epoch: number | undefined
   readonly departed: Departed | undefined
 }
 
@@ -48,6 +52,25 @@ export class SessionEnder {
     const struck = await this.#strike(handle, ending)
     if (struck.owner !== undefined) await this.withdraw(struck.owner, [struck]).catch(failInDoubt)
     return struck.answer
+  }
+
+  /**
+   * Ends a record and leaves its registration. `ended` says that this very call ended it, also where a reply was lost
+   * and the repeat met the tombstone.
+   */
+  async strike(handle: string, ending: SessionEnding): Promise<Struck> {
+    // Two endings of one millisecond must not pass for each other.
+    const blob = await this.#seal(
+      'ending',
+      handle,
+      encodeEnding(ending, randomBytes(12).toString('base64url')),
+    )
+    const struck = await this.#strike(handle, ending, blob)
+    if (struck.answer !== 'already-ended') return struck
+    const stands = await this.#parts.backend.ending(handle).catch((error: unknown) => {
+      if (!(error instanceof SessionInvalidError)) failInDoubt(error)
+    })
+    return stands?.equals(blob) ? { ...struck, answer: 'ended' } : struck
   }
 
   /** Ends several at once, in one round trip where the backend has one. Every one is tried; the first failure is told beside what was struck. */
@@ -85,16 +108,16 @@ export class SessionEnder {
     })
   }
 
-  async #strike(handle: string, ending: SessionEnding): Promise<Struck> {
+  async #strike(handle: string, ending: SessionEnding, sealed?: Buffer): Promise<Struck> {
     const { backend, records, endedTtlMs, announce } = this.#parts
-    const blob = await this.#seal('ending', handle, encodeEnding(ending))
+    const blob = sealed ?? (await this.#seal('ending', handle, encodeEnding(ending)))
     const ownedTtlMs = Math.max(endedTtlMs, FENCE_TTL_MS)
     const reply = await backend.end(handle, { blob, ownedTtlMs, fenceTtlMs: FENCE_TTL_MS })
     const meta = reply.blob && (await records.metaOf(handle, reply.blob))
     const isNews = reply.answer === 'ended' || (reply.answer === 'missing' && ending.reason === 'evicted')
     if (isNews) announce('session-ended', { handle, reason: ending.reason })
     const departed = meta && (await this.#departed(handle, meta, ending))
-    return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, departed }
+    return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, epoch: meta?.epoch, departed }
   }
 
   async #departed(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {

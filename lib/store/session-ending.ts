@@ -29,6 +29,7 @@ export interface EndingTerms {
 }
 
 const CODE = /^[a-z][a-z0-9._-]{0,31}$/
+const CALL = /^[A-Za-z0-9_-]{16}$/
 const A_CODE = '1 to 32 characters of a-z 0-9 - _ ., a letter first'
 // No control characters, line separators or lone surrogates: an actor's id ends up in logs.
 const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
@@ -57,14 +58,16 @@ function isActorId(value: unknown): value is string {
   return typeof value === 'string' && ACTOR_ID.test(value)
 }
 
-export function encodeEnding({ at, reason, actor }: SessionEnding): Buffer {
-  return Buffer.from(JSON.stringify({ at: at.getTime(), reason, actor }))
+/** With `call`, random text, no two endings are the same bytes. */
+export function encodeEnding({ at, reason, actor }: SessionEnding, call?: string): Buffer {
+  return Buffer.from(JSON.stringify({ at: at.getTime(), reason, actor, call }))
 }
 
 /** Strict: anything but what {@link encodeEnding} writes is `undefined`. */
 export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
   try {
-    const { at, reason, actor, ...unknown } = JSON.parse(bytes.toString()) as Record<string, unknown>
+    const { at, reason, actor, call, ...unknown } = JSON.parse(bytes.toString()) as Record<string, unknown>
+    if (call !== undefined && !(typeof call === 'string' && CALL.test(call))) return undefined
     if (!Number.isSafeInteger(at) || Object.keys(unknown).length > 0) return undefined
     return endingOf({ reason: reason as string, actor: actor as SessionActor }, at as number)
   } catch {

@@ -1,7 +1,8 @@
 import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
-import type { Enrolment } from './enrolment.ts'
+import { SessionEndedError } from '../errors.ts'
+import type { Enrolment, Predecessor } from './enrolment.ts'
 import { changedKeys } from './merge.ts'
 import { askOption, type ResolvedOptions } from './options.ts'
 import { SaveQueue } from './save-queue.ts'
@@ -43,11 +44,15 @@ export class SessionLife {
   readonly #saver: SessionSaver
   readonly #enrolment: Enrolment
   readonly #ender: SessionEnder
+  readonly #announce: Announce
   readonly #queue = new SaveQueue()
+  /** How far the clock that decides is ahead of this process's, as of the last load. */
+  #aheadMs = 0
 
   constructor({ backend, options, announce, records, codec, enrolment, ender }: SessionLifeParts) {
     this.#backend = backend
     this.#options = options
+    this.#announce = announce
     this.#codec = codec
     this.#records = records
     this.#enrolment = enrolment
@@ -72,6 +77,7 @@ export class SessionLife {
     const record = await this.#records.read(handle)
     if (record === undefined) return undefined
     const nowMs = await this.#backend.now()
+    this.#aheadMs = nowMs - this.#options.clock.now()
     const endsAtMs = this.#hardEndOf(record.meta)
     if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle, nowMs)
     if (this.#options.verifyOwner === 'always' && !(await this.#enrolment.verify(handle, record.meta)))
@@ -95,8 +101,8 @@ export class SessionLife {
   }
 
   /**
-   * Whether the live session is stored as it is and no extension is due, as far as can be told without waiting: by
-   * the clock of this process, and `false` with an async serializer.
+   * Whether the live session is stored as it is and no extension is due, as far as can be told without waiting:
+   * `false` with an async serializer.
    */
   isStored(copy: SessionCopy, live: SessionData): boolean {
     const { record } = copy
@@ -106,7 +112,8 @@ export class SessionLife {
     const body = this.#codec.encodeNow(live)
     if (body === undefined || !sameBody(body, record.body)) return false
     const nowMs = this.#options.clock.now()
-    const moment = { nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: record.meta.endsAtMs }
+    const { expiresAtMs } = record
+    const moment = { nowMs: nowMs + this.#aheadMs, expiresAtMs, hardEndMs: record.meta.endsAtMs }
     return !isTouchDue({ ...moment, ttlMs: this.#ttlMsOf(live) }, this.#options)
   }
 
@@ -122,7 +129,7 @@ export class SessionLife {
   }
 
   /**
-   * Extends the session, if by enough to be worth a write. Nothing happens if it has ended meanwhile. A cookie that the
+   * Extends the session, if by enough to be worth a write. Rejects if that finds it ended, or gone. A cookie that the
    * request changed is stored: express-session, which does not see that, asks for no save.
    */
   async touch(copy: SessionCopy, live: SessionData): Promise<void> {
@@ -134,6 +141,24 @@ export class SessionLife {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
     const record = await this.#records.read(handle)
     if (record) await this.#extend(new SessionCopy(handle, { record }), ttlMs)
+  }
+
+  /** Ends a session at the wish of its request. */
+  depart(handle: string): Promise<void> {
+    return this.#enrolment.depart(handle, 'logout', 'user')
+  }
+
+  /** As {@link depart}, for a session that another is to replace; returns what of a user's session that one may carry on. */
+  async supersede({ handle, record }: SessionCopy): Promise<Predecessor | undefined> {
+    const owner = record?.meta.owner
+    if (record && owner !== undefined) return this.#enrolment.supersede(handle, { ...record.meta, owner })
+    await this.depart(handle)
+    return undefined
+  }
+
+  /** Why there is nothing to load: `gone` without a tombstone. */
+  async endingOf(handle: string): Promise<'ended' | 'gone'> {
+    return (await this.#backend.ending(handle)) === undefined ? 'gone' : 'ended'
   }
 
   /** What a session that replaces another takes over from it. */
@@ -165,13 +190,22 @@ export class SessionLife {
       throw extension.reason
     }
     if (touch.status === 'rejected') throw touch.reason
-    if (touch.value !== undefined && copy.record === record)
-      copy.record = { ...record, expiresAtMs: touch.value }
+    if (!extension.value) this.#refuse(copy.handle, 'ended')
+    if (touch.value === undefined) this.#refuse(copy.handle, await this.endingOf(copy.handle))
+    if (copy.record === record) copy.record = { ...record, expiresAtMs: touch.value }
   }
 
   async #reseal(copy: SessionCopy, record: SessionRecord, ttlMs: number): Promise<void> {
-    if (!(await this.#enrolment.extend(copy.handle, record.meta, ttlMs))) return
-    if (!(await this.#saver.reseal(copy, ttlMs))) await this.#backend.touch(copy.handle, ttlMs)
+    if (!(await this.#enrolment.extend(copy.handle, record.meta, ttlMs))) this.#refuse(copy.handle, 'ended')
+    if (await this.#saver.reseal(copy, ttlMs)) return
+    const expiresAtMs = await this.#backend.touch(copy.handle, ttlMs)
+    if (expiresAtMs === undefined) this.#refuse(copy.handle, await this.endingOf(copy.handle))
+  }
+
+  // The request has read what it must not have any more, so its response is refused as that of a save would be.
+  #refuse(handle: string, ending: 'ended' | 'gone'): never {
+    this.#announce('write-refused', { handle, ending })
+    throw new SessionEndedError(ending)
   }
 
   #hardEndOf(meta: SessionMeta): number | undefined {

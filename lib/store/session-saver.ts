@@ -158,7 +158,9 @@ export class SessionSaver {
   async #overwrite(handle: string, version: Version, all: Tries): Promise<void> {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       const record = await this.#parts.records.read(handle)
-      const expect: Expectation = record ? { kind: 'version', etag: record.etag } : { kind: 'any' }
+      // A write that was given up and comes late must not land over a newer one; only what cannot be read is overwritten blindly.
+      const unread: Expectation = { kind: tries === 1 ? 'absent' : 'any' }
+      const expect: Expectation = record ? { kind: 'version', etag: record.etag } : unread
       const meta = record?.meta ?? (await this.#parts.newMeta())
       const { answer } = await this.#store({ handle, record, meta, expect }, version)
       all.areInDoubt ||= answer === 'unsure'
@@ -215,7 +217,7 @@ export class SessionSaver {
   // It was definitely not stored, and a new session is nobody else's: its registration would count for nothing.
   // Unless an earlier save of it may have been stored: what can be read must stay registered.
   async #giveBack(ground: Ground, version: Version): Promise<void> {
-    if (ground.expect.kind !== 'absent' || ground.copy?.mayBeStored) return
+    if (ground.expect.kind !== 'absent' || (ground.copy?.mayBeStored ?? true)) return
     await this.#vacate(ground, version).catch(() => {})
   }
 
@@ -229,13 +231,13 @@ export class SessionSaver {
     return { ttlMs: isExtension ? ttlMs : Math.max(1, record.expiresAtMs - nowMs), isExtension }
   }
 
-  async #placeOf({ handle, record, meta }: Ground, version: Version, term: Term): Promise<Place> {
+  async #placeOf({ handle, record, meta, copy }: Ground, version: Version, term: Term): Promise<Place> {
     const { enrolment } = this.#parts
     const { owner, device } = version
     if (owner === undefined) return this.#placeless(handle, meta)
     const { ttlMs, isExtension } = term
     if (record === undefined || owner !== meta.owner)
-      return enrolment.admit({ handle, owner, device, ttlMs, meta })
+      return enrolment.admit({ handle, owner, device, ttlMs, meta, predecessor: copy?.predecessor })
     if (isExtension && !(await enrolment.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
     return { meta, settle: async () => {} }
   }

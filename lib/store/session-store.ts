@@ -1,33 +1,34 @@
-import type { IncomingMessage } from 'node:http'
 import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
-import { traced } from '../diagnostics.ts'
-import { SessionIdError, StoreUnavailableError } from '../errors.ts'
+import { SessionEndedError, SessionIdError } from '../errors.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { assemble } from './assembly.ts'
-import { answer, type Callback, deliver } from './callback.ts'
+import { answer, type Callback } from './callback.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
+import type { Predecessor } from './enrolment.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
-import { keepMaxAge, keepNames } from './live-session.ts'
+import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { UserId } from './owner.ts'
 import { PrefixSharing } from './prefix-sharing.ts'
+import { RequestWork } from './request-work.ts'
 import { type CommitOptions, type CommittedRequest, SessionCommits } from './session-commit.ts'
-import { SessionCopy } from './session-copy.ts'
+import { SessionCopies } from './session-copies.ts'
+import type { SessionCopy } from './session-copy.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
 import { handleOf } from './session-id.ts'
 import { SessionLabels } from './session-labels.ts'
 import type { SessionLife } from './session-life.ts'
 import { userIdBy } from './session-reading.ts'
-import type { SessionRecord } from './session-records.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
 import { StoreEmitter } from './store-emitter.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
+import { UnstoredSessions } from './unstored-sessions.ts'
 
 export interface SessionStoreParts {
   readonly backend: Backend
@@ -50,13 +51,14 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #scan: SessionScan
   readonly #deadlineMs: number
   readonly #options: ResolvedOptions
-  // express-session hands loaded data back to createSession, and live sessions to set: what they came from is kept aside.
-  readonly #records = new WeakMap<object, SessionRecord>()
-  readonly #copies = new WeakMap<object, SessionCopy>()
+  readonly #copies = new SessionCopies(this)
+  readonly #unstored = new UnstoredSessions()
   readonly #labels: SessionLabels
   readonly #commits: SessionCommits
   readonly #calls: CallsUnderWay
   readonly #sharing: PrefixSharing
+  #isMounted = false
+  readonly #work = new RequestWork()
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
   }
@@ -71,8 +73,8 @@ export abstract class SessionStore extends StoreEmitter {
     const shared = { backend, sealer, options, calls: this.#calls, sharing: this.#sharing }
     const { life, ender, registry } = assemble({ ...shared, announce: this.announce })
     this.#life = life
-    this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copyOf(session) })
-    this.#commits = new SessionCommits(life, (session) => this.#copyOf(session))
+    this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
+    this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
     this.#scan = new SessionScan(backend, life)
     this.#ender = ender
     this.registry = registry
@@ -93,7 +95,8 @@ export abstract class SessionStore extends StoreEmitter {
 
   /**
    * Stores a session. A loaded one updates exactly the record it was loaded from, a new one never overwrites, a
-   * plain object overwrites what lives. Rejects with `SessionEndedError` if the session was ended meanwhile.
+   * plain object overwrites what lives. Rejects with `SessionEndedError` if the session was ended meanwhile, and with
+   * `SessionForeignError` if it was loaded under another id.
    */
   override set(sid: string, session: SessionData): Promise<void>
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
@@ -106,12 +109,15 @@ export abstract class SessionStore extends StoreEmitter {
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#calls.add('destroy', () => this.#destroy(sid), late.write),
+      this.#calls.add('destroy', async () => void (await this.#end(sid)), late.write),
       callback,
     )
   }
 
-  /** Extends a session's idle lifetime, if by at least `touchAfter`. Never changes or revives one. */
+  /**
+   * Extends a session's idle lifetime, if by at least `touchAfter`. Never changes or revives one. Rejects with
+   * `SessionEndedError` if that finds a loaded session ended, or gone.
+   */
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
@@ -129,7 +135,7 @@ export abstract class SessionStore extends StoreEmitter {
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
     return answer(
-      traced('all', () => this.#scan.all()),
+      this.#calls.addLong('all', () => this.#scan.all()),
       callback,
     )
   }
@@ -139,7 +145,7 @@ export abstract class SessionStore extends StoreEmitter {
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
     return answer(
-      traced('ids', () => this.#scan.ids()),
+      this.#calls.addLong('ids', () => this.#scan.ids()),
       callback,
     )
   }
@@ -149,7 +155,7 @@ export abstract class SessionStore extends StoreEmitter {
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      traced('length', async () => (await this.#scan.ids()).length),
+      this.#calls.addLong('length', async () => (await this.#scan.ids()).length),
       callback,
     )
   }
@@ -160,7 +166,7 @@ export abstract class SessionStore extends StoreEmitter {
   override clear(callback?: Callback<void>): Promise<void> | undefined {
     this.#sharing.note()
     return answer(
-      traced('clear', () => this.#scan.each((handle) => this.#end(handle, 'cleared', 'app'))),
+      this.#calls.addLong('clear', () => this.#scan.each((handle) => this.#clear(handle))),
       callback,
     )
   }
@@ -188,7 +194,7 @@ export abstract class SessionStore extends StoreEmitter {
    * for requests. Never rejects; an empty list is good news.
    */
   async check(): Promise<readonly Finding[]> {
-    const found = await traced('check', () => this.#backend.inspect())
+    const found = await this.#calls.addLong('check', () => this.#backend.inspect())
     return [...lifetimeFindings(this.#options), ...(await this.#sharing.findings()), ...found]
   }
 
@@ -201,7 +207,8 @@ export abstract class SessionStore extends StoreEmitter {
 
   /**
    * Makes what a request has done to its session last: waits for its saves and destroys that are under way, then
-   * stores `req.session` if it has changed, or extends it if that is due. Rejects with the first failure.
+   * stores `req.session` if it has changed, or extends it if that is due. Rejects with the first failure; with
+   * `SessionIdError` or `SessionForeignError` if there is a session that express-session does not store.
    * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
    */
   commit(req: CommittedRequest, options: CommitOptions = {}): Promise<void> {
@@ -213,7 +220,7 @@ export abstract class SessionStore extends StoreEmitter {
    * alone, as nobody else could answer any more; and a save that failed before, of which its callback was told, is not
    * tried again while the session holds the same. `sessionGuard` calls it.
    */
-  conclude(req: IncomingMessage): void {
+  conclude(req: CommittedRequest): void {
     this.#commits.conclude(req)
   }
 
@@ -257,74 +264,105 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   set generate(make: (req: Request) => void) {
+    if (this.#isMounted) warnOnce('ESV_STORE_MOUNTED_TWICE', MOUNTED_TWICE)
+    this.#isMounted = true
     this.#generate = (req) => {
+      const former: unknown = req.sessionID
       make(req)
-      keepMaxAge(req.session)
-      this.#labels.noteMade(req.session)
-      this.#supervise(req, req.session)
+      const { session, sessionID } = req
+      if (handleOf(sessionID) === undefined) warnOnce('ESV_SESSION_ID', new SessionIdError().message)
+      // A genid that keeps the client's id makes none that nobody knows.
+      else if (sessionID !== former) this.#unstored.add(sessionID, session)
+      this.#labels.noteMade(session)
+      keepMaxAge(session)
+      this.#supervise(req, session)
     }
   }
 
-  /** As express-session's, and remembers which record the session came from. */
+  /** As express-session's, and remembers which record the session came from. Data of another id cannot be saved under this one. */
   override createSession(req: Request, data: SessionData): Session & SessionData {
     const session = super.createSession(req, data)
-    const record = this.#records.get(data)
-    if (record) this.#copies.set(session, new SessionCopy(record.handle, { record }))
+    this.#copies.adopt(req, session, data)
     keepNames(session, data)
     keepMaxAge(session)
     this.#supervise(req, session)
     return session
   }
 
-  /** As express-session's; but if the old session could not be ended, no new one is made and the old one cannot be saved any more. */
-  override regenerate(req: Request, callback: (error?: unknown) => void): void {
-    const old: object | undefined = req.session
-    const ended = this.#calls.add('regenerate', () => this.#destroy(req.sessionID), late.write)
-    deliver(
-      ended.then(
-        () => this.#replace(req, old),
-        (error: unknown) => this.#condemn(old, error),
-      ),
-      callback,
+  /**
+   * As express-session's. But if the old session could not be ended, no new one is made and the old one cannot be saved
+   * any more. So it is with a user's session that was ended, or is gone, already: rejects with `SessionEndedError`.
+   */
+  override regenerate(req: Request): Promise<void>
+  override regenerate(req: Request, callback: ((error?: unknown) => void) | undefined): void
+  override regenerate(req: Request, callback?: Callback<void>): Promise<void> | undefined {
+    const old = req.session ? this.#copies.copyOf(req.session) : undefined
+    const released = this.#calls.add('regenerate', () => this.#release(req, old), late.write)
+    const replaced = released.then(
+      (predecessor) => this.#replace(req, old, predecessor),
+      (error: unknown) => this.#copies.condemn(req, old, error),
     )
+    if (callback) this.#work.addTold(req, replaced)
+    else this.#work.addEnding(req, replaced)
+    return answer(replaced, callback)
   }
 
-  #replace(req: Request, old: object | undefined): void {
+  // Once for each request: what a request ends twice it must not find ended by somebody else.
+  #release(req: Request, old: SessionCopy | undefined): Promise<Predecessor | undefined> {
+    const { sessionID: sid } = req
+    return this.#work.endOnce(req, sid, () => this.#end(sid, old))
+  }
+
+  async #destroyFor(req: Request, sid: string): Promise<void> {
+    await this.#work.endOnce(req, sid, async () => void (await this.destroy(sid)))
+  }
+
+  async #end(sid: string, copy?: SessionCopy): Promise<Predecessor | undefined> {
+    const handle = handleOf(sid)
+    if (handle === undefined || this.#unstored.end(sid)) return undefined
+    if (copy?.handle === handle) return this.#life.supersede(copy)
+    await this.#life.depart(handle)
+    return undefined
+  }
+
+  #replace(req: Request, old: SessionCopy | undefined, predecessor = old?.succession): void {
     this.generate(req)
-    const copy = old && this.#copies.get(old)
-    const handle = handleOf(req.sessionID)
-    if (copy === undefined || handle === undefined) return
-    const inherited = this.#life.inheritanceOf(copy)
-    this.#copies.set(req.session, new SessionCopy(handle, { inherited, labels: copy.labels }))
+    if (handleOf(req.sessionID) === undefined) throw new SessionIdError()
+    if (old) this.#copies.succeed(req, old, { inherited: this.#life.inheritanceOf(old), predecessor })
   }
 
   #supervise(req: Request, session: Session & SessionData): void {
     this.#commits.supervise(req, session, {
       save: () => this.#setFor(session.id, session),
-      destroy: () => this.destroy(session.id),
+      destroy: () => this.#destroyFor(req, session.id),
+    })
+    giveReload(req, session, {
+      load: (sid) => this.#load(sid),
+      install: (request, data) => this.createSession(request, data),
     })
   }
 
-  // An app that overlooks the error would go on to sign its user in to the id an attacker may know.
-  #condemn(old: object | undefined, error: unknown): never {
-    const failure = error instanceof Error ? error : new StoreUnavailableError('unknown')
-    const copy = old && this.#copyOf(old)
-    if (copy) copy.refusal = failure
-    throw failure
+  async #load(sid: string): Promise<SessionData> {
+    const data = await this.get(sid)
+    if (data) return data
+    const handle = handleOf(sid)
+    throw new SessionEndedError(handle === undefined ? 'gone' : await this.#life.endingOf(handle))
   }
 
   async #get(sid: string): Promise<SessionData | null> {
     const handle = handleOf(sid)
     const loaded = handle === undefined ? undefined : await this.#life.load(handle)
     if (loaded === undefined) return null
-    this.#records.set(loaded.data, loaded.record)
+    this.#copies.loaded(loaded.data, loaded.record)
     return loaded.data
   }
 
   async #set(sid: string, session: SessionData): Promise<void> {
     const handle = this.handle(sid)
-    const copy = this.#copyOf(session)
-    return copy?.handle === handle ? this.#life.save(copy, session) : this.#life.write(handle, session)
+    const copy = this.#copies.copyFor(handle, session)
+    if (this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
+    this.#unstored.delete(sid)
+    return copy ? this.#life.save(copy, session) : this.#life.write(handle, session)
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
@@ -336,33 +374,28 @@ export abstract class SessionStore extends StoreEmitter {
   async #touch(sid: string, session: SessionData): Promise<void> {
     const handle = handleOf(sid)
     if (handle === undefined) return
-    const copy = this.#copies.get(session)
-    return copy?.handle === handle
+    const copy = this.#copies.copyOf(session)
+    return copy?.record?.handle === handle
       ? this.#life.touch(copy, session)
       : this.#life.touchUnloaded(handle, session)
   }
 
-  async #destroy(sid: string): Promise<void> {
-    const handle = handleOf(sid)
-    if (handle !== undefined) await this.#end(handle, 'logout', 'user')
+  async #clear(handle: string): Promise<void> {
+    await this.#ender.end(
+      handle,
+      endingOf({ reason: 'cleared', actor: { type: 'app' } }, await this.#backend.now()),
+    )
   }
+}
 
-  async #end(handle: string, reason: string, actor: string): Promise<void> {
-    await this.#ender.end(handle, endingOf({ reason, actor: { type: actor } }, await this.#backend.now()))
-  }
+const MOUNTED_TWICE =
+  'One store was given to session() more than once: new sessions get the cookie options and genid of the last. ' +
+  'Call session() once and mount what it returns, or give each session() a store of its own with a prefix of its own'
 
-  // A Session that express-session generated for this store carries its request; a script's plain object does not.
-  #copyOf(session: object): SessionCopy | undefined {
-    const known = this.#copies.get(session)
-    if (known) return known
-    const { req, id } = session as {
-      readonly req?: { readonly sessionStore?: unknown }
-      readonly id?: unknown
-    }
-    const handle = req?.sessionStore === this ? handleOf(id) : undefined
-    if (handle === undefined) return undefined
-    const copy = new SessionCopy(handle)
-    this.#copies.set(session, copy)
-    return copy
-  }
+const warned = new Set<string>()
+
+function warnOnce(code: string, message: string): void {
+  if (warned.has(code)) return
+  warned.add(code)
+  process.emitWarning(message, { code })
 }

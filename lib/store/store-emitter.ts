@@ -18,7 +18,11 @@ export abstract class StoreEmitter extends Store {
   override on<Name extends keyof StoreEvents>(name: Name, listener: Listener<Name>): this
   override on(name: string | symbol, listener: AnyListener): this
   override on(name: string | symbol, listener: AnyListener): this {
-    return super.on(name, listener)
+    return isNeverEmitted(name) ? this : super.on(name, listener)
+  }
+
+  override addListener(name: string | symbol, listener: AnyListener): this {
+    return this.on(name, listener)
   }
 
   override once<Name extends keyof StoreEvents>(name: Name, listener: Listener<Name>): this
@@ -32,4 +36,9 @@ export abstract class StoreEmitter extends Store {
     decide({ decision: 'shared-prefix' })
     process.emitWarning(`${finding.message}. ${finding.action}.`, { type: 'SharedPrefixWarning' })
   }
+}
+
+// express-session adds these with each session(). A store never emits them: an outage is an error, not an absence.
+function isNeverEmitted(name: string | symbol): boolean {
+  return name === 'connect' || name === 'disconnect'
 }

@@ -129,7 +129,7 @@ export const failureSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'store/session-store.ts',
-        from: '(error: unknown) => this.#condemn(old, error)',
+        from: '(error: unknown) => this.#copies.condemn(req, old, error)',
         to: '() => this.#replace(req, old)',
       },
     ],

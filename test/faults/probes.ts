@@ -121,9 +121,9 @@ const recordProbes: readonly ProbedSabotage[] = [
     name: 'a new session id loses what its session is sealed with',
     patches: [
       {
-        file: 'store/session-store.ts',
-        from: 'new SessionCopy(handle, { inherited, labels: copy.labels })',
-        to: 'new SessionCopy(handle, { inherited })',
+        file: 'store/session-copies.ts',
+        from: 'new SessionCopy(handle, { ...origin, labels })',
+        to: 'new SessionCopy(handle, origin)',
       },
     ],
     async holds(ground) {

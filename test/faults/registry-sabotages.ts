@@ -68,7 +68,7 @@ export const registrySabotages: readonly Sabotage[] = [
     patches: [
       {
         file: SAVER,
-        from: 'return enrolment.admit({ handle, owner, device, ttlMs, meta })',
+        from: 'return enrolment.admit({ handle, owner, device, ttlMs, meta, predecessor: copy?.predecessor })',
         to: `return {
           meta: { ...meta, owner, epoch: Number.MAX_SAFE_INTEGER },
           settle: async () => (await enrolment.admit({ handle, owner, device, ttlMs, meta })).settle(true),

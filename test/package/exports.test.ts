@@ -13,6 +13,7 @@ const VALUES = [
   'OutcomeUnknownError',
   'SessionConflictError',
   'SessionEndedError',
+  'SessionForeignError',
   'SessionIdError',
   'SessionInvalidError',
   'SessionLimitError',

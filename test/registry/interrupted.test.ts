@@ -117,7 +117,8 @@ describe.each(storeKinds())('$name', (kind) => {
         const { user, sids, store, troubled } = await scene(kind)
         await failureOf(troubled(at).registry.endAll(user))
 
-        for (const sid of await validOf(store, sids)) await visit(store, sid)
+        for (const sid of await validOf(store, sids))
+          expect(await failureOf(visit(store, sid))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
 
         expect(await validOf(store, sids)).toEqual([])
         expect(await registered(store, user)).toEqual([])
@@ -186,8 +187,9 @@ describe.each(storeKinds())('$name', (kind) => {
     const [lost = '', kept = ''] = sids
     await unregister(lost)
 
-    for (const sid of sids) await visit(store, sid)
+    const failures = [await failureOf(visit(store, lost)), await failureOf(visit(store, kept))]
 
+    expect(failures).toMatchObject([{ code: 'ERR_SESSION_ENDED' }, undefined])
     expect(await validOf(store, sids)).toEqual([kept])
     expect(await store.registry.ending({ sid: lost })).toMatchObject({
       reason: 'owner-mismatch',

@@ -54,10 +54,11 @@ export class Browser {
     const [pair] = setCookie.at(-1)?.split(';') ?? []
     if (pair !== undefined) this.#cookie = pair
     const body = await text(response)
+    const isJson = response.headers['content-type']?.includes('json') ?? false
     return {
       status: response.statusCode ?? 0,
       setCookie,
-      body: body === '' ? undefined : (JSON.parse(body) as unknown),
+      body: isJson ? (JSON.parse(body) as unknown) : body || undefined,
     }
   }
 

@@ -70,6 +70,10 @@ describe.each(storeKinds())('a request whose session is kept $name', (kind) => {
 
   test.each<[string, Setting]>([
     ['only reads', {}],
+    [
+      'only reads, though the clock of this process is an hour early',
+      { store: { clock: { now: () => Date.now() + 3_600_000 } } },
+    ],
     ['only reads, with a cookie that expires', { session: { cookie: { maxAge: 60_000 } } }],
     ['has none', { isNew: true }],
     [
@@ -130,6 +134,13 @@ describe.each(storeKinds())('a request whose session is kept $name', (kind) => {
       {
         store: { secrets: ['a newer secret, never used elsewhere', 'a former secret, never used elsewhere'] },
         signedInWith: { secrets: ['a former secret, never used elsewhere'] },
+      },
+    ],
+    [
+      'is due to extend it, though the clock of this process is a day late',
+      {
+        signedInWith: { ttl: 10 },
+        store: { ttl: 86_400, touchAfter: 1, clock: { now: () => Date.now() - 86_400_000 } },
       },
     ],
     ['is due to extend it', { signedInWith: { ttl: 10 }, store: { ttl: 86_400, touchAfter: 1 } }],

@@ -169,14 +169,19 @@ describe.each(storeKinds())('lifetimes $name', (kind) => {
       expect(await expiryOf(place, store)).toBe(once)
     })
 
-    test('on a session that is missing or ended is quiet and revives nothing', async () => {
+    test('on a session that is missing is quiet, on a loaded one that was ended it is refused, and neither revives anything', async () => {
       const place = kind.place()
       const store = place.share({ touchAfter: 0 })
-      await store.set('sid', generateSession(store, 'sid'))
+      // Of another lifetime, so that a touch is due at once.
+      const other = place.share({ ttl: 60 })
+      await other.set('sid', generateSession(other, 'sid'))
       const live = await loadedSession(store, 'sid')
       await store.destroy('sid')
 
-      await store.touch('sid', live)
+      expect(await failureOf(store.touch('sid', live))).toMatchObject({
+        code: 'ERR_SESSION_ENDED',
+        ending: 'ended',
+      })
       await store.touch('sid', { ...live } as never)
       await store.touch('never', generateSession(store, 'never'))
       await store.touch('never', { cookie: {} } as never)

@@ -38,6 +38,27 @@ class World {
     session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false, genid })
   }
 
+  /** As an app does that replaces a session without `regenerate`. */
+  async replace(slot: number): Promise<Outcome> {
+    const { req } = this.copies[slot] as unknown as { req: { session: LiveSession; sessionID: string } }
+    await new Promise((resolve) => req.session.destroy(resolve))
+    this.store.generate(req as never)
+    this.copies[slot] = req.session
+    return req.sessionID
+  }
+
+  reload(slot: number): Promise<Outcome> {
+    const copy = this.copies[slot] as LiveSession
+    const reloaded = new Promise<void>((resolve, reject) => {
+      copy.reload((error: unknown) => (error ? reject(error) : resolve()))
+    })
+    return outcomeOf(
+      reloaded.then(() => {
+        this.copies[slot] = (copy as unknown as { req: { session: LiveSession } }).req.session
+      }),
+    )
+  }
+
   regenerate(slot: number): Promise<Outcome> {
     const { req } = this.copies[slot] as unknown as { req: { session: LiveSession; sessionID: string } }
     const regenerated = new Promise<void>((resolve, reject) => {
@@ -55,6 +76,12 @@ class World {
 /** What a copy was in step with, and what it is. */
 interface ModelCopy {
   readonly sid: string
+  /** Whether it has the methods that the store gives a session. */
+  readonly isOurs: boolean
+  /** Whom its request came as before; `isEnded` if that was over before it was replaced. */
+  readonly follows?:
+    | { readonly userId: unknown; readonly round: number; readonly isEnded: boolean }
+    | undefined
   base: Content | undefined
   now: Record<string, unknown>
 }
@@ -64,6 +91,8 @@ class Model {
   readonly stored = new Map<string, Content>()
   readonly ended = new Set<string>()
   readonly copies: ModelCopy[] = []
+  /** How often all sessions of a user were ended. */
+  readonly rounds = new Map<unknown, number>()
   generated = 0
   stamps = 0
 
@@ -72,12 +101,52 @@ class Model {
     this.stamps += 1
     copy.now['stamp'] = this.stamps
     const stands = this.stored.get(copy.sid)
-    if (this.ended.has(copy.sid)) return 'ERR_SESSION_ENDED'
+    if (this.ended.has(copy.sid) || this.isOver(copy)) return 'ERR_SESSION_ENDED'
     if (stands !== undefined && copy.base === undefined) return 'ERR_SESSION_CONFLICT'
     const merged = stands === undefined ? copy.now : merge(copy.base ?? {}, copy.now, stands)
     this.stored.set(copy.sid, { ...merged })
     copy.base = { ...merged }
     copy.now = { ...merged }
+    return 'done'
+  }
+
+  /** Whether it would carry on what was ended. */
+  isOver({ now, base, follows }: ModelCopy): boolean {
+    const userId = now['userId']
+    if (userId === undefined || userId === base?.['userId'] || follows?.userId !== userId) return false
+    return follows.isEnded || follows.round < this.roundOf(userId)
+  }
+
+  roundOf(userId: unknown): number {
+    return this.rounds.get(userId) ?? 0
+  }
+
+  endAll(userId: unknown): Outcome {
+    this.rounds.set(userId, this.roundOf(userId) + 1)
+    for (const [sid, content] of this.stored) if (content['userId'] === userId) this.destroy(sid)
+    return 'done'
+  }
+
+  /** Ends a copy's session and puts a new one in its place; `by: 'regenerate'` does not if a user's had ended before. */
+  replace(slot: number, by: 'regenerate' | 'hand'): Outcome {
+    const copy = this.copy(slot)
+    const userId = copy.base?.['userId']
+    const stands = this.stored.get(copy.sid)
+    this.destroy(copy.sid)
+    const isEnded = userId !== undefined && stands?.['userId'] !== userId
+    if (isEnded && by === 'regenerate') return 'ERR_SESSION_ENDED'
+    this.generated += 1
+    const sid = `generated${this.generated}`
+    const follows = userId === undefined ? copy.follows : { userId, round: this.roundOf(userId), isEnded }
+    this.copies[slot] = { sid, isOurs: true, follows, base: undefined, now: {} }
+    return sid
+  }
+
+  reload(slot: number): Outcome {
+    const copy = this.copy(slot)
+    const stands = this.stored.get(copy.sid)
+    if (stands === undefined) return 'ERR_SESSION_ENDED'
+    this.copies[slot] = { ...copy, base: stands, now: { ...stands } }
     return 'done'
   }
 
@@ -117,7 +186,8 @@ class Command implements fc.AsyncCommand<Model, Worlds> {
   }
 
   check(model: Readonly<Model>): boolean {
-    return this.#parts.slot === undefined || this.#parts.slot < model.copies.length
+    const { slot, needsOurs = false } = this.#parts
+    return slot === undefined || (slot < model.copies.length && (!needsOurs || model.copy(slot).isOurs))
   }
 
   async run(model: Model, worlds: Worlds): Promise<void> {
@@ -135,6 +205,7 @@ class Command implements fc.AsyncCommand<Model, Worlds> {
 interface CommandParts {
   /** The copy it needs, if any. */
   readonly slot?: number
+  readonly needsOurs?: boolean
   expect(model: Model): Outcome
   run(world: World): Promise<Outcome>
 }
@@ -152,11 +223,12 @@ async function agrees(model: Model, { store, copies }: World): Promise<void> {
 const sids = fc.constantFrom('one', 'two')
 const slots = fc.nat({ max: 4 })
 const keys = fc.constantFrom('a', 'b', 'c', 'd')
+const users = fc.constantFrom('ann', 'bob')
 const values = fc.oneof(fc.nat(3), fc.constantFrom('x', null, true))
 
 const create = (sid: string) =>
   new Command(`create ${sid}`, {
-    expect: (model) => void model.copies.push({ sid, base: undefined, now: {} }),
+    expect: (model) => void model.copies.push({ sid, isOurs: false, base: undefined, now: {} }),
     run: async ({ copies, store }) => void copies.push(generateSession(store, sid)),
   })
 
@@ -164,7 +236,7 @@ const load = (sid: string) =>
   new Command(`load ${sid}`, {
     expect(model) {
       const stands = model.stored.get(sid)
-      if (stands !== undefined) model.copies.push({ sid, base: stands, now: { ...stands } })
+      if (stands !== undefined) model.copies.push({ sid, isOurs: true, base: stands, now: { ...stands } })
       return stands !== undefined
     },
     async run({ copies, store }) {
@@ -204,7 +276,10 @@ const save = (slot: number) =>
 const touch = (slot: number) =>
   new Command(`touch copy ${slot}`, {
     slot,
-    expect: () => 'done',
+    expect(model) {
+      const { sid, base } = model.copy(slot)
+      return base !== undefined && model.ended.has(sid) ? 'ERR_SESSION_ENDED' : 'done'
+    },
     run: ({ copies, store }) => outcomeOf(store.touch(copies[slot]?.id ?? '', copies[slot] as LiveSession)),
   })
 
@@ -227,14 +302,30 @@ const write = (sid: string, key: string, value: unknown) =>
 const regenerate = (slot: number) =>
   new Command(`regenerate copy ${slot}`, {
     slot,
-    expect(model) {
-      model.destroy(model.copy(slot).sid)
-      model.generated += 1
-      const sid = `generated${model.generated}`
-      model.copies[slot] = { sid, base: undefined, now: {} }
-      return sid
-    },
+    expect: (model) => model.replace(slot, 'regenerate'),
     run: (world) => world.regenerate(slot),
+  })
+
+const replace = (slot: number) =>
+  new Command(`replace copy ${slot} by hand`, {
+    slot,
+    needsOurs: true,
+    expect: (model) => model.replace(slot, 'hand'),
+    run: (world) => world.replace(slot),
+  })
+
+const reload = (slot: number) =>
+  new Command(`reload copy ${slot}`, {
+    slot,
+    needsOurs: true,
+    expect: (model) => model.reload(slot),
+    run: (world) => world.reload(slot),
+  })
+
+const endAll = (userId: string) =>
+  new Command(`end all sessions of ${userId}`, {
+    expect: (model) => model.endAll(userId),
+    run: ({ store }) => outcomeOf(store.registry.endAll(userId).then(() => undefined)),
   })
 
 const commands = fc.commands(
@@ -252,9 +343,23 @@ const commands = fc.commands(
     sids.map(destroy),
     fc.tuple(sids, keys, values).map((args) => write(...args)),
     slots.map(regenerate),
+    slots.map(replace),
+    slots.map(reload),
+    fc.tuple(slots, fc.constant('userId'), users).map((args) => change(...args)),
+    fc.tuple(slots, fc.constant('userId'), users).map((args) => change(...args)),
+    users.map(endAll),
   ],
   { maxCommands: 50, size: 'max' },
 )
+
+/** Lifetimes of which each is another, so that every touch is due, however soon it comes. */
+function everLonger(): () => number {
+  let ttl = 3600
+  return () => {
+    ttl += 1
+    return ttl
+  }
+}
 
 describe('the stores of both kinds', () => {
   const kinds: readonly StoreKind[] = [new InProcessKind(), new ValkeyKind()]
@@ -268,7 +373,7 @@ describe('the stores of both kinds', () => {
       fc.asyncProperty(commands, async (run) => {
         const setup = () => ({
           model: new Model(),
-          real: kinds.map((kind) => new World(kind.place().open({ touchAfter: 0 }))),
+          real: kinds.map((kind) => new World(kind.place().open({ touchAfter: 0, ttl: everLonger() }))),
         })
         await fc.asyncModelRun(setup, run)
         count += 1

@@ -3,6 +3,7 @@ import type { SessionStore } from '../../lib/store/session-store.ts'
 import { TestClock } from '../support/clock.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'
+import { failureOf } from './failure-of.ts'
 import { createGate } from './gate.ts'
 import { generateSession, loadedSession, storedContent } from './live-session.ts'
 import { SECRET as A } from './parts-store.ts'
@@ -186,8 +187,9 @@ describe.each(storeKinds())('rotating secrets $name', (kind) => {
     const copy = await loadedSession(rotated, 'sid')
 
     await before.destroy('sid')
-    await rotated.touch('sid', copy)
+    const refused = await failureOf(rotated.touch('sid', copy))
 
+    expect(refused).toMatchObject({ code: 'ERR_SESSION_ENDED', ending: 'ended' })
     expect(await place.share({ secrets: [A, B] }).get('sid')).toBeNull()
     expect(await before.length()).toBe(0)
   })
