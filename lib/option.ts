@@ -101,6 +101,15 @@ export function checkObject(name: string, value: unknown): void {
     throw optionError(name, 'an object', value)
 }
 
+/** Rejects a configuration without a kind that names what only the kind `valkey` knows: kept in this process, it would be lost. */
+export function checkMemoryMeant(config: object, ofValkey: readonly string[]): void {
+  const [name] = Object.entries(config).flatMap(([key, value]) =>
+    value !== undefined && ofValkey.includes(key) ? [key] : [],
+  )
+  if (name !== undefined)
+    throw optionError('kind', `'valkey' where "${name}" is given, or 'memory', which ignores it`)
+}
+
 interface Range {
   readonly min: number
   readonly max: number

@@ -270,16 +270,25 @@ export class RequestTaint implements Taint, ResponseHolder {
     return this.#addsLookedAfter < this.#adds
   }
 
-  /** Looks at the session as it is stored. Answers whether others sealed labels that were not known; rejects if it was ended. */
+  /**
+   * Looks at the session as it is stored. Answers whether others sealed labels that were not known; rejects if it was
+   * ended, or if what it is sealed with does not tell what its new holder has seen.
+   */
   async #look(): Promise<boolean> {
     const adds = this.#adds
     const { session } = this.#req
     const isStored = hasSession(this.#req) && !this.#parts.sessions.isPristine(session)
     const known = new Set(this.#sealed())
-    const stored = isStored ? await this.#parts.sessions.storedLabels(session) : []
-    for (const label of stored) this.#foundSealed.add(label)
+    const subject = this.#parts.subject(this.#req)
+    const stored = isStored ? await this.#parts.sessions.storedSession(session) : undefined
+    // A label that was declassified and seen again is sealed already: that the session has moved is all there is to find.
+    if (stored?.data && this.#declassified.size > 0) {
+      const seen = Object.create(this.#req, { session: { value: stored.data } }) as Request
+      if (this.#parts.subject(seen) !== subject) throw new SessionConflictError()
+    }
+    for (const label of stored?.labels ?? []) this.#foundSealed.add(label)
     this.#addsLookedAfter = adds
-    return stored.some((label) => !known.has(label))
+    return stored?.labels.some((label) => !known.has(label)) ?? false
   }
 
   #sealed(): readonly string[] {

@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express'
 import type { LabelStore } from '../labels/label-store.ts'
 import { checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
 import { hasMethods } from './has-methods.ts'
+import { checkRuntime, isNodeResponse } from './node-response.ts'
 import { RequestTaint } from './request-taint.ts'
 import type { SealingStore, Taint } from './taint.ts'
 
@@ -55,12 +56,14 @@ export interface TaintLabelsOptions {
  */
 export function taintLabels(options: TaintLabelsOptions): RequestHandler {
   const { sessions, onStoreError, ...parts } = resolveOptions(options)
+  checkRuntime('taintLabels')
   return function taintLabelsMiddleware(req, res, next) {
     const begin = () => {
       const known = taintsByRequest.get(req)
       if (known?.uses(parts.store)) return undefined
       if (known)
         throw new TypeError('taintLabels is mounted twice, with different stores: give both the same')
+      if (!isNodeResponse(res)) throw responselessError()
       const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
       taintsByRequest.set(req, taint)
       req.taint = publicTaint(taint)
@@ -81,6 +84,18 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
     }
   }
 }
+
+// engine.io refuses a request whose middleware fails, and tells nobody why.
+function responselessError(): TypeError {
+  const message =
+    'taintLabels has no response to hold where it is mounted (on engine.io, say): the request is refused. ' +
+    'Ask the label store there: await labels.load({ sid: req.sessionID })'
+  if (!isWarned) process.emitWarning(message, { code: 'ESV_LABELS_WITHOUT_RESPONSE' })
+  isWarned = true
+  return new TypeError(message)
+}
+
+let isWarned = false
 
 const taintsByRequest = new WeakMap<Request, RequestTaint>()
 
@@ -135,5 +150,5 @@ function sealingStoreOf({ sessionStore }: Request): SealingStore {
 }
 
 function isSealingStore(store: unknown): store is SealingStore {
-  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedLabels', 'isPristine', 'commit'])
+  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedSession', 'isPristine', 'commit'])
 }

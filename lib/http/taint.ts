@@ -1,4 +1,5 @@
 import type { Request } from 'express'
+import type { StoredSession } from '../store/session-labels.ts'
 
 declare module 'express-session' {
   interface SessionData {
@@ -41,8 +42,8 @@ export interface SealingStore {
   sealedLabels(session: object): readonly string[]
   /** Notes more labels to seal; the next save stores them, even if nothing else has changed. Throws as `sealedLabels`. */
   sealLabels(session: object, labels: readonly string[]): void
-  /** The labels sealed into the session as it is stored now. Rejects if it was ended since it was loaded. */
-  storedLabels(session: object): Promise<readonly string[]>
+  /** The session as it is stored now. Rejects if it was ended since it was loaded. */
+  storedSession(session: object): Promise<StoredSession>
   /** Stores the session of a request as it is now. Rejects if that fails. */
   commit(req: Request): Promise<void>
   /** Whether the store made the session for its request, with nothing put into it or stored of it since. */

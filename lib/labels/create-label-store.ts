@@ -1,5 +1,5 @@
 import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
-import { checkFunction, checkObject, optionError } from '../option.ts'
+import { checkFunction, checkMemoryMeant, checkObject, optionError } from '../option.ts'
 import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'
 import type { LabelStore } from './label-store.ts'
@@ -9,7 +9,7 @@ import { ValkeyLabelSets } from './valkey-label-sets.ts'
 /** Options of the kind `valkey`: those of every kind, and how Valkey is reached. Either `client` or `connection` is required. */
 export interface ValkeyLabelStoreOptions extends LabelStoreOptions, ValkeyOptions {}
 
-/** What configures a label store: its kind, and the options of that kind. Options that only `valkey` knows are ignored by `memory`. */
+/** What configures a label store: its kind, and the options of that kind. `memory` ignores options that only `valkey` knows; without a kind they are an error. */
 export type LabelStoreConfig =
   | ({ readonly kind?: 'memory' | undefined } & LabelStoreOptions)
   | ({ readonly kind: 'valkey' } & ValkeyLabelStoreOptions)
@@ -51,7 +51,10 @@ export function createLabelStore(
   }
   if (kind === 'valkey') return valkeyLabelStore(options)
   if (kind !== undefined && kind !== 'memory') return unknownKind(kind, factories)
-  if (kind === undefined) warnInProduction()
+  if (kind === undefined) {
+    checkMemoryMeant(options, VALKEY_OPTIONS)
+    warnInProduction()
+  }
   return inProcessLabelStore(options)
 }
 

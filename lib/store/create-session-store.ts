@@ -1,10 +1,10 @@
-import { checkFunction, checkObject, optionError } from '../option.ts'
+import { checkFunction, checkMemoryMeant, checkObject, optionError } from '../option.ts'
 import { InProcessStore } from './in-process-store.ts'
 import type { SessionStoreOptions } from './options.ts'
 import type { SessionStore } from './session-store.ts'
 import { VALKEY_ONLY_OPTIONS, ValkeyStore, type ValkeyStoreOptions } from './valkey-store.ts'
 
-/** What configures a store: its kind, and the options of that kind. Options that only `valkey` knows are ignored by `memory`. */
+/** What configures a store: its kind, and the options of that kind. `memory` ignores options that only `valkey` knows; without a kind they are an error. */
 export type SessionStoreConfig =
   | ({ readonly kind?: 'memory' | undefined } & SessionStoreOptions)
   | ({ readonly kind: 'valkey' } & ValkeyStoreOptions)
@@ -41,7 +41,10 @@ export function createSessionStore(
   }
   if (kind === 'valkey') return new ValkeyStore(options as ValkeyStoreOptions)
   if (kind !== undefined && kind !== 'memory') return unknownKind(kind, factories)
-  if (kind === undefined) warnInProduction()
+  if (kind === undefined) {
+    checkMemoryMeant(options, VALKEY_ONLY_OPTIONS)
+    warnInProduction()
+  }
   return new InProcessStore(withoutValkeyOptions(options))
 }
 

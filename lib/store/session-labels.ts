@@ -1,3 +1,4 @@
+import type { SessionData } from 'express-session'
 import { SessionEndedError } from '../errors.ts'
 import { isBlank } from './session-commit.ts'
 import type { SessionCopy } from './session-copy.ts'
@@ -6,6 +7,14 @@ import type { SessionLife } from './session-life.ts'
 export interface SessionLabelsParts {
   readonly life: SessionLife
   readonly copyOf: (session: object) => SessionCopy | undefined
+}
+
+/** A session as it is stored now. */
+export interface StoredSession {
+  /** The labels it is sealed with. */
+  readonly labels: readonly string[]
+  /** None if it is not stored yet. */
+  readonly data: SessionData | undefined
 }
 
 /** The labels that sessions are sealed with: live ones in this process, and the same as they are stored. */
@@ -30,13 +39,13 @@ export class SessionLabels {
     this.#copyOf(session).addLabels(labels)
   }
 
-  async stored(session: object): Promise<readonly string[]> {
+  async stored(session: object): Promise<StoredSession> {
     const copy = this.#copyOf(session)
     if (copy.refusal) throw copy.refusal
-    if (copy.record === undefined && !copy.mayBeStored) return copy.labels
+    if (copy.record === undefined && !copy.mayBeStored) return { labels: copy.labels, data: undefined }
     const loaded = await this.#parts.life.load(copy.handle)
     if (loaded === undefined && copy.record) throw new SessionEndedError('gone')
-    return loaded?.record.meta.labels ?? []
+    return { labels: loaded?.record.meta.labels ?? [], data: loaded?.data }
   }
 
   isPristine(session: object): boolean {

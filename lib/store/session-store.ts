@@ -21,7 +21,7 @@ import type { SessionCopy } from './session-copy.ts'
 import type { SessionEnder } from './session-ender.ts'
 import { endingOf } from './session-ending.ts'
 import { handleOf } from './session-id.ts'
-import { SessionLabels } from './session-labels.ts'
+import { SessionLabels, type StoredSession } from './session-labels.ts'
 import type { SessionLife } from './session-life.ts'
 import { userIdBy } from './session-reading.ts'
 import type { SessionRegistry } from './session-registry.ts'
@@ -243,10 +243,10 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   /**
-   * The labels sealed with a live session as it is stored now. Rejects with `SessionEndedError` if it was ended, or
+   * What is stored of a live session now, by whatever request. Rejects with `SessionEndedError` if it was ended, or
    * expired, since it was loaded.
    */
-  storedLabels(session: object): Promise<readonly string[]> {
+  storedSession(session: object): Promise<StoredSession> {
     return this.#calls.add('get', () => this.#labels.stored(session), late.read)
   }
 

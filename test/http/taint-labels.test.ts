@@ -1,5 +1,5 @@
 import type { Express } from 'express'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
 import { taintLabels } from '../../lib/http/taint-labels.ts'
@@ -532,6 +532,23 @@ describe('taintLabels', () => {
   ])('refuses %s by name', (_, options, message) => {
     expect(() => taintLabels(options as never)).toThrow(TypeError)
     expect(() => taintLabels(options as never)).toThrow(message)
+  })
+
+  it('refuses requests without a response, as engine.io has them, and warns once', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    onTestFinished(() => warn.mockRestore())
+    const middleware = taintLabels({ store, sessions: new InProcessStore() })
+    const next = vi.fn()
+    const res = { setHeader: () => {}, writeHead: () => {}, write: () => {}, end: () => {} }
+    for (let times = 0; times < 2; times += 1) middleware({} as never, res as never, next)
+
+    expect(next).toHaveBeenCalledTimes(2)
+    expect(next).toHaveBeenCalledWith(
+      expect.objectContaining({ message: expect.stringMatching(/engine\.io/) }),
+    )
+    expect(warn.mock.calls).toEqual([
+      [expect.stringMatching(/engine\.io.*labels\.load/), { code: 'ESV_LABELS_WITHOUT_RESPONSE' }],
+    ])
   })
 
   it('refuses gates without a label, or with a wrong one', () => {

@@ -166,6 +166,12 @@ const moves: readonly Move[] = [
   { name: 'a sign-in with regenerate, with labels of users', path: '/sign-in', options: bySubject },
   { name: 'a sign-in without regenerate, with labels of users', path: '/sign-in-place', options: bySubject },
   {
+    name: 'a sign-in without regenerate, after the label was declassified, with labels of users',
+    path: '/sign-in-place',
+    options: bySubject,
+    first: declassify,
+  },
+  {
     name: 'a sign-out with regenerate, with labels of users',
     path: '/sign-out',
     options: bySubject,

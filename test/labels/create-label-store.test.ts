@@ -67,6 +67,8 @@ describe('createLabelStore', () => {
 
   it.each<[unknown, RegExp]>([
     [null, /"config"/],
+    [{ client: {} }, /"kind" must be 'valkey' where "client" is given/],
+    [{ kind: undefined, connection: { url: 'valkey://127.0.0.1' } }, /"kind" must be 'valkey'.*"connection"/],
     [{ kind: 'redis' }, /"kind" must be one of 'memory', 'valkey'/],
     [{ kind: 'memory', sttl: 1 }, /"sttl"/],
     [{ kind: 'memory', prefix: 'taint{1}' }, /"prefix"/],

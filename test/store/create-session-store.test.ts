@@ -103,6 +103,9 @@ describe('createSessionStore', () => {
 
   test.each([
     ['an unknown option', { kind: 'memory', tll: 5 }, 'tll'],
+    ['a client without a kind', { client: {}, secrets: [SECRET] }, 'kind'],
+    ['a connection without a kind', { connection: { url: 'valkey://127.0.0.1' }, secrets: [SECRET] }, 'kind'],
+    ['an option of valkey without a kind', { kind: undefined, onUnsafeServer: 'refuse' }, 'kind'],
     ['a wrong option of memory', { ttl: -1 }, 'ttl'],
     [
       'a wrong option of valkey',
