@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { Express, Request } from 'express'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
@@ -180,7 +180,7 @@ const moves: readonly Move[] = [
 ]
 
 describe.each(kinds.map((kind) => ({ where: kind.name, kind })))('$where, labels read beside', ({ kind }) => {
-  const rounds = kind instanceof ValkeyKind ? 25 : 80
+  const rounds = (kind instanceof ValkeyKind ? 8 : 25) * (inject('suite') === 'long' ? 3 : 1)
 
   it.each(moves)('$name are kept, in whatever order', async ({ path, options, first }) => {
     const { site, store, turnstile } = await open(kind, options)
