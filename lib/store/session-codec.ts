@@ -1,4 +1,3 @@
-import { types } from 'node:util'
 import {
   SessionNotSerializableError,
   SessionStoreError,
@@ -109,8 +108,17 @@ export class SessionCodec {
     }
   }
 
-  #inTime<Value>(method: 'stringify' | 'parse', answer: Value | Promise<Value>): Value | Promise<Value> {
-    if (!types.isPromise(answer)) return answer
-    return withDeadline(answer, this.#deadlineMs, () => new StoreSerializerError(method, this.#deadlineMs))
+  #inTime<Value>(method: 'stringify' | 'parse', answer: Value | PromiseLike<Value>): Value | Promise<Value> {
+    if (!isThenable(answer)) return answer
+    return withDeadline(
+      Promise.resolve(answer),
+      this.#deadlineMs,
+      () => new StoreSerializerError(method, this.#deadlineMs),
+    )
   }
+}
+
+// A promise of a library of the app's, too.
+function isThenable<Value>(answer: Value | PromiseLike<Value>): answer is PromiseLike<Value> {
+  return typeof (Object(answer) as { readonly then?: unknown }).then === 'function'
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type Server } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server, type Http2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { type CloseOnEndOptions, closeOnEnd, InProcessStore } from '../../lib/index.ts'
 import { TestClock } from '../support/clock.ts'
@@ -57,6 +58,40 @@ async function openStream(store: InProcessStore): Promise<IncomingMessage> {
   ]
   response.resume()
   return response
+}
+
+/** Each kind of connection, closed by its client. */
+const gone: Readonly<Record<string, () => Promise<CloseOnEndOptions['connection']>>> = {
+  WebSocket: async () => {
+    const server = createServer()
+    const opened = once(new WebSocketServer({ server }), 'connection')
+    const client = new WebSocket(`ws://127.0.0.1:${await listen(server)}`)
+    const [[connection]] = await Promise.all([opened, once(client, 'open')])
+    client.close()
+    await once(connection, 'close')
+    return connection
+  },
+  'response of HTTP/1.1': async () => {
+    const server = createServer()
+    const asked = once(server, 'request')
+    const client = get({ port: await listen(server), host: '127.0.0.1' }).on('error', () => {})
+    const [, connection] = await asked
+    client.destroy()
+    await once(connection, 'close')
+    return connection
+  },
+  'response of HTTP/2': async () => {
+    const server: Http2Server = createHttp2Server().listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    const asked = once(server, 'request')
+    const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    client.request({ ':path': '/' }).on('error', () => {})
+    const [, connection] = await asked
+    client.destroy()
+    await once(connection, 'close')
+    return connection
+  },
 }
 
 describe('closeOnEnd', () => {
@@ -226,7 +261,34 @@ describe('closeOnEnd', () => {
     expect(closes).toEqual([])
   })
 
+  test.each(Object.entries(gone))('does not watch for a %s that has closed before', async (_, open) => {
+    const store = await storeWithSession()
+    const connection = await open()
+    const watched: (AbortSignal | undefined)[] = []
+    const registry = {
+      watch: (...[target, options]: Parameters<typeof store.registry.watch>) => {
+        watched.push(options?.signal)
+        return store.registry.watch(target, options)
+      },
+    }
+    const ends = vi.spyOn(connection as { end(): unknown }, connection.close ? ('close' as 'end') : 'end')
+
+    closeOnEnd({ store: { registry }, target: { userId: 'alice' }, connection })
+
+    expect(watched.map((signal) => signal?.aborted)).toEqual([true])
+    await store.destroy(SID)
+    await store.registry.watch({ sid: SID }).ended
+    expect(ends).not.toHaveBeenCalled()
+  })
+
   test.each([
+    ['no options', undefined, /"options"/],
+    ['no connection', { store: new InProcessStore(), target: { sid: SID } }, /"connection"/],
+    [
+      'an unknown option',
+      { store: new InProcessStore(), target: { sid: SID }, connection: { close() {}, once() {} }, sid: SID },
+      /"sid"/,
+    ],
     [
       'a store that is none',
       { store: {}, target: { sid: SID }, connection: { close() {}, once() {} } },

@@ -70,6 +70,34 @@ test('refuses a runtime whose responses cannot be held', () => {
   )
 })
 
+test('does not warn of the cookie of a client that came with it, however it is encoded', async () => {
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const store = new InProcessStore()
+  const app = frameworks[0].express()
+  const options = { secret: COOKIE_SECRET, resave: false, saveUninitialized: false, proxy: true }
+  app.use(session({ store, ...options, cookie: { secure: true } }))
+  app.use(sessionGuard({ store }))
+  let finished = 0
+  app.get('/', (req, res) => {
+    contentOf(req)['count'] = Number(contentOf(req)['count'] ?? 0) + 1
+    res.on('finish', () => {
+      finished += 1
+    })
+    res.json(contentOf(req)['count'])
+  })
+  const site = await http1.serve(app as unknown as Listener)
+  sites.push(site)
+  const ask = (cookie = '') => site.ask('/', { headers: { 'x-forwarded-proto': 'https', cookie } })
+  const [cookie = ''] = (await ask()).headers['set-cookie'] ?? []
+  const [head = '', id = ''] = cookie.split('s%3A')
+
+  const encoded = `%${id.charCodeAt(0).toString(16)}${id.slice(1)}`
+  expect((await ask(`${head}s%3A${encoded}`)).body).toBe('2')
+
+  await until(() => finished === 2)
+  expect(warn.mock.calls).toEqual([])
+})
+
 test('warns once when a secure cookie cannot be sent', async () => {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   const store = new InProcessStore()

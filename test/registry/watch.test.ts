@@ -211,6 +211,13 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     expect(heard.flatMap(({ endings }) => endings)).toEqual([])
   })
 
+  test.each([null, {}, 'abort', new AbortController()])('refuses the signal %j by name', async (signal) => {
+    const { store, user } = open()
+
+    expect(() => store.registry.watch({ userId: user }, { signal } as never)).toThrow(/"signal"/)
+    await store.close()
+  })
+
   test('stops when the store is closed, and none begins after that', async () => {
     const store = kind.place().open()
     const user = newUser()

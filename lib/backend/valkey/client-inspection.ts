@@ -194,30 +194,38 @@ function reconnectsOn(decide: unknown, error: Error): boolean {
   return decision === true || decision === 1
 }
 
-interface Usage {
+interface ClientState {
   readonly mode?: string
   readonly condition?: { readonly select?: number } | undefined
   readonly options?: { readonly db?: number; readonly keyPrefix?: string } | undefined
 }
 
+/** Where the commands of a client go, as its options say. */
+export interface Usage {
+  readonly database: number
+  readonly keyPrefix: string
+}
+
+export function usageOf(client: object): Usage {
+  return { database: databaseOf(client), keyPrefix: (client as ClientState).options?.keyPrefix ?? '' }
+}
+
 /** The database that a client is told to select for each connection; 0 is where a connection begins. */
 export function databaseOf(client: object): number {
-  return (client as Usage).options?.db ?? 0
+  return (client as ClientState).options?.db ?? 0
 }
 
 /**
  * What an app that shares its client has changed of it, if anything under which commands would go elsewhere: to other
  * keys, or nowhere. A transaction it has begun shows by the replies alone.
  */
-export function changeOf(client: object, keyPrefix: string): string | undefined {
-  const { mode = 'normal', condition } = client as Usage
+export function changeOf(client: object, { database, keyPrefix }: Usage): string | undefined {
+  const { mode = 'normal', condition } = client as ClientState
   if (mode !== 'normal') return `it is in ${mode} mode`
+  const now = usageOf(client)
+  if (now.database !== database) return 'its option "db" was changed'
   // Not known before the first connection.
-  if ((condition?.select ?? databaseOf(client)) !== databaseOf(client))
+  if ((condition?.select ?? database) !== database)
     return 'it is in another database than its option "db" says'
-  return keyPrefixOf(client) === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
-}
-
-export function keyPrefixOf(client: object): string {
-  return (client as Usage).options?.keyPrefix ?? ''
+  return now.keyPrefix === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
 }

@@ -16,8 +16,8 @@ const COMMAND = /^[\w|.-]{1,64}$/
 const DENIED_COMMAND = /permissions to run the '([\w|.-]{1,64})' command/
 const DENIED_KEY = /access (?:a|one of the|at least one of the) keys?\b/
 const DENIED_CHANNEL = /access (?:a|one of the|at least one of the) channels?\b/
-// A prefix, and all that can stand between it and a digest.
-const OWN_NAME = /^([\w:-]{1,70}:)(?:\{[\w-]{43}\}|[0-9a-f]{64})$/
+// A prefix, and all that can stand between it and a digest or the tag of the marks.
+const OWN_NAME = /^([\w:-]{1,70}:)(?:\{(?:[\w-]{43}|keys)\}|[0-9a-f]{64})$/
 const OWN_CHANNEL = /^[\w-][\w:-]{0,63}:n$/
 
 /**

@@ -13,7 +13,7 @@ import type { Condition, LastFailure } from '../backend.ts'
 import type { Admission } from './admission.ts'
 import { type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
-import { changeOf, keyPrefixOf } from './client-inspection.ts'
+import { changeOf, type Usage, usageOf } from './client-inspection.ts'
 import { troubleOf } from './connection-trouble.ts'
 import { causeOf, parseAddress, placeOf } from './failure-cause.ts'
 import {
@@ -92,7 +92,7 @@ export class ValkeyLink {
   readonly #readiness: Readiness
   readonly #inFlight = new Set<Promise<unknown>>()
   readonly #breakers: Breakers | undefined
-  readonly #keyPrefix: string
+  readonly #usage: Usage
   /** Why the last attempt that failed did so, by the address of the primary. */
   readonly #causes = new Map<string | undefined, FailureCause>()
   #lastFailure: LastFailure | undefined
@@ -103,7 +103,7 @@ export class ValkeyLink {
     const { breaker = DEFAULT_BREAKER } = options
     this.#breakers = breaker ? new Breakers(breaker) : undefined
     this.#readiness = readinessOf(options.client)
-    this.#keyPrefix = keyPrefixOf(options.client)
+    this.#usage = usageOf(options.client)
   }
 
   /** A read: as nothing is applied, every failure is a `StoreUnavailableError`. */
@@ -215,7 +215,7 @@ export class ValkeyLink {
       const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, timeLeft()), { mayRevive })
       if (failure) return { failure }
     }
-    const isChanged = () => changeOf(client, this.#keyPrefix) !== undefined
+    const isChanged = () => changeOf(client, this.#usage) !== undefined
     const refusal = isChanged() ? clientChanged : await this.#refusal(exchange, timeLeft())
     if (refusal) return { failure: refusal }
     // Again, as nothing can come between this and what is sent.
@@ -226,7 +226,7 @@ export class ValkeyLink {
   /** Why nothing may be sent on this connection, if so. */
   #refusal(exchange: Exchange<unknown>, waitMs: number): Promise<Failure | undefined> | undefined {
     const { admission } = this.#options
-    const setUp = this.#readiness.setUp()
+    const setUp = this.#readiness.setUp(this.#addressOf(exchange))
     if (setUp === undefined && admission === undefined) return undefined
     return new Promise((resolve) => {
       const settle = (failure: Failure | undefined) => {

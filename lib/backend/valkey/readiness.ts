@@ -1,9 +1,10 @@
 import { Patience } from '../../patience.ts'
-import type { ValkeyClient } from './client.ts'
+import type { CommandRunner, ValkeyClient } from './client.ts'
 import { databaseOf } from './client-inspection.ts'
 import { type ConnectionTrouble, troubleOf } from './connection-trouble.ts'
 import { causeOf, placeOf } from './failure-cause.ts'
 import { classifyFailure, type Failure, notConnected, unexpectedReply } from './failures.ts'
+import { primaryAt } from './key-slot.ts'
 
 /** For how long a connection whose user or database was refused is not asked for it again. */
 const REFUSED_FOR_MS = 1000
@@ -27,13 +28,14 @@ export class Readiness {
   readonly #onConnection = new Set<() => void>()
   readonly #onRefresh = new Set<() => void>()
   readonly #trouble: ConnectionTrouble
-  #setUp: Promise<Failure | undefined> | undefined
+  /** By connection: a cluster's client has a new one for each, that of one server stays the same. */
+  #setUps = new WeakMap<CommandRunner, Promise<Failure | undefined>>()
 
   constructor(client: ValkeyClient) {
     this.#client = client
     this.#trouble = troubleOf(client)
     client.on('ready', () => {
-      this.#setUp = undefined
+      this.#setUps = new WeakMap()
       for (const listener of this.#onConnection) listener()
       this.#wake()
     })
@@ -50,14 +52,18 @@ export class Readiness {
   }
 
   /**
-   * Why this connection cannot be used, if so. A client whose SELECT or AUTH is refused says so in an event, or on the
-   * console, and goes on with database 0 or as the default user; asked again on the same connection, the refusal shows.
+   * Why the connection to the primary at an address, or the only one, cannot be used, if so. A client whose SELECT or
+   * AUTH is refused says so in an event, or on the console, and goes on with database 0 or as the default user; asked
+   * again on the same connection, the refusal shows.
    */
-  setUp(): Promise<Failure | undefined> | undefined {
-    const commands = setUpOf(this.#client)
+  setUp(address: string | undefined): Promise<Failure | undefined> | undefined {
+    const runner = address === undefined ? this.#client : primaryAt(this.#client, address)
+    if (runner === undefined) return undefined
+    const commands = setUpOf(runner)
     if (commands.length === 0) return undefined
-    this.#setUp ??= this.#run(commands)
-    return this.#setUp
+    const setUp = this.#setUps.get(runner) ?? this.#run(runner, commands)
+    this.#setUps.set(runner, setUp)
+    return setUp
   }
 
   /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
@@ -86,23 +92,21 @@ export class Readiness {
     return this.isReady ? undefined : { ...notConnected, ...(cause && { reason: cause.reason, cause }) }
   }
 
-  async #run(commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
+  async #run(runner: CommandRunner, commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
     try {
-      const replies = await Promise.all(commands.map((command) => this.#client.callBuffer(...command)))
+      const replies = await Promise.all(commands.map((command) => runner.callBuffer(...command)))
       if (replies.every((reply) => String(reply) === 'OK')) return undefined
-      this.#forgetSetUp(0)
+      this.#forgetSetUp(runner, 0)
       return { ...unexpectedReply, mayBeApplied: false }
     } catch (error) {
       const failure = classifyFailure(error)
-      this.#forgetSetUp(failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
-      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(this.#client)) }
+      this.#forgetSetUp(runner, failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
+      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(runner)) }
     }
   }
 
-  #forgetSetUp(afterMs: number): void {
-    setTimeout(() => {
-      this.#setUp = undefined
-    }, afterMs).unref()
+  #forgetSetUp(runner: CommandRunner, afterMs: number): void {
+    setTimeout(() => this.#setUps.delete(runner), afterMs).unref()
   }
 
   #nextChange(waitMs: number): Promise<void> {
@@ -124,13 +128,14 @@ export class Readiness {
 
 type SetUpCommand = readonly [name: string, argument: string | number]
 
-/** What is to be asked again on each connection to one server. A user that is refused by name shows in an event. */
-function setUpOf(client: ValkeyClient): readonly SetUpCommand[] {
-  if (client.nodes !== undefined) return []
-  const { options } = client as {
+/** What is to be asked again on each connection. A user that is refused by name shows in an event. */
+function setUpOf(runner: CommandRunner): readonly SetUpCommand[] {
+  // Not a connection, but what has one to each node.
+  if ('nodes' in runner) return []
+  const { options } = runner as {
     readonly options?: { readonly username?: unknown; readonly password?: unknown }
   }
-  const database = databaseOf(client)
+  const database = databaseOf(runner)
   const isDefaultUser = typeof options?.password === 'string' && !options.username
   return [
     ...(isDefaultUser ? [['auth', options.password] as const] : []),

@@ -1,7 +1,7 @@
 import { checkInteger, checkKnown, checkObject, checkOneOf, optionError } from '../../option.ts'
 import { type BreakerOptions, DEFAULT_BREAKER } from './breaker.ts'
 import type { ValkeyClient } from './client.ts'
-import { CLIENT_SETTINGS, type ClientSetting, changeOf, flawsOf, keyPrefixOf } from './client-inspection.ts'
+import { CLIENT_SETTINGS, type ClientSetting, changeOf, flawsOf, usageOf } from './client-inspection.ts'
 import { createValkeyClient, type ValkeyConnection } from './connection.ts'
 
 /** How Valkey is reached. Either `client` or `connection` is required. */
@@ -101,7 +101,7 @@ function checkedClient({ client, unsafeClientSettings: accepted = [] }: ValkeyOp
   if (typeof client?.callBuffer !== 'function') throw optionError('client', expectedFor(client))
   if (!Array.isArray(accepted)) throw optionError('unsafeClientSettings', 'a list of names of settings')
   for (const setting of accepted) checkOneOf('unsafeClientSettings', setting, CLIENT_SETTINGS)
-  const change = changeOf(client, keyPrefixOf(client))
+  const change = changeOf(client, usageOf(client))
   if (change !== undefined)
     throw optionError('client', `one that nothing else changes, best of the store's own; ${change}`)
   const flaws = flawsOf(client).filter(({ setting }) => !accepted.includes(setting))
