@@ -80,6 +80,21 @@ describe('what cannot be read', () => {
     expect((await admin.dump(keyOf(sid)))?.length ?? 0).toBeGreaterThanOrEqual(before?.length ?? 0)
   })
 
+  it('is a member of megabytes, which the server keeps to itself', async () => {
+    const { store } = open()
+    const sid = newSid()
+    const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1])
+    const before = await sent()
+    await admin.sadd(keyOf(sid), Buffer.alloc(8_000_000, 'x'))
+
+    await expect(store.load(sid)).rejects.toThrow(LabelsUnreadableError)
+    await expect(store.add(sid, ['other'])).rejects.toThrow(LabelsUnreadableError)
+    await expect(store.declassify({ sid, labels: ['pii'], actor, reason: 'x' })).rejects.toThrow(
+      LabelsUnreadableError,
+    )
+    expect((await sent()) - before).toBeLessThan(1_000_000)
+  })
+
   it('is a mark of another session, or of another secret', async () => {
     const { store } = open()
     const [from, to] = [newSid(), newSid()]

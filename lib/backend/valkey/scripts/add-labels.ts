@@ -1,6 +1,6 @@
 import type { Answer, ValkeyLink } from '../link.ts'
 import { defineScript } from '../script.ts'
-import { decodeMembers } from './load-labels.ts'
+import { decodeMembers, MAX_MEMBER_BYTES } from './load-labels.ts'
 
 // One script: a set without its expiry would outlive, or with a shorter one die before, what it belongs to. Every
 // check comes before the first write, as an error rolls nothing back. Without allow-oom: a full server refuses it whole.
@@ -10,11 +10,12 @@ const script = defineScript(/* lua */ `
 -- ARGV[1] if it has less than this left, ms, or 0   ARGV[2] it gets this, ms   ARGV[3] most distinct labels
 -- ARGV[4] 'all', or 'unmarked' to spare labels that have a mark
 -- ARGV[5...] labels, and marks, '!', 22 characters, label, which count only if neither label nor mark is there
--- returns { members after it, how many }, or 'full'; error WRONGTYPE if KEYS[1] holds no set, CORRUPT if too large a one
+-- returns { members after it, how many }, or 'full'; error WRONGTYPE if KEYS[1] holds no set, CORRUPT if it or a member is too large
 local size = redis.call('SCARD', KEYS[1])
 if size > tonumber(ARGV[3]) then return redis.error_reply('CORRUPT too many members') end
 local stands = {}
 for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if #member > ${MAX_MEMBER_BYTES} then return redis.error_reply('CORRUPT too large a member') end
   stands[member:sub(1, 1) == '!' and member:sub(24) or member] = member
 end
 

@@ -1,6 +1,9 @@
 import type { ValkeyLink } from '../link.ts'
 import { defineScript } from '../script.ts'
 
+/** More than any has. Nobody can ask how large one is before it is read, but no process gets a larger one. */
+export const MAX_MEMBER_BYTES = 256
+
 // Without no-writes, so that no replica, which may lag behind, answers it; therefore with allow-oom, without which a
 // full server would refuse it. pcall: a right that is missing for PEXPIRE only is no reason not to answer.
 const script = defineScript(/* lua */ `
@@ -8,7 +11,7 @@ const script = defineScript(/* lua */ `
 -- KEYS[1] set
 -- ARGV[1] if it has less than this left, ms, or 0   ARGV[2] it gets this, ms   ARGV[3] most members to return
 -- returns { members, how many, 1 if kept as long as asked or else 0, server time, ms }
--- error WRONGTYPE if KEYS[1] holds no set, CORRUPT if it has more members
+-- error WRONGTYPE if KEYS[1] holds no set, CORRUPT if it has more members or too large a one
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local size = redis.call('SCARD', KEYS[1])
@@ -17,6 +20,9 @@ if size == 0 then return { {}, 0, 1, now } end
 
 local members, kept, least = redis.call('SMEMBERS', KEYS[1]), 1, tonumber(ARGV[1])
 local left = least > 0 and redis.pcall('PTTL', KEYS[1]) or -1
+for _, member in ipairs(members) do
+  if #member > ${MAX_MEMBER_BYTES} then return redis.error_reply('CORRUPT too large a member') end
+end
 if type(left) ~= 'number' then kept = 0 end
 if kept == 1 and left >= 0 and left < least then
   kept = redis.pcall('PEXPIRE', KEYS[1], ARGV[2]) == 1 and 1 or 0

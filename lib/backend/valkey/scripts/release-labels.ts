@@ -1,6 +1,7 @@
 import type { Answer, ValkeyLink } from '../link.ts'
 import { defineScript } from '../script.ts'
 import { decodeUnion } from './add-labels.ts'
+import { MAX_MEMBER_BYTES } from './load-labels.ts'
 
 // The only script that takes a label away. It has a deadline because, held up on its way, it would take away what was
 // added after it; and it must not be repeated for the same reason.
@@ -10,13 +11,14 @@ const script = defineScript(/* lua */ `
 -- ARGV[1] if it has less than this left, ms, or 0   ARGV[2] it gets this, ms   ARGV[3] most distinct labels
 -- ARGV[4] latest server time, ms   ARGV[5...] marks: '!', 22 characters, label
 -- returns { members after it, how many }, 'full' or 'late'
--- error WRONGTYPE if KEYS[1] holds no set, CORRUPT if too large a one
+-- error WRONGTYPE if KEYS[1] holds no set, CORRUPT if it or a member is too large
 local time = redis.call('TIME')
 if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[4]) then return 'late' end
 local size = redis.call('SCARD', KEYS[1])
 if size > tonumber(ARGV[3]) then return redis.error_reply('CORRUPT too many members') end
 local stands = {}
 for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if #member > ${MAX_MEMBER_BYTES} then return redis.error_reply('CORRUPT too large a member') end
   stands[member:sub(1, 1) == '!' and member:sub(24) or member] = member
 end
 
