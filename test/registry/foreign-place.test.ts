@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { failureOf } from '../store/failure-of.ts'
 import { createGate } from '../store/gate.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
@@ -45,8 +46,7 @@ describe.each(storeKinds())(
       const { store, sid, user } = await collide()
       const before = [await validates(store, sid), await registered(store, user)]
 
-      await visit(store, sid)
-
+      expect(await failureOf(visit(store, sid))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
       expect(before).toEqual([true, []])
       expect(await validates(store, sid)).toBe(false)
       expect(await store.registry.ending({ sid })).toMatchObject({ reason: 'owner-mismatch' })
