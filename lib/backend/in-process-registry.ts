@@ -66,6 +66,9 @@ export class InProcessRegistry implements Registry {
     const expiresAtMs = expiryOf(lifetime, nowMs)
     if (expiresAtMs <= nowMs) return { answer: 'gone' }
 
+    const own = members.get(handle)
+    if (own?.takenByMs !== undefined)
+      members.set(handle, { ...own, takenByMs: nowMs + lifetime.takenWithinMs })
     const stale = [...members.keys()].filter((each) => isStale(members.get(each), nowMs)).slice(0, PAGE_SIZE)
     displace(stale, state)
     if (pending.has(handle)) return { answer: 'crowded', pending: [handle] }
@@ -219,11 +222,10 @@ function rosterOf(state: OwnerState, below?: number): Roster {
   const oldest = page[0]?.[1].order
   return {
     epoch,
-    members: page.map(([handle, { order, seenAtMs, expiresAtMs }]) => ({
+    members: page.map(([handle, { takenByMs, ...member }]) => ({
       handle,
-      order,
-      seenAtMs,
-      expiresAtMs,
+      ...member,
+      isTaken: takenByMs === undefined,
     })),
     ...(candidates.length > PAGE_SIZE && { next: String(oldest) }),
     pending: firstPending(state),

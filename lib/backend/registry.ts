@@ -8,6 +8,8 @@ export interface Member {
   readonly seenAtMs: number
   /** When it is dropped unless it is extended. */
   readonly expiresAtMs: number
+  /** Whether its place was taken: see {@link Withdrawal.taken}. */
+  readonly isTaken: boolean
 }
 
 /** What remains of a handle that was ended, for its owner to look at. */
@@ -121,8 +123,8 @@ export const PAGE_SIZE = 100
 export interface Registry {
   /**
    * Adds a handle as the newest member. Enrolling a member again moves its expiry, marks it seen and answers its first
-   * order. Members that were not taken in time move to the pending list first, then the oldest beyond the cap; a handle
-   * on the pending list is not enrolled. Refused when memory is full.
+   * order; where it was not taken, its time begins anew. Other members that were not taken in time move to the pending
+   * list first, then the oldest beyond the cap; a handle on the pending list is not enrolled. Refused when memory is full.
    */
   enroll(owner: string, enrolment: Enrolment): Promise<EnrolReply>
   /** Moves a member's expiry, nearer or further, and marks it seen and taken; does nothing for others, or past the hard end. */

@@ -116,6 +116,11 @@ export class Enrolment {
     return { handle, owner, epoch, isSuperseded: true }
   }
 
+  /** Takes a place for good, for a session that is known to be stored. */
+  take(owner: string, handle: string): Promise<void> {
+    return this.#parts.ender.withdraw(owner, [], handle)
+  }
+
   /** Removes a session whose sign-in did not take place, or whose user signed out of it. */
   async leave(owner: string, handle: string): Promise<void> {
     await this.#parts.registry.withdraw(owner, { handles: [handle], departedTtlMs: 1 })

@@ -34,6 +34,8 @@ export class SessionCopy {
   readonly predecessor: Predecessor | undefined
   /** Why this copy must not be saved any more. */
   refusal: Error | undefined
+  /** The user in whose registry a save of this copy may have a place that it has not taken yet. */
+  untakenOf: string | undefined
   /** The versions that saves of this copy may have stored, though their replies were lost. */
   #attempts: readonly Buffer[] = []
   #labels: ReadonlySet<string>

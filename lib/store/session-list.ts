@@ -67,9 +67,10 @@ export class SessionList {
     await this.#endPending(owner, roster)
     const members = roster.members.slice(-Math.min(limit, PAGE_SIZE))
     const found = await Promise.all(members.map((member) => this.#registered(member, owner, current)))
-    // A sign-in registers before it stores: without a record a member is dead only once no sign-in can be under way.
-    const isDead = (member: Member, index: number) =>
-      found[index] === 'vacant' && member.seenAtMs < nowMs - TAKEN_WITHIN_MS
+    // A sign-in registers before it stores, and even one that is held up for long may still store. A place that was not
+    // taken goes with the next enrolment, whose tombstone keeps that out.
+    const isDead = ({ isTaken, seenAtMs }: Member, index: number) =>
+      found[index] === 'vacant' && isTaken && seenAtMs < nowMs - TAKEN_WITHIN_MS
     const dead = members.filter(isDead).map(({ handle }) => handle)
     if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
     const sessions = found.reverse().filter((session) => typeof session === 'object')

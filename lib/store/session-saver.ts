@@ -197,6 +197,7 @@ export class SessionSaver {
     const isRefused = reply.answer === 'ended' || reply.answer === 'gone'
     if (isRefused) await this.#vacate(ground, version)
     if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(failInDoubt)
+    if (reply.answer === 'stored' && ground.copy) ground.copy.untakenOf = undefined
     return reply
   }
 
@@ -236,10 +237,14 @@ export class SessionSaver {
     const { owner, device } = version
     if (owner === undefined) return this.#placeless(handle, meta)
     const { ttlMs, isExtension } = term
-    if (record === undefined || owner !== meta.owner)
+    if (record === undefined || owner !== meta.owner) {
+      if (copy) copy.untakenOf = owner
       return enrolment.admit({ handle, owner, device, ttlMs, meta, predecessor: copy?.predecessor })
+    }
     if (isExtension && !(await enrolment.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
-    return { meta, settle: async () => {} }
+    // An earlier try was stored, and failed before it took its place.
+    const isUntaken = copy?.untakenOf === owner
+    return { meta, settle: async () => (isUntaken ? enrolment.take(owner, handle) : undefined) }
   }
 
   #placeless(handle: string, { owner, ...meta }: SessionMeta): Place {

@@ -1,19 +1,23 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { PAGE_SIZE } from '../../lib/backend/registry.ts'
 import type { CommandArgument, ValkeyClient } from '../../lib/backend/valkey/client.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { ValkeyBackend } from '../../lib/backend/valkey/valkey-backend.ts'
+import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { failureOf } from '../store/failure-of.ts'
+import { createGate } from '../store/gate.ts'
+import { generateSession } from '../store/live-session.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { freshPrefix, storeKinds, ValkeyKind } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { TestClock } from '../support/clock.ts'
 import { type Trouble, troubledBackend, type Verb } from './troubled-backend.ts'
-import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 const MANY = 2 * PAGE_SIZE + 50
@@ -42,6 +46,17 @@ function watched(backend: Backend, failAt = Number.POSITIVE_INFINITY) {
     },
   })
   return { seen, wrapped }
+}
+
+// A fake: a server's clock cannot be set, and nobody wants to wait for a minute.
+function aMinuteLater(backend: Backend): Backend {
+  return wrapRegistry(backend, {
+    roster: async (owner, cursor) => {
+      const roster = await backend.registry.roster(owner, cursor)
+      const members = roster.members.map((member) => ({ ...member, seenAtMs: member.seenAtMs - 61_000 }))
+      return { ...roster, members }
+    },
+  })
 }
 
 async function signInMany(store: SessionStore, user: string, count: number): Promise<string[]> {
@@ -214,6 +229,60 @@ describe.each(storeKinds())('$name', (kind) => {
       expect(await registered(store, user)).toEqual([store.handle(sid)])
     })
 
+    test('and stored its session has its place once the save is repeated', async () => {
+      const { store, over, pass } = impatient({ maxSessionsPerUser: 2 })
+      const [user, sid] = [newUser(), newSid()]
+      let isRefused = false
+      const failing = over((inner) =>
+        wrapRegistry(inner, {
+          withdraw: async (owner, withdrawal) => {
+            if (withdrawal.taken === undefined || isRefused) return inner.registry.withdraw(owner, withdrawal)
+            isRefused = true
+            throw new StoreUnavailableError('connection')
+          },
+        }),
+      )
+      const live = generateSession(failing, sid, { content: { userId: user } })
+      expect(await failureOf(failing.set(sid, live))).toMatchObject({ code: 'ERR_STORE_OUTCOME_UNKNOWN' })
+      await failing.set(sid, live)
+      await pass()
+
+      const newest = await signIn(store, user)
+
+      expect(await validOf(store, [sid, newest])).toEqual([sid, newest])
+      expect(await store.registry.count(user)).toBe(2)
+    })
+
+    test.each(['a new session', 'a session that was there before'])(
+      'and is held up for longer is registered when it stores %s, though its user looked meanwhile',
+      async (what) => {
+        const { store, over, pass } = impatient({ maxSessionsPerUser: 2 })
+        const [user, sid] = [newUser(), newSid()]
+        if (what !== 'a new session') await store.set(sid, generateSession(store, sid))
+        const [hasBegun, goOn] = [createGate(), createGate()]
+        const slow = over((inner) =>
+          wrapBackend(inner, {
+            put: async (handle, write) => {
+              hasBegun.open()
+              await goOn.opened
+              return inner.put(handle, write)
+            },
+          }),
+        )
+        const saving = what === 'a new session' ? signIn(slow, user, sid) : edit(slow, sid, { userId: user })
+        await hasBegun.opened
+        await pass()
+        const looking = over((inner) => aMinuteLater(inner))
+        const seen = [await registered(looking, user), await looking.registry.count(user)]
+        goOn.open()
+        await saving
+
+        expect(seen).toEqual([[], 0])
+        expect(await registered(store, user)).toEqual([store.handle(sid)])
+        expect(await store.registry.count(user)).toBe(1)
+      },
+    )
+
     test('and stored its session is ended before the next takes its place, unless it was used', async () => {
       const { store, troubled, pass } = impatient({ maxSessionsPerUser: 2, touchAfter: 0 })
       const user = newUser()
@@ -299,9 +368,38 @@ describe('a registry that somebody else filled', () => {
       await registry.end({ sid })
 
       expect(['enrolled', 'crowded']).toContain(reply.answer)
-      // A member has four parts.
-      expect(seen.parts).toBeLessThanOrEqual(7 * PAGE_SIZE)
+      // A member has five parts.
+      expect(seen.parts).toBeLessThanOrEqual(8 * PAGE_SIZE)
       await Promise.all([inner.close(), store.close()])
     })
+  })
+
+  test('with members that have expired, has room for who signs in before all are swept, and counts exactly', async () => {
+    const prefix = freshPrefix()
+    const timing = { connectTimeoutMs: 10_000, commandTimeoutMs: 10_000, retries: 1 }
+    const backend = new ValkeyBackend({ client: kind.client, prefix, maxBlobBytes: 65_536, ...timing })
+    const owner = ownerOf(newUser())
+    const [orders = '', expiries = ''] = createKeys(prefix).registry(owner)
+    await kind.client.callBuffer('eval', planting, 2, orders, expiries, 'handles', 'each', LONG_AGO)
+    const handles = Array.from({ length: 4 }, () => createHash('sha256').update(newSid()).digest('base64url'))
+    const enroll = (at: number, beyondCap: 'evict' | 'refuse') =>
+      backend.registry.enroll(owner, {
+        handle: handles[at] ?? '',
+        ttlMs: 60_000,
+        takenWithinMs: 60_000,
+        cap: 2,
+        beyondCap,
+      })
+
+    expect((await enroll(0, 'evict')).answer).toBe('enrolled')
+    expect((await enroll(1, 'refuse')).answer).toBe('enrolled')
+    expect((await enroll(2, 'refuse')).answer).toBe('full')
+    let reply = await enroll(3, 'evict')
+    for (let round = 0; reply.answer === 'crowded' && round < PLANTED / PAGE_SIZE; round += 1) {
+      expect(reply.pending).toEqual([])
+      reply = await enroll(3, 'evict')
+    }
+    expect(reply).toMatchObject({ answer: 'enrolled', pending: [handles[0]] })
+    await backend.close()
   })
 })

@@ -197,18 +197,21 @@ describe.each(storeKinds())('$name', (kind) => {
     expect(await validates(elsewhere, sid)).toBe(true)
   })
 
-  test('a list takes out what was enrolled a minute ago and has no record, and nothing younger', async () => {
+  test('a list takes out what was seen a minute ago and has no record, but nothing younger or not taken', async () => {
     const { place, store, alice, roster } = open()
-    const [old, young] = [store.handle(newSid()), store.handle(newSid())]
-    for (const handle of [old, young])
-      await place
-        .backend()
-        .registry.enroll(ownerOf(alice), { handle, ttlMs: 600_000, beyondCap: 'evict', takenWithinMs: 1000 })
-    const later = place.over(aMinuteLater(place.backend(), [old]))
+    const [dead, untaken, young] = [store.handle(newSid()), store.handle(newSid()), store.handle(newSid())]
+    const { registry } = place.backend()
+    for (const handle of [dead, untaken, young]) {
+      const enrolment = { handle, ttlMs: 600_000, beyondCap: 'evict', takenWithinMs: 1000 } as const
+      await registry.enroll(ownerOf(alice), enrolment)
+      if (handle !== untaken)
+        await registry.withdraw(ownerOf(alice), { handles: [], taken: handle, departedTtlMs: 1 })
+    }
+    const later = place.over(aMinuteLater(place.backend(), [dead, untaken]))
 
     await registered(later, alice)
 
-    expect((await roster(alice)).members.map(({ handle }) => handle)).toEqual([young])
+    expect((await roster(alice)).members.map(({ handle }) => handle)).toEqual([untaken, young])
   })
 
   test('a list leaves a session registered that its user is just coming back to', async () => {

@@ -43,8 +43,10 @@ export class RegistryModel {
 
   /** The answer that is due, once what was not taken in time has been displaced. */
   answerTo(enrolment: Enrolment): 'enrolled' | 'crowded' | 'full' | 'gone' {
-    const { handle, cap = Number.POSITIVE_INFINITY, beyondCap } = enrolment
+    const { handle, cap = Number.POSITIVE_INFINITY, beyondCap, takenWithinMs } = enrolment
     if (this.#expiry(enrolment) <= this.nowMs) return 'gone'
+    const own = this.members.find((entry) => entry.handle === handle)
+    if (own?.takenByMs !== undefined) own.takenByMs = this.nowMs + takenWithinMs
     this.#displace(({ takenByMs = Number.POSITIVE_INFINITY }) => takenByMs < this.nowMs)
     if (this.pending.some((entry) => entry.handle === handle)) return 'crowded'
     const isMember = this.members.some((entry) => entry.handle === handle)

@@ -182,6 +182,32 @@ function describeTaking(create: CreateRegistrySubject): void {
       expect(await registry.count(owner)).toBe(1)
     })
 
+    it('is the same one for who comes again after its time was up, as long as nobody else came', async () => {
+      const { registry, elapse } = subject()
+      const [owner, again, other] = [newOwner(), newHandle(), newHandle()]
+      const { order } = granted(await registry.enroll(owner, enrolment(again, { takenWithinMs })))
+      await elapse(owner, takenWithinMs + 1)
+
+      const place = enrolment(again, { ...refuse, takenWithinMs })
+      expect(granted(await registry.enroll(owner, place))).toMatchObject({ order, pending: [] })
+      expect(await registry.count(owner)).toBe(1)
+      await elapse(owner, takenWithinMs + 1)
+      expect(granted(await registry.enroll(owner, enrolment(other, refuse))).pending).toEqual([again])
+    })
+
+    it('is shown as such', async () => {
+      const { registry } = subject()
+      const [owner, ...handles] = [newOwner(), ...newHandles(2)]
+      await enrollAll(
+        registry,
+        owner,
+        handles.map((handle) => enrolment(handle)),
+      )
+      await registry.withdraw(owner, withdrawal([], { taken: handles[1] ?? '' }))
+
+      expect((await registry.roster(owner)).members.map(({ isTaken }) => isTaken)).toEqual([false, true])
+    })
+
     it('is not brought back by being taken too late', async () => {
       const { registry, elapse } = subject()
       const [owner, late, newest] = [newOwner(), newHandle(), newHandle()]

@@ -170,8 +170,8 @@ class Run {
     const offsetMs = (await this.#subject.nowMs()) - model.nowMs
     const { epoch, members, pending, departed } = await this.#subject.registry.roster(this.#owner)
     expect(epoch).toBe(model.epoch)
-    expect(members.map((member) => [member.handle, member.order])).toEqual(
-      model.members.map((member) => [member.handle, member.order]),
+    expect(members.map((member) => [member.handle, member.order, member.isTaken])).toEqual(
+      model.members.map((member) => [member.handle, member.order, member.takenByMs === undefined]),
     )
     for (const [index, member] of members.entries()) {
       const expected = model.members[index]

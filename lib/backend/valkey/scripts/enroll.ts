@@ -44,17 +44,23 @@ if seen and tonumber(seen) < now then forget({ handle }) end
 local expired, dropped = lapsed(expiries), lapsed(pending)
 forget(expired)
 forget(dropped)
+local function awaitTaking() redis.call('ZADD', untaken, digits(now + tonumber(ARGV[6])), handle) end
+-- Who comes again goes on with the place that it did not take.
+if redis.call('ZSCORE', untaken, handle) then awaitTaking() end
 local stale = lapsed(untaken)
 displace(stale)
--- Without a cap nothing is counted, and what has expired goes bit by bit.
-local isSwept = #stale < ${PAGE_SIZE} and #dropped < ${PAGE_SIZE} and (cap == 0 or #expired < ${PAGE_SIZE})
+-- What has expired is not counted, and goes bit by bit; but it stands before the oldest, where those must go.
+local all, living = redis.call('ZCARD', orders), redis.call('ZCOUNT', expiries, digits(now), '+inf')
+local members = math.max(all - (redis.call('ZCARD', expiries) - living), math.min(all, living))
+local joined = whole(redis.call('ZSCORE', orders, handle) or -1)
+local surplus = cap > 0 and members + (joined and 0 or 1) - cap or 0
+local isInTheWay = #expired == ${PAGE_SIZE} and surplus > 0 and ARGV[5] == 'evict'
+local isSwept = #stale < ${PAGE_SIZE} and #dropped < ${PAGE_SIZE} and not isInTheWay
 
 if redis.call('ZSCORE', pending, handle) then return { 'crowded', now, { handle } } end
 if not isSwept then return { 'crowded', now, waiting() } end
 
 local newest = whole(redis.call('ZRANGE', orders, -1, -1, 'WITHSCORES')[2]) or 0
-local joined = whole(redis.call('ZSCORE', orders, handle) or -1)
-local surplus = cap > 0 and redis.call('ZCARD', orders) + (joined and 0 or 1) - cap or 0
 if ARGV[5] == 'refuse' then
   if not joined and surplus > 0 then return { 'full', now } end
   surplus = 0
@@ -69,9 +75,7 @@ if epoch == 0 then epoch = micros end
 redis.call('ZADD', orders, digits(order), handle)
 redis.call('ZADD', expiries, digits(expires), handle)
 redis.call('HSET', state, 'epoch', digits(epoch), 'order', digits(math.max(last, newest, order)), handle, digits(now))
-if not joined or redis.call('ZSCORE', untaken, handle) then
-  redis.call('ZADD', untaken, digits(now + tonumber(ARGV[6])), handle)
-end
+if not joined then awaitTaking() end
 keepUntil(expires)
 return { 'enrolled', now, epoch, order, waiting() }
 `,

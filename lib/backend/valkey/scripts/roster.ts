@@ -15,8 +15,8 @@ const DEPARTED_HEADER_BYTES = 56
 
 /** Returns a page of the roster; `below` is the score that its orders stay below, and `epoch` may be raised before. */
 export const returnRoster = /* lua */ `
--- returns { server time, ms, epoch, cursor of the next page or '', members of KEYS[1], oldest first, each with order, expiry
--- and when it was seen, pending handles, departed, newest first }
+-- returns { server time, ms, epoch, cursor of the next page or '', members of KEYS[1], oldest first, each with order, expiry,
+-- when it was seen and 1 for taken or else 0, pending handles, departed, newest first }
 local function page(below, isFirst)
   local found = redis.call('ZRANGE', orders, below, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ${PAGE_SIZE + 1}, 'WITHSCORES')
   local names, places, members = {}, {}, {}
@@ -29,11 +29,12 @@ local function page(below, isFirst)
   end
   local ends = #names > 0 and redis.call('ZMSCORE', expiries, unpack(names)) or {}
   local seen = #names > 0 and redis.call('HMGET', state, unpack(names)) or {}
+  local awaited = #names > 0 and redis.call('ZMSCORE', untaken, unpack(names)) or {}
   for index, name in ipairs(names) do
     local expires = whole(ends[index])
     if expires and expires >= now then
       local at = whole(seen[index] or -1) or math.floor(places[index] / 1000)
-      for _, part in ipairs({ name, places[index], expires, at }) do table.insert(members, part) end
+      for _, part in ipairs({ name, places[index], expires, at, awaited[index] and 0 or 1 }) do table.insert(members, part) end
     end
   end
 
@@ -89,13 +90,14 @@ export function decodeRoster(reply: unknown): RosterReply | undefined {
 
 function membersOf(flat: readonly unknown[]): Member[] {
   const members: Member[] = []
-  for (let index = 0; index + 3 < flat.length; index += 4) {
-    const [handle, order, expiresAtMs, seenAtMs] = flat.slice(index, index + 4)
+  for (let index = 0; index + 4 < flat.length; index += 5) {
+    const [handle, order, expiresAtMs, seenAtMs, taken] = flat.slice(index, index + 5)
     members.push({
       handle: String(handle),
       order: Number(order),
       seenAtMs: Number(seenAtMs),
       expiresAtMs: Number(expiresAtMs),
+      isTaken: taken === 1,
     })
   }
   return members
