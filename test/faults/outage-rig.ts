@@ -114,7 +114,8 @@ export class Visit {
 }
 
 export async function openSite(): Promise<Site & { close(): Promise<void> }> {
-  const server = await startValkey({ args: ['--appendonly', 'yes'] })
+  // With everysec a kill loses what a slow disk has held up.
+  const server = await startValkey({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
   const proxy = await startFaultProxy(server)
   const admin = server.client({ maxRetriesPerRequest: null })
   const close = async () => {

@@ -13,6 +13,8 @@ function refusal(value: unknown): string {
   throw new Error('It was not refused with a TypeError')
 }
 
+const TEXT = 'thirty-two bytes of text, exactly'.slice(0, 32)
+
 describe('parseSecret', () => {
   test('takes a string, a Buffer, a Uint8Array and a secret KeyObject', () => {
     const text = 'thirty-two bytes of text, exactly'.slice(0, 32)
@@ -52,10 +54,25 @@ describe('parseSecret', () => {
     ['a space before it', (text: string) => ` ${text}`],
     ['a byte order mark before it', (text: string) => `\u{feff}${text}`],
   ])('refuses a string with %s, and never trims it by itself', (_, pad) => {
-    const text = 'thirty-two bytes of text, exactly'.slice(0, 32)
+    expect(refusal(pad(TEXT))).toMatch(/"secrets\[1\]" must be without white space around it/)
+  })
 
-    expect(refusal(pad(text))).toMatch(/"secrets\[1\]" must be without white space around it/)
-    expect(parseSecret(Buffer.from(pad(text)), 'x').export()).toEqual(Buffer.from(pad(text)))
+  test.each([
+    ['a Buffer', (bytes: Buffer) => bytes],
+    ['a Uint8Array', (bytes: Buffer) => new Uint8Array(bytes)],
+    ['a KeyObject', createSecretKey],
+  ])('refuses %s of text with white space around it, as a file is read', (_, make) => {
+    const made = (text: string) => make(Buffer.from(text))
+
+    expect(refusal(made(`${TEXT}\n`))).toMatch(/"secrets\[1\]" must be without white space around it/)
+    expect(refusal(made(`\t${TEXT}`))).toMatch(/"secrets\[1\]" must be without white space around it/)
+    expect(parseSecret(made(TEXT), 'x').export()).toEqual(Buffer.from(TEXT))
+  })
+
+  test('takes bytes that are no text with what would be white space around it', () => {
+    const bytes = Buffer.concat([Buffer.from('\n'), BYTES, Buffer.from([0xff, 0x20])])
+
+    expect(parseSecret(bytes, 'x').export()).toEqual(bytes)
   })
 
   test.each([[undefined], ['short'], ['x'.repeat(64)], [`${'abcdefgh'.repeat(4)}\n`]])(

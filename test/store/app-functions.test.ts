@@ -34,6 +34,22 @@ describe.each(storeKinds())('functions of the app, $name', (kind) => {
     expect(await storedContent(store, 'sid')).toEqual({ x: 3 })
   })
 
+  test('a serializer whose promise is of another library, and hangs, fails one save alone', async () => {
+    const place = kind.place()
+    const state = { hangs: true }
+    // biome-ignore lint/suspicious/noThenProperty: as Bluebird's promises
+    const hanging = { then: () => {} } as unknown as Promise<string>
+    const stringify = (session: object) => (state.hangs ? hanging : jsonSerializer.stringify(session))
+    const store = place.over(place.backend(), { ...patience, serializer: { ...jsonSerializer, stringify } })
+    const session = generateSession(store, 'sid', { content: { x: 1 } })
+    const first = failureOf(store.set('sid', session))
+    state.hangs = false
+
+    expect(await first).toEqual(late)
+    await store.set('sid', session)
+    expect(await storedContent(store, 'sid')).toEqual({ x: 1 })
+  })
+
   test('a serializer that hangs in parse is an error, never an absent session', async () => {
     const place = kind.place()
     const state = { hangs: false }

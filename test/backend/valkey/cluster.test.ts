@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
 import { until } from '../../support/until.ts'
 import { startCluster, type ValkeyCluster } from '../../support/valkey.ts'
@@ -52,6 +52,63 @@ describe('ValkeyBackend on a cluster', () => {
     await backend.close()
   })
 })
+
+describe('a password that a node of a cluster refuses', () => {
+  it.each([
+    ['where its default user needs none', { password: 'canary' }],
+    ['of a user by name', { username: 'app', password: 'canary' }],
+  ])('%s is not-authenticated, and nothing is sent as another user', async (_, credentials) => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    onTestFinished(() => void vi.restoreAllMocks())
+    const backend = openBackend(openClient({ nodes: addresses(), ...credentials }), { ownsClient: true })
+    onTestFinished(() => backend.close())
+    const reasons = async () => [
+      await reasonOf(backend.ping()),
+      await reasonOf(backend.get(newHandle(), 100)),
+      await reasonOf(backend.put(newHandle(), write(absent, newBlob(16)))),
+    ]
+    // Until the client has met the nodes, it has no connection.
+    await until(async () => (await reasonOf(backend.ping())) !== 'connection')
+
+    expect(await reasons()).toEqual(Array(3).fill('not-authenticated'))
+    expect(await backend.inspect()).toEqual([
+      expect.objectContaining({
+        code: 'unreachable',
+        failure: expect.objectContaining({ reason: 'not-authenticated' }),
+      }),
+    ])
+    expect(backend.condition.lastFailure).toMatchObject({ reason: 'not-authenticated', host: '127.0.0.1' })
+  })
+
+  it('is found when it was changed on one of them, whose sessions alone are refused', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    onTestFinished(() => void vi.restoreAllMocks())
+    const user = { username: 'rotated', password: 'only-for-this-test' }
+    const admins = cluster.nodes.map((node) => node.client())
+    const rights = ['on', `>${user.password}`, '~*', '&*', '+@all']
+    for (const admin of admins) await admin.call('ACL', 'SETUSER', user.username, ...rights)
+    const backend = openBackend(openClient({ nodes: addresses(), ...user }), { ownsClient: true })
+    onTestFinished(() => backend.close())
+    await until(async () => (await reasonOf(backend.ping())) === undefined)
+    await admins[0]?.call('ACL', 'SETUSER', user.username, 'resetpass', '>another-for-this-test')
+    await admins[0]?.call('CLIENT', 'KILL', 'USER', user.username)
+    const handles = Array.from({ length: 60 }, newHandle)
+    const reasons = () => Promise.all(handles.map((handle) => reasonOf(backend.get(handle, 100))))
+    await until(async () => (await reasons()).includes('not-authenticated'))
+
+    // The client takes each connection that was refused for one that is lost.
+    const known = [undefined, 'not-authenticated', 'connection']
+    expect((await reasons()).filter((reason) => !known.includes(reason))).toEqual([])
+    expect(await reasons()).toContain(undefined)
+  })
+})
+
+async function reasonOf(call: Promise<unknown>): Promise<string | undefined> {
+  return call.then(
+    () => undefined,
+    (error: { reason?: string }) => error.reason,
+  )
+}
 
 describe('ValkeyBackend on a cluster with connections that come and go', () => {
   it('lists all records for a caller who comes before the client has connected', async () => {

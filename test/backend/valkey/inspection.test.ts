@@ -136,6 +136,26 @@ describe('the inspection of a server', () => {
     ])
   })
 
+  test('tells which keys and channels are denied, by their patterns', async () => {
+    const user = await grant(...documented(), 'resetkeys', '~other:*', 'resetchannels')
+    const backend = openBackend(openClient({ url: server.url, ...user }), { ownsClient: true, prefix: 'p' })
+    onTestFinished(() => backend.close())
+    const findings = await backend.inspect()
+
+    const rights = new Map(
+      findings.map(({ message, failure }) => [/"(\w+)"/.exec(message)?.[1], failure?.right]),
+    )
+    expect(rights.get('get')).toBe('~p:r:*')
+    expect(rights.get('put')).toBe('~p:r:* ~p:e:*')
+    expect(rights.get('mark')).toBe('~p:k:*')
+    expect(rights.get('count')).toBe('~p:o:* ~p:x:* ~p:p:* ~p:s:* ~p:d:* ~p:u:*')
+    expect(findings.map(({ action }) => action)).toContain('Grant +subscribe &p:n')
+
+    await admin.acl('SETUSER', 'checker', '~p:*')
+    const [end] = (await backend.inspect()).filter(({ code }) => code === 'missing-right')
+    expect(end).toMatchObject({ message: expect.stringContaining('"end"'), failure: { right: '&p:n' } })
+  })
+
   test('leaves nothing behind after a second', async () => {
     const prefix = newPrefix()
     const backend = openBackend(openClient({ url: server.url }), { prefix, ownsClient: true })

@@ -199,6 +199,15 @@ describe('a client that the app uses, too', () => {
     expect(await failureOf(store.get('sid'))).toEqual(unavailable('client-changed'))
   })
 
+  test('loses no session when its option "db" was changed with its database', async () => {
+    const client = await openClient()
+    const store = open({ client })
+    client.options.db = 5
+    await client.select(5)
+
+    expect(await failuresOf(store)).toEqual(Array(7).fill(unavailable('client-changed')))
+  })
+
   test.each<[string, RedisOptions, (client: Redis) => Promise<unknown>, RegExp]>([
     ['another database', {}, (client) => client.select(5), /^Option "client" must be .*another database/],
     [
