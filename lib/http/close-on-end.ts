@@ -1,4 +1,4 @@
-import { checkFunction, optionError } from '../option.ts'
+import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
 import type { WatchTarget } from '../store/session-target.ts'
 import type { SessionWatch, WatchOptions } from '../store/session-watch.ts'
 import { hasMethods } from './has-methods.ts'
@@ -13,6 +13,11 @@ export interface ClosableConnection {
   terminate?(): unknown
   destroy?(): unknown
   once(event: 'close', listener: () => void): unknown
+  /** Whether it is closed already, as a response and a response of HTTP/2 say it. */
+  readonly destroyed?: boolean
+  readonly stream?: { readonly destroyed?: boolean } | undefined
+  /** 3 if it is closed already, as a WebSocket says it. */
+  readonly readyState?: unknown
 }
 
 /** What `closeOnEnd` needs of a store. Every store of this package has it. */
@@ -29,6 +34,7 @@ export interface CloseOnEndOptions {
 
 // 4000 to 4999 are the application's own (RFC 6455 §7.4.2); 4401 reads as HTTP's 401.
 const SESSION_ENDED = 4401
+const WEBSOCKET_CLOSED = 3
 
 /**
  * Closes a connection when its session ends or expires, on whatever node: a WebSocket with code 4401 and the reason
@@ -51,7 +57,11 @@ const SESSION_ENDED = 4401
  * closeOnEnd({ store, target: { sid: sessionID }, connection: socket })
  * ```
  */
-export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): () => void {
+export function closeOnEnd(options: CloseOnEndOptions): () => void {
+  checkObject('options', options)
+  checkKnown(options, ['store', 'target', 'connection'], 'closeOnEnd')
+  const { store, target, connection } = options
+  checkObject('connection', connection)
   if (!isWatched(store)) throw optionError('store', 'a store of this package')
   checkFunction('connection.once', connection.once)
   if (connection.close === undefined && connection.end === undefined) {
@@ -60,6 +70,8 @@ export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): ()
   const stop = new AbortController()
   const watch = store.registry.watch(target, { signal: stop.signal })
   connection.once('close', () => stop.abort())
+  // It tells of its close no more: the client was gone before this was called.
+  if (isClosed(connection)) stop.abort()
   watch.ended.then(
     ({ reason }) => {
       // A watch on a user goes on, and this was all it was for.
@@ -69,6 +81,10 @@ export function closeOnEnd({ store, target, connection }: CloseOnEndOptions): ()
     () => {},
   )
   return () => stop.abort()
+}
+
+function isClosed({ destroyed, readyState, stream }: ClosableConnection): boolean {
+  return destroyed === true || stream?.destroyed === true || readyState === WEBSOCKET_CLOSED
 }
 
 function isWatched(store: unknown): store is WatchedStore {

@@ -16,6 +16,8 @@ export interface GuardedStore {
   destroy(sid: string): Promise<void>
   /** Whether `commit` would find nothing to do. Without it every response waits for `commit`. */
   isCommitted?(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): boolean
+  /** Whether the store made the session for its request. Without it nothing is said of cookies that are not sent. */
+  isPristine?(session: object): boolean
   /** Told that the response of a request ends: failures of what express-session does then belong to `commit`. */
   conclude?(req: AnyRequest): void
 }
@@ -149,6 +151,8 @@ class SessionRecording implements ResponseHolder {
   readonly #terms: CommitTerms
   readonly #onError: ResolvedGuardOptions['onError']
   readonly #firstId: unknown
+  /** Whether the client came with the session, so that it has the cookie. */
+  readonly #isLoaded: boolean
   /** The ending of a session that was set to null. */
   #unsetting: Promise<void> | undefined
   /** What the session held when the head was released. */
@@ -164,6 +168,8 @@ class SessionRecording implements ResponseHolder {
     this.#firstId = this.#req.sessionID
     this.#terms = terms
     this.#onError = onError
+    const { session } = this.#req
+    this.#isLoaded = isWarned || !session || terms.store.isPristine?.(session) !== true
   }
 
   onEnd(): void {
@@ -219,12 +225,12 @@ class SessionRecording implements ResponseHolder {
 
   // express-session leaves it out, and says so to nobody: the user is signed in, and with the next request is not.
   #checkCookie(): void {
-    const { session, sessionID, headers } = this.#req
+    const { session, sessionID } = this.#req
     const { cookie } = (session ?? {}) as { readonly cookie?: { readonly secure?: unknown } }
     if (isWarned || !cookie?.secure || typeof sessionID !== 'string') return
+    if (this.#isLoaded && sessionID === this.#firstId) return
     const name = encodeURIComponent(sessionID)
-    const isKnown = headers.cookie?.includes(name) ?? false
-    if (isKnown || String(this.#res.getHeader('Set-Cookie')).includes(name)) return
+    if (String(this.#res.getHeader('Set-Cookie')).includes(name)) return
     isWarned = true
     process.emitWarning(
       'A session was stored whose "secure" cookie express-session did not send, so the client cannot come back to it. ' +

@@ -18,7 +18,7 @@ import { type RegisteredSession, SessionList, type SessionPageTerms } from './se
 import type { SessionRecords } from './session-records.ts'
 import type { SessionSparer } from './session-sparer.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './session-target.ts'
-import type { SessionWatch, WatchOptions } from './session-watch.ts'
+import { checkWatchOptions, type SessionWatch, type WatchOptions } from './session-watch.ts'
 import { type Finding, SessionWatchers } from './session-watchers.ts'
 
 export interface ListOptions {
@@ -239,8 +239,7 @@ export class SessionRegistry {
    * ```
    */
   watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
-    checkObject('options', options)
-    checkKnown(options, ['signal'], 'watch')
+    checkWatchOptions(options)
     return this.#watchers.watch(watchedOf(target), options)
   }
 
