@@ -15,11 +15,11 @@ export function deliver<Value>(outcome: Promise<Value>, callback: Callback<Value
 /** What a method with an optional callback returns: the promise, or nothing when the callback is given. */
 export function answer<Value>(
   outcome: Promise<Value>,
-  callback?: Callback<Value>,
+  callback?: Callback<Value> | null,
 ): Promise<Value> | undefined {
   // express-session calls without a callback, and drops the promise: that must not end the process.
   outcome.catch(() => {})
-  if (callback === undefined) return outcome
+  if (typeof callback !== 'function') return outcome
   deliver(outcome, callback)
   return undefined
 }

@@ -47,12 +47,15 @@ export interface Reloading {
   install(req: Request, data: SessionData): void
 }
 
+type Reload = (callback?: ((error?: unknown) => void) | null) => Session
+
 /**
  * Gives a live session its own `reload`, which behaves as express-session's, except that it neither brings back a
  * session that was replaced or destroyed meanwhile nor ends the process.
  */
 export function giveReload(req: Request, session: Session, { load, install }: Reloading): void {
-  const reload = (callback: (error?: unknown) => void = () => {}) => {
+  const reload: Reload = (told) => {
+    const callback = told ?? (() => {})
     const isWrapped = session.reload !== reload
     const fail = (error: unknown) => {
       if (isWrapped && req.session !== session) showOnce(req, session)
@@ -69,7 +72,28 @@ export function giveReload(req: Request, session: Session, { load, install }: Re
     )
     return session
   }
-  Object.defineProperty(session, 'reload', { configurable: true, value: reload, writable: true })
+  putReload(session, reload)
+  coverWrapped(req, session, reload)
+}
+
+// express-session's wrapper calls its callback without looking whether there is one. It is put over `reload` after the
+// session was made, and so is covered when the session is next asked for.
+function coverWrapped(req: Request, session: Session, reload: Reload): void {
+  const put = (value: unknown) =>
+    Object.defineProperty(req, 'session', { configurable: true, enumerable: true, value, writable: true })
+  const get = () => {
+    const wrapped = session.reload as Reload
+    if (wrapped !== reload) {
+      putReload(session, (callback) => wrapped.call(session, callback ?? (() => {})))
+      put(session)
+    }
+    return session
+  }
+  Object.defineProperty(req, 'session', { configurable: true, enumerable: true, get, set: put })
+}
+
+function putReload(session: Session, value: Reload): void {
+  Object.defineProperty(session, 'reload', { configurable: true, value, writable: true })
 }
 
 function isSessionOf(req: Partial<Request>, { id }: Session): boolean {

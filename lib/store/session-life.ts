@@ -124,6 +124,7 @@ export class SessionLife {
     return this.#queue.run(handle, async () => {
       const body = await content
       const { owner } = await this.#reader.read(body)
+      if (owner === undefined) this.#reader.checkNobody(session)
       return this.#saver.overwrite(handle, { body, owner, ttlMs })
     })
   }

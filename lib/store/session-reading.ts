@@ -40,6 +40,14 @@ export class SessionReader {
     return this.known(body) ?? this.#keep(body, await this.#codec.reread(body))
   }
 
+  /**
+   * Throws `SessionUserIdError` if a live session that is stored as nobody's names neither a user nor nobody: JSON makes
+   * `null` of NaN, and drops a function.
+   */
+  checkNobody(live: object): void {
+    userIdBy(this.#userId, live)
+  }
+
   /** Takes note of what was loaded. What is wrong with it is for its next save to tell. */
   note(body: SessionBody, content: Content): void {
     try {

@@ -262,6 +262,7 @@ export class SessionSaver {
     const body = await this.#bodyOf(copy, draft)
     const { owner, cookie } = await this.#parts.reader.read(body)
     const isMerged = body !== (await draft.ours)
+    if (owner === undefined && !isMerged) this.#parts.reader.checkNobody(draft.live)
     const ttlMs = isMerged ? this.#parts.ttlMsOf({ ...draft.live, cookie }) : draft.ttlMs
     const isSignIn = owner !== undefined && owner !== copy.record?.meta.owner
     const device = isSignIn ? this.#parts.deviceOf(draft.live) : undefined

@@ -319,7 +319,9 @@ export abstract class SessionStore extends StoreEmitter {
 
   async #end(sid: string, copy?: SessionCopy): Promise<Predecessor | undefined> {
     const handle = handleOf(sid)
-    if (handle === undefined || this.#unstored.end(sid)) return undefined
+    if (handle === undefined) return undefined
+    // A genid that repeats itself may have named one that is stored.
+    if (this.#unstored.end(sid) && (await this.#backend.get(handle, 0)) === undefined) return undefined
     if (copy?.handle === handle) return this.#life.supersede(copy)
     await this.#life.depart(handle)
     return undefined
@@ -360,7 +362,7 @@ export abstract class SessionStore extends StoreEmitter {
   async #set(sid: string, session: SessionData): Promise<void> {
     const handle = this.handle(sid)
     const copy = this.#copies.copyFor(handle, session)
-    if (this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
+    if (copy?.record === undefined && this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
     this.#unstored.delete(sid)
     return copy ? this.#life.save(copy, session) : this.#life.write(handle, session)
   }

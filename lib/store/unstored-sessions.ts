@@ -1,30 +1,37 @@
+interface Unstored {
+  isEnded: boolean
+}
+
 /**
- * The session ids that were generated in this process and under which nothing has ever been stored. Nobody else knows
- * them, so they end here, and leave nothing behind in the backend.
+ * The session ids that were generated in this process and under which it has stored nothing yet. Unless `genid` repeats
+ * itself nobody else knows them, so they end here, and leave nothing behind in the backend.
  */
 export class UnstoredSessions {
-  readonly #states = new Map<string, 'new' | 'ended'>()
+  readonly #known = new Map<string, Unstored>()
   // As long as the live session, through which alone a late save could still come.
-  readonly #collected = new FinalizationRegistry<string>((sid) => this.#states.delete(sid))
+  readonly #collected = new FinalizationRegistry<{ sid: string; unstored: Unstored }>(({ sid, unstored }) => {
+    if (this.#known.get(sid) === unstored) this.#known.delete(sid)
+  })
 
   add(sid: string, session: object): void {
-    this.#states.set(sid, 'new')
-    this.#collected.register(session, sid)
+    const unstored = { isEnded: false }
+    this.#known.set(sid, unstored)
+    this.#collected.register(session, { sid, unstored })
   }
 
   /** Ends a session if it is one of these; returns whether it is. */
   end(sid: string): boolean {
-    const isOne = this.#states.has(sid)
-    if (isOne) this.#states.set(sid, 'ended')
-    return isOne
+    const unstored = this.#known.get(sid)
+    if (unstored) unstored.isEnded = true
+    return unstored !== undefined
   }
 
   isEnded(sid: string): boolean {
-    return this.#states.get(sid) === 'ended'
+    return this.#known.get(sid)?.isEnded ?? false
   }
 
-  /** Forgets one that is about to be stored. */
+  /** Forgets one that is about to be stored, or was after all. */
   delete(sid: string): void {
-    this.#states.delete(sid)
+    this.#known.delete(sid)
   }
 }

@@ -189,11 +189,23 @@ describe.each(storeKinds())('the methods of a store $name', (kind) => {
     })
   })
 
-  describe.each(methods.filter(hasPromise))('$name without a callback', ({ promise, value }) => {
+  describe.each(methods.filter(hasPromise))('$name without a callback', ({ call, promise, value }) => {
     test('returns a promise of its value', async () => {
       const { store, live } = await prepare()
 
       expect(await promise(store, live)).toEqual(value)
+    })
+
+    test('takes null for no callback', async () => {
+      const { store, live } = await prepare()
+      const unhandled = vi.fn()
+      process.on('unhandledRejection', unhandled)
+
+      call(store, live, null as never)
+      await settled()
+
+      process.off('unhandledRejection', unhandled)
+      expect(unhandled).not.toHaveBeenCalled()
     })
 
     test('rejects its promise with the failure of the backend', async () => {

@@ -1,5 +1,6 @@
+import { promisify } from 'node:util'
 import type { Express, Request } from 'express'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { sessionGuard } from '../../lib/http/session-guard.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { contentOf, createApp, destroy, handled, listen, type Running, regenerate, reload } from './app.ts'
@@ -130,6 +131,41 @@ describe.each(storeKinds())('what was loaded of one session $name', (kind) => {
     expect((await browser.get('/content')).body).toEqual({ userId: 'ann', more: 1, mine: 2 })
     expect(await other.registry.list('ann')).toHaveLength(1)
     expect(await store.length()).toBe(1)
+  })
+
+  test.each([[[]], [[null]]])(
+    'comes anew by a reload with the arguments %j, to which nobody listens',
+    async (told) => {
+      const { browser, other } = await serve((app, store) =>
+        act(app, async (req) => {
+          const { session, sessionID } = req
+          const theirs = await loadedSession(store, sessionID)
+          await store.set(sessionID, Object.assign(theirs, { more: 1 }))
+          Reflect.apply(session.reload, session, told)
+          await vi.waitUntil(() => req.session !== session)
+          Reflect.apply(req.session.reload, req.session, told)
+          await reload(req)
+          return { ...req.session, cookie: undefined }
+        }),
+      )
+
+      expect((await browser.post('/act')).body).toEqual({ userId: 'ann', more: 1 })
+      expect(await other.registry.list('ann')).toHaveLength(1)
+    },
+  )
+
+  test.each([[[]], [[null]]])('is gone for a reload after destroy with the arguments %j', async (told) => {
+    const { browser, store } = await serve((app) =>
+      act(app, async (req) => {
+        const { session } = req
+        await destroy(req)
+        Reflect.apply(session.reload, session, told)
+        return { code: codeOf(await failureOf(promisify(session.reload.bind(session))())) }
+      }),
+    )
+
+    expect((await browser.post('/act')).body).toEqual({ code: 'ERR_SESSION_ENDED' })
+    expect(await store.length()).toBe(0)
   })
 
   test('stays refused after a reload, if its user could not be carried on', async () => {

@@ -37,7 +37,8 @@ describe.each(storeKinds())('a session that was never stored $name', (kind) => {
     const store = place.over(wrapBackend(inner, { end, ...verbs(inner) }))
     const site = await listen(createApp({ store, session, routes: (app) => void routes?.(app, store) }))
     running.push(site)
-    return { store, ended, browser: new Browser(site.origin), visit: () => new Browser(site.origin) }
+    const visit = () => new Browser(site.origin)
+    return { store, ended, other: place.share(), browser: visit(), visit }
   }
 
   const actWith =
@@ -123,6 +124,30 @@ describe.each(storeKinds())('a session that was never stored $name', (kind) => {
 
     expect(ended).toHaveLength(1)
     expect(await store.ids()).toEqual([])
+  })
+
+  describe('whose genid repeats an id', () => {
+    const session = { genid: () => 'repeated' }
+
+    test('is ended in the backend if the id was stored, though for another visitor', async () => {
+      const { ended, store, visit } = await serve({ session })
+      await visit().post('/set/a/1')
+
+      await visit().post('/sign-out')
+
+      expect(ended).toEqual([store.handle('repeated')])
+      expect(await store.ids()).toEqual([])
+    })
+
+    test('does not keep one from going on that another process stores under the id later', async () => {
+      const { other, browser, visit } = await serve({ session })
+      await visit().post('/sign-out')
+      await other.set('repeated', { cookie: {} } as never)
+      browser.cookie = signedCookie('repeated')
+
+      expect(await browser.post('/set/a/1')).toMatchObject({ status: 200 })
+      expect((await browser.get('/content')).body).toEqual({ a: '1' })
+    })
   })
 
   test('is fenced when it is ended by an id that this process has not made, or was loaded', async () => {

@@ -102,6 +102,10 @@ describe.each(storeKinds())('the user of a session $name', (kind) => {
     unfit('false', false),
     unfit('an object', { id: 'ann' }),
     unfit('a list', ['ann']),
+    // JSON makes null of these, which is nobody.
+    unfit('NaN', Number.NaN),
+    unfit('Infinity', Number.POSITIVE_INFINITY),
+    unfit('an invalid date', new Date(Number.NaN)),
     unfit('a lone surrogate', 'a\ud800'),
     unfit('another lone surrogate', 'a\udfff'),
     unfit('a Map', new Map([['id', 'ann']])),
