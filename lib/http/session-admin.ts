@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Session, SessionData } from 'express-session'
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
+import { askOption } from '../store/options.ts'
 import type { UserId } from '../store/owner.ts'
 import { type EndingTerms, isCode, type SessionActor } from '../store/session-ending.ts'
 import { handleOf } from '../store/session-id.ts'
@@ -198,7 +199,7 @@ class SessionAdmin {
     const { body } = req
     const reason: unknown =
       typeof body === 'object' && body !== null ? Reflect.get(body, 'reason') : undefined
-    const actor = this.#options.actor?.(req) ?? { type }
+    const actor = askOption('actor', () => this.#options.actor?.(req)) ?? { type }
     return {
       actor,
       reason: isCode(reason) ? reason : 'ended',

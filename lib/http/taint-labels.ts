@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express'
 import type { LabelStore } from '../labels/label-store.ts'
 import { checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../option.ts'
+import { askOption } from '../store/options.ts'
 import { hasMethods } from './has-methods.ts'
 import { checkRuntime, isNodeResponse } from './node-response.ts'
 import { RequestTaint } from './request-taint.ts'
@@ -68,7 +69,7 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
       taintsByRequest.set(req, taint)
       req.taint = publicTaint(taint)
       return taint.begin()?.catch((error: unknown) => {
-        if (onStoreError(error, req) !== 'continue') throw error
+        if (askOption('onStoreError', () => onStoreError(error, req)) !== 'continue') throw error
         taint.goOnWithout(error)
       })
     }
@@ -138,7 +139,8 @@ function resolveOptions(options: TaintLabelsOptions) {
   checkFunction('subject', subject)
   checkFunction('onStoreError', onStoreError)
   const sessionTtlMs = checkNumber('sessionTtl', sessionTtl, { min: 0.001, max: MAX_TTL_S }) * 1000
-  return { store, sessions, subject, onStoreError, sessionTtlMs }
+  const namedSubject = (req: Request) => askOption('subject', () => subject(req))
+  return { store, sessions, subject: namedSubject, onStoreError, sessionTtlMs }
 }
 
 function sealingStoreOf({ sessionStore }: Request): SealingStore {

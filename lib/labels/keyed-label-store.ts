@@ -1,6 +1,6 @@
 import { traced } from '../diagnostics.ts'
 import { OutcomeUnknownError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
-import { checkNumber } from '../option.ts'
+import { checkKnown, checkNumber } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
 import { distinctLabels, isLabel, MAX_LABELS } from './label.ts'
 import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
@@ -59,6 +59,7 @@ export class KeyedLabelStore implements LabelStore {
   }
 
   async #load(holder: string | LabelHolder, terms: LoadTerms): Promise<LoadedLabels> {
+    checkKnown(terms, ['atLeastMs', 'remembered'], 'load')
     const place = placeOf(this.#options.prefix, holder)
     const remembered = distinctLabels(terms.remembered ?? [])
     const keep = this.#keeping(place, terms, this.#options.slidingTtl ? this.#options.ttlMs : 0)
@@ -90,6 +91,7 @@ export class KeyedLabelStore implements LabelStore {
     labels: readonly string[],
     terms: AddTerms,
   ): Promise<ReadonlySet<string> | undefined> {
+    checkKnown(terms, ['atLeastMs', 'declassified'], 'add')
     const place = placeOf(this.#options.prefix, holder)
     const distinct = distinctLabels(labels)
     const declassified = distinctLabels(terms.declassified ?? []).filter((label) => !distinct.includes(label))
@@ -265,11 +267,13 @@ export class KeyedLabelStore implements LabelStore {
         ),
       )
     } catch (error) {
-      if (causeOf(error).reason !== 'no-permission') throw error
+      const { reason, failure } = causeOf(error)
+      if (reason !== 'no-permission') throw error
+      const right = failure?.right ?? '+info'
       return [
         this.#alarm(
           'check-failed',
-          'The server does not let us see its eviction policy; grant INFO, or make sure it is noeviction',
+          `The server does not let us see its eviction policy; grant ${right}, or make sure it is noeviction`,
         ),
       ]
     }

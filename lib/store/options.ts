@@ -231,8 +231,10 @@ function defaultUserId(session: object): unknown {
   return userId ?? passport?.user
 }
 
+type AppFunction = 'actor' | 'device' | 'onStoreError' | 'subject' | 'ttl' | 'userId'
+
 /** Calls a function of the app's; one that throws is named. */
-export function askOption<Value>(option: 'userId' | 'ttl' | 'device', ask: () => Value): Value {
+export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
   try {
     return ask()
   } catch (error) {

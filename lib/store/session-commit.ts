@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Session, SessionData } from 'express-session'
 import { SessionIdError, SessionNotSerializableError } from '../errors.ts'
+import { checkKnown } from '../option.ts'
 import { type Callback, deliver } from './callback.ts'
 import type { RequestWork } from './request-work.ts'
 import type { SessionCopies } from './session-copies.ts'
@@ -47,7 +48,9 @@ export class SessionCommits {
     }
   }
 
-  async commit(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): Promise<void> {
+  async commit(req: CommittedRequest, options: CommitOptions): Promise<void> {
+    checkKnown(options, ['saveUninitialized'], 'commit')
+    const { saveUninitialized = false } = options
     const isIdle = this.#work.isIdle(req)
     if (!isIdle) await this.#work.settle(req)
     const { session } = req

@@ -226,6 +226,28 @@ describe('sessionAdmin', () => {
     expect(await store.registry.count('bob')).toBe(1)
   })
 
+  test('names an actor that throws, to the error handler of the app, and ends nothing', async () => {
+    const thrown = new Error('no directory')
+    const { app, store, signIn } = siteWith({
+      actor: () => {
+        throw thrown
+      },
+    })
+    const seen: unknown[] = []
+    app.use((error: unknown, _req: express.Request, res: express.Response, _next: express.NextFunction) => {
+      seen.push(error)
+      res.sendStatus(500)
+    })
+    const browser = await signIn('ann')
+    const reply = await browser.delete('/sessions/me?all=1').set(SAME_ORIGIN)
+
+    expect(reply.status).toBe(500)
+    expect(seen).toEqual([
+      expect.objectContaining({ code: 'ERR_STORE_OPTION', option: 'actor', cause: thrown }),
+    ])
+    expect(await store.registry.count('ann')).toBe(1)
+  })
+
   test('takes an authorize that throws for a no', async () => {
     const { app } = siteWith({ authorize: () => Promise.reject(new Error('no directory')) })
 

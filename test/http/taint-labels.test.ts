@@ -1,3 +1,5 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import type { Express } from 'express'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { StoreUnavailableError } from '../../lib/errors.ts'
@@ -532,6 +534,31 @@ describe('taintLabels', () => {
   ])('refuses %s by name', (_, options, message) => {
     expect(() => taintLabels(options as never)).toThrow(TypeError)
     expect(() => taintLabels(options as never)).toThrow(message)
+  })
+
+  it.each([
+    ['subject', openMemory().store],
+    [
+      'onStoreError',
+      { load: () => Promise.reject(new Error('away')), add: () => Promise.reject(new Error('away')) },
+    ],
+  ] as const)('names the option %s when it throws', async (option, labels) => {
+    const thrown = new Error('of the app')
+    const throws = () => {
+      throw thrown
+    }
+    const middleware = taintLabels({
+      store: labels as LabelStore,
+      sessions: new InProcessStore(),
+      subject: () => 'ann',
+      [option]: throws,
+    })
+    const req = new IncomingMessage(new Socket())
+    const error = await new Promise((resolve) =>
+      middleware(req as never, new ServerResponse(req) as never, resolve),
+    )
+
+    expect(error).toMatchObject({ code: 'ERR_STORE_OPTION', option, cause: thrown })
   })
 
   it('refuses requests without a response, as engine.io has them, and warns once', () => {

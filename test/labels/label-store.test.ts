@@ -47,6 +47,13 @@ describe.each(kinds)('a label store $name', (kind) => {
       expect((await store.load({ subject: id })).labels).toEqual(new Set(['of-subject']))
     })
 
+    it('reject terms that they do not know', async () => {
+      const terms = { atLeast: 5 } as object
+
+      await expect(store.load(newSid(), terms)).rejects.toThrow(/^Unknown option "atLeast" of load/)
+      await expect(store.add(newSid(), ['pii'], terms)).rejects.toThrow(/^Unknown option "atLeast" of add/)
+    })
+
     it('ask nobody when there is nothing to add', async () => {
       const sid = newSid()
 

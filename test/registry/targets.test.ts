@@ -113,6 +113,7 @@ test.each([
     'includeEnded, limit, current',
   ],
   ['watch', () => store.registry.watch({ handle }, { singal: 1 } as object), 'signal'],
+  ['commit', () => store.commit({} as never, { saveUninitialised: true } as object), 'saveUninitialized'],
 ])('an unknown option of %s is answered with all that it knows', async (name, call, known) => {
   const { message } = (await failureOf((async () => call())())) as Error
 

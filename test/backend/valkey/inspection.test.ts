@@ -1,7 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Redis } from 'iovalkey'
+import { Redis } from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Finding } from '../../../lib/backend/finding.ts'
+import { safeClientOptions } from '../../../lib/backend/valkey/client-settings.ts'
 import { until } from '../../support/until.ts'
 import { startCluster, startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { documentedRights, newPrefix, openBackend, openClient } from './subjects.ts'
@@ -154,6 +155,28 @@ describe('the inspection of a server', () => {
     await admin.acl('SETUSER', 'checker', '~p:*')
     const [end] = (await backend.inspect()).filter(({ code }) => code === 'missing-right')
     expect(end).toMatchObject({ message: expect.stringContaining('"end"'), failure: { right: '&p:n' } })
+  })
+
+  test('tells of what an option accepts by name as info', async () => {
+    const { host, port } = server
+    const settings = { ...safeClientOptions(), maxRetriesPerRequest: 1, enableOfflineQueue: true }
+    const client = new Redis({ host, port, ...settings })
+    onTestFinished(() => client.disconnect())
+    const backend = openBackend(client, { acceptsPlaintext: true })
+    onTestFinished(() => backend.close())
+    await backend.ping()
+    // As of a server on another machine, which tests do not reach.
+    Object.defineProperty(client.stream, 'remoteAddress', { value: '10.0.0.1' })
+    const found = await backend.inspect()
+
+    expect(codes(found)).toEqual([
+      'info unsafe-client-setting',
+      'info unsafe-client-setting',
+      'warning rights-too-broad',
+      'info plaintext',
+    ])
+    expect(found[0]?.message).toBe('"enableOfflineQueue" of the client was accepted by name')
+    expect(found[1]?.message).toBe('"maxRetriesPerRequest" of the client was accepted by name')
   })
 
   test('leaves nothing behind after a second', async () => {
