@@ -103,7 +103,7 @@ export interface Raising {
 export const MAX_DEPARTED = 100
 
 /** How much is kept of a departed handle at most; what is larger is not returned. */
-export const MAX_DEPARTED_BYTES = 32_768
+export const MAX_DEPARTED_BYTES = 4096
 
 /** How many members, pending handles or handles to withdraw one call is about at most, so that none takes long. */
 export const PAGE_SIZE = 100

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Backend, EndReply } from '../backend/backend.ts'
-import { type Departed, PAGE_SIZE } from '../backend/registry.ts'
+import { type Departed, MAX_DEPARTED_BYTES, PAGE_SIZE } from '../backend/registry.ts'
 import { SessionInvalidError } from '../errors.ts'
+import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { encodeDeparted } from './departed-session.ts'
 import { failInDoubt } from './doubt.ts'
@@ -122,10 +123,11 @@ export class SessionEnder {
 
   async #departed(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {
     const { createdAtMs, device } = meta
-    return {
-      handle,
-      blob: await this.#seal('departed', handle, encodeDeparted({ createdAtMs, device, ending })),
-    }
+    const known = encodeDeparted({ createdAtMs, device, ending })
+    // A registry remembers many of them.
+    const isTooMuch = known.length > MAX_DEPARTED_BYTES - MAX_OVERHEAD_BYTES
+    const kept = isTooMuch ? encodeDeparted({ createdAtMs, device: undefined, ending }) : known
+    return { handle, blob: await this.#seal('departed', handle, kept) }
   }
 
   #seal(purpose: string, handle: string, plaintext: Buffer): Promise<Buffer> {

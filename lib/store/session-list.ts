@@ -18,7 +18,7 @@ export interface RegisteredSession {
   readonly lastSeenAt?: Date
   /** Of an active session only. */
   readonly expiresAt?: Date
-  /** What the `device` option noted at sign-in. */
+  /** What the `device` option noted at sign-in. Of an ended session nothing is kept that is larger than about 4,000 bytes. */
   readonly device?: SessionDevice
   /** How it ended; of an ended session only. */
   readonly ending?: SessionEnding

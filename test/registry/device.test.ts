@@ -93,6 +93,21 @@ describe.each(storeKinds())('$name', (kind) => {
     expect(await devices()).toEqual([{ agent: 'x'.repeat(256), broken: '\ufffd' }])
   })
 
+  test('a device of more than some thousand bytes is forgotten when its session ends, but not that it ended', async () => {
+    const { store, browser, user, devices } = await serve(() =>
+      Object.fromEntries(Array.from({ length: 16 }, (_, at) => [`entry${at}`, 'é'.repeat(256)])),
+    )
+    await browser.post(`/log-in/${user}`)
+    expect(Object.keys((await devices())[0] ?? {}).length).toBe(16)
+
+    await store.registry.endAll(user, { reason: 'enough' })
+
+    expect(await devices()).toEqual([undefined])
+    expect(await store.registry.list(user, { includeEnded: true })).toMatchObject([
+      { status: 'ended', ending: { reason: 'enough' } },
+    ])
+  })
+
   test('no device is shown where the app notes none', async () => {
     const { browser, user, devices } = await serve(() => undefined)
 
