@@ -172,11 +172,22 @@ export class SessionWatchers {
   }
 
   #tick(): NodeJS.Timeout {
-    const lookAtDue = () => {
-      const nowMs = performance.now()
-      for (const subject of this.#subjects.values()) if (subject.dueAtMs <= nowMs) this.#look(subject)
-    }
-    return setInterval(lookAtDue, Math.min(MAX_TICK_MS, this.#parts.intervalMs / 20)).unref()
+    // A store in this process that is dropped with its watches ends no more sessions; the ticker must not keep it.
+    const watchers = new WeakRef(this)
+    const ticker = setInterval(
+      () => {
+        const alive = watchers.deref()
+        if (alive) alive.#lookAtDue()
+        else clearInterval(ticker)
+      },
+      Math.min(MAX_TICK_MS, this.#parts.intervalMs / 20),
+    )
+    return ticker.unref()
+  }
+
+  #lookAtDue(): void {
+    const nowMs = performance.now()
+    for (const subject of this.#subjects.values()) if (subject.dueAtMs <= nowMs) this.#look(subject)
   }
 
   #look(subject: Subject): void {

@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { InProcessBackend } from '../../lib/backend/in-process-backend.ts'
+import { closeOnEnd } from '../../lib/http/close-on-end.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { PartsStore } from '../store/parts-store.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
@@ -39,6 +40,17 @@ async function storeAfterWatches(): Promise<WeakRef<object>> {
   await store.destroy(sid)
   await ofSession.ended
   stop.abort()
+  return new WeakRef(clock)
+}
+
+async function storeWithWatches(): Promise<WeakRef<object>> {
+  const clock = { now: () => Date.now() }
+  const store = new InProcessStore({ clock })
+  const user = newUser()
+  const sid = await signIn(store, user)
+  store.registry.watch({ sid })
+  store.registry.watch({ userId: user })
+  closeOnEnd({ store, target: { sid }, connection: { close: () => {}, once: () => {} } })
   return new WeakRef(clock)
 }
 
@@ -89,11 +101,12 @@ async function watchRead(): Promise<boolean> {
   return isKept && !told.isWatched
 }
 
-const [store, watched] = [await droppedStore(), await storeAfterWatches()]
+const [store, watched, watching] = [await droppedStore(), await storeAfterWatches(), await storeWithWatches()]
 process.stdout.write(
   JSON.stringify({
     store: await comesToHold(() => store.deref() === undefined),
     storeAfterWatches: await comesToHold(() => watched.deref() === undefined),
+    storeWithWatches: await comesToHold(() => watching.deref() === undefined),
     watchLeft: await watchLeft(),
     watchRead: await watchRead(),
   }),

@@ -17,6 +17,7 @@ test('what is dropped is freed: stores in process, and watches nobody reads', as
   expect(JSON.parse(stdout)).toEqual({
     store: true,
     storeAfterWatches: true,
+    storeWithWatches: true,
     watchLeft: true,
     watchRead: true,
   })
