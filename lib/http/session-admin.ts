@@ -79,9 +79,8 @@ const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
  * | `DELETE /sessions/:handle` | ends any one |
  *
  * A refusal says `csrf` (an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`), `forbidden`
- * (`authorize` did not agree), or `no-session` (mounted before `session()`). A request that ends its own session has none any
- * more, and is answered. A `reason` in a parsed JSON body, a
- * short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
+ * (`authorize` did not agree), or `no-session` (the same, or `/me`, mounted before `session()`). A request that ends its own
+ * session has none any more, and is answered. A `reason` in a parsed JSON body, a short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
  *
  * @example
  * ```ts
@@ -144,7 +143,9 @@ class SessionAdmin {
   }
 
   async #others(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
-    if (!(await holds(() => this.#options.authorize(req, actionOf(route))))) return forbidden
+    // Most likely it looked for whoever is signed in.
+    if (!(await holds(() => this.#options.authorize(req, actionOf(route)))))
+      return isSessionless(req) ? sessionless : forbidden
     if (route.kind === 'end') {
       const outcome = await this.#end(req, route.handle, 'admin')
       return outcome === 'not-found' ? notFound : { status: 200, body: { outcome } }

@@ -445,6 +445,17 @@ describe.each(frameworks)('the path, on %s,', (_, mount) => {
     },
   )
 
+  test.each<[string, SessionAdminOptions['authorize']]>([
+    ['is no', (req) => req.session?.tainted === true],
+    ['throws', (req) => (req as { session: { tainted?: boolean } }).session.tainted === true],
+  ])('whose authorize %s without session() before it is a 500 that says so', async (_, decision) => {
+    const admin = sessionAdmin({ store: new InProcessStore(), authorize: decision })
+
+    const { status, body } = await askRaw(mount(admin), '/devices/users/bob/sessions')
+
+    expect([status, JSON.parse(body).error]).toEqual([500, 'no-session'])
+  })
+
   test('of one’s own sessions without session() before it is a 500 that says so', async () => {
     const { status, body } = await askRaw(app, '/devices/me', { method: 'DELETE' })
 
