@@ -20,12 +20,19 @@ export function secretError(name: string, expectation: string): TypeError {
 }
 
 /** Rejects a text with white space around it: to the process that reads the same secret without, it is another. */
-export function checkUnpadded(value: unknown, name: string): void {
-  if (typeof value !== 'string' || value === value.trim()) return
+export function checkUnpadded(value: string | Uint8Array, name: string): void {
+  const text = typeof value === 'string' ? value : textIn(value)
+  if (text === text.trim()) return
   throw secretError(
     name,
     'without white space around it (a file often ends with a newline: remove it with trim())',
   )
+}
+
+// Bytes as a file of text is read. Random ones are hardly ever all of ASCII, and are let be.
+function textIn(bytes: Uint8Array): string {
+  const isText = bytes.every((byte) => (byte >= 0x20 && byte < 0x7f) || (byte >= 0x09 && byte <= 0x0d))
+  return isText ? Buffer.from(bytes).toString('latin1') : ''
 }
 
 /** Throws a `TypeError` that names the first unknown option, the one it is like, or what to write in its place. */

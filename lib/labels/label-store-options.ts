@@ -104,8 +104,8 @@ function milliseconds(name: string, seconds: number | undefined): number {
 }
 
 function secretOf({ declassifySecret = '' }: LabelStoreOptions): string | Buffer {
-  checkUnpadded(declassifySecret, 'declassifySecret')
   const isBytes = typeof declassifySecret === 'string' || Buffer.isBuffer(declassifySecret)
+  if (isBytes) checkUnpadded(declassifySecret, 'declassifySecret')
   const bytes = isBytes ? Buffer.byteLength(declassifySecret) : 0
   if (declassifySecret === '' || bytes >= MIN_SECRET_BYTES) return declassifySecret
   throw secretError('declassifySecret', `a string or Buffer of at least ${MIN_SECRET_BYTES} bytes`)

@@ -37,18 +37,12 @@ export function parseSecret(value: unknown, name: string): KeyObject {
       'a string, Buffer, Uint8Array or secret KeyObject (is the environment variable set?)',
     )
   }
-  checkUnpadded(textIn(bytes) ?? value, name)
+  checkUnpadded(typeof value === 'string' ? value : bytes, name)
   if (bytes.length < MIN_SECRET_BYTES) throw secretError(name, `at least ${MIN_SECRET_BYTES} bytes long`)
   if (new Set(bytes).size < MIN_DISTINCT_BYTES) {
     throw secretError(name, `random; it has fewer than ${MIN_DISTINCT_BYTES} different bytes`)
   }
   return createSecretKey(bytes)
-}
-
-// As a file is read: random bytes are hardly ever all of ASCII, and are let be.
-function textIn(bytes: Uint8Array): string | undefined {
-  const isText = bytes.every((byte) => (byte >= 0x20 && byte < 0x7f) || (byte >= 0x09 && byte <= 0x0d))
-  return isText ? Buffer.from(bytes).toString('latin1') : undefined
 }
 
 function bytesOf(value: unknown): Uint8Array | undefined {

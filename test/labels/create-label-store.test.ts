@@ -80,6 +80,10 @@ describe('createLabelStore', () => {
     [{ kind: 'memory', longestSessionTtl: -1 }, /"longestSessionTtl"/],
     [{ kind: 'memory', declassifySecret: 'short' }, /"declassifySecret".*openssl rand -hex 32/],
     [{ kind: 'memory', declassifySecret: `${'x'.repeat(32)}\n` }, /"declassifySecret".*white space/],
+    [
+      { kind: 'memory', declassifySecret: Buffer.from(`${'x'.repeat(32)}\n`) },
+      /"declassifySecret".*white space/,
+    ],
     [{ kind: 'memory', onAlarm: true }, /"onAlarm"/],
     [{ kind: 'memory', onAudit: {} }, /"onAudit"/],
     [{ kind: 'memory', clock: {} }, /"clock.now"/],

@@ -47,7 +47,7 @@ export function parseServerUrl(url: unknown): ServerUrl {
 
 // unix://name would be a socket without a path, for which the client takes a port of this machine.
 function parsePath(hostname: string, path: string): string {
-  if (hostname === '' && /^\/.*[^/]$/.test(path)) return path
+  if (hostname === '' && /^\/.*[^/]$/.test(path) && !path.includes('\0')) return path
   throw optionError('connection.url', 'unix:// with an absolute path and no host, as unix:///path/to/socket')
 }
 

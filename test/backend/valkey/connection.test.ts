@@ -163,6 +163,7 @@ describe('a wrong connection', () => {
       'unix://host/path.sock',
       'unix:relative.sock',
       'unix:///',
+      'unix:///tmp/%00none.sock',
       'unix://',
     ].map((url): [string, unknown, RegExp] => [
       url,

@@ -24,7 +24,7 @@ export function checkCalls(evidence: Evidence): Violation[] {
   ]
 }
 
-/** How long the longest call took: as it was, and less the time for which this process did not run when its deadline was due. */
+/** How long the longest call took: as it was, and less the time for which this process did not run. */
 export function longestCall(evidence: Evidence): { readonly ms: number; readonly runningMs: number } {
   const calls = evidence.scene.journal.calls.filter(({ endMs }) => Number.isFinite(endMs))
   const running = (call: Call) => durationMs(call) - stalledMs(evidence, call)
@@ -44,10 +44,9 @@ function latenessMs(evidence: Evidence, call: Call): number {
   return durationMs(call) - stalledMs(evidence, call) - evidence.deadlineMs
 }
 
-/** For how long, since its deadline was due, this process did not run, and so could not settle a call. */
-function stalledMs({ deadlineMs, loop }: Evidence, call: Call): number {
-  const dueMs = call.startMs + deadlineMs
-  return call.endMs > dueMs ? loop.stalledMs(dueMs, call.endMs) : 0
+/** For how long this process did not run during a call, which counts for no deadline. */
+function stalledMs({ loop }: Evidence, { startMs, endMs }: Call): number {
+  return Number.isFinite(endMs) ? loop.stalledMs(startMs, endMs) : 0
 }
 
 // Whoever signs out, or reads, needs no memory.
