@@ -52,7 +52,8 @@ export function wholeRaising(raising: Raising): Raising {
 
 /** The order that a page of a roster stays below, as {@link Roster.next} names it. */
 export function orderOf(cursor: string): number {
-  const order = Number(cursor)
+  // The server's words for what somebody plants.
+  const order = Number(cursor.replace('inf', 'Infinity'))
   if (Number.isNaN(order)) throw new TypeError('A cursor must be one that a roster answered')
   return order
 }

@@ -331,7 +331,8 @@ describe('a registry that somebody else filled', () => {
 
   const planting = `for at = 1, ${PLANTED} do
     local name = ARGV[1] == 'handles' and string.format('%043d', at) or 'x' .. at
-    redis.call('ZADD', KEYS[1], ARGV[2] == 'one' and 5 or at, name)
+    local order = ARGV[2] == 'one' and 5 or ARGV[2] == 'infinite' and (at % 2 == 0 and '-inf' or '+inf') or at
+    redis.call('ZADD', KEYS[1], order, name)
     if KEYS[2] then redis.call('ZADD', KEYS[2], ARGV[3], name) end
   end`
   const [NEVER, LONG_AGO] = ['9999999999999', '1']
@@ -340,6 +341,7 @@ describe('a registry that somebody else filled', () => {
     test.each([
       ['members', ['o', 'x'], 'each', NEVER],
       ['members of one order', ['o', 'x'], 'one', NEVER],
+      ['members of infinite order', ['o', 'x'], 'infinite', NEVER],
       ['members that have expired', ['o', 'x'], 'each', LONG_AGO],
       ['members that were not taken', ['u', 'x'], 'each', NEVER],
       ['pending ones', ['p'], 'one', NEVER],
