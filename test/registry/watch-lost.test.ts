@@ -68,20 +68,20 @@ describe.each(storeKinds())('a watch whose notices are all lost, $name,', (kind)
     expect(await watch.ended).toMatchObject({ reason: 'expired', actor: { type: 'system' } })
   })
 
-  test('on a user tells each once: those of before, those that are new, and more than a registry remembers', async () => {
+  test('on a user tells each once: those of before, those that are new, and more than a registry remembers or a page holds', async () => {
     const { store, watching, user } = open()
     const [early = ''] = await signInTimes(store, user, 1)
     const heard = hear(watching.registry.watch({ userId: user }))
     await store.registry.end({ sid: early }, { reason: 'early' })
     await until(() => heard.endings.length === 1)
 
-    const sids = await signInTimes(store, user, 110)
+    const sids = await signInTimes(store, user, 210)
     const mark = await signIn(store, user)
     await store.registry.end({ sid: mark }, { reason: 'mark' })
     // All were seen by the look that found the mark.
     await until(() => heard.endings.length === 2)
     await store.registry.endAll(user, { reason: 'late' })
-    await until(() => heard.endings.length === 112)
+    await until(() => heard.endings.length === 212)
     const last = await signIn(store, user)
     await store.registry.end({ sid: last }, { reason: 'last' })
     await until(() => heard.handles().includes(store.handle(last)))
