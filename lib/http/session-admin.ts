@@ -61,6 +61,10 @@ const sessionless: JsonReply = {
       'sessionAdmin found no session on the request: mount it after session(), on paths inside of cookie.path',
   },
 }
+const wrongQuery: JsonReply = {
+  status: 400,
+  body: { error: 'query', message: 'all and ended must be 1, 0 or left out' },
+}
 const notFound: JsonReply = { status: 404, body: { error: 'not-found' } }
 const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
 
@@ -137,6 +141,7 @@ class SessionAdmin {
     if (allow === undefined) return undefined
     if (route === undefined)
       return { status: 405, body: { error: 'method-not-allowed' }, headers: { Allow: allow } }
+    if (!['all', 'ended'].every((name) => isFlag(query, name))) return wrongQuery
     if (isOwn(route) && isSessionless(req)) return sessionless
     if (isUnsafe(route) && !(await this.#isMeant(req))) return crossSite
     return isOwn(route) ? this.#own(req, route, query) : this.#others(req, route, query)
@@ -225,6 +230,12 @@ async function holds(decide: () => boolean | Promise<boolean>): Promise<boolean>
 function targetOf(url: string): readonly [string, URLSearchParams] {
   const at = url.indexOf('?')
   return at < 0 ? [url, new URLSearchParams()] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))]
+}
+
+// Of a flag that cannot be understood, neither is what was meant.
+function isFlag(query: URLSearchParams, name: string): boolean {
+  const [value = '0', ...others] = query.getAll(name)
+  return others.length === 0 && (value === '0' || value === '1')
 }
 
 /** Whether session() has not been there, rather than that nobody is signed in. */

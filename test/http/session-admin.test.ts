@@ -171,6 +171,20 @@ describe('sessionAdmin', () => {
     await agent.get('/sessions/me').expect(401)
   })
 
+  test.each(['all=true', 'all', 'all=0&all=1', 'ended=yes'])(
+    'refuses the flag %s, and ends nothing',
+    async (query) => {
+      const { signIn, store } = siteWith()
+      await signIn('alice')
+      const agent = await signIn('alice')
+
+      const { body } = await agent.delete(`/sessions/me?${query}`).set(SAME_ORIGIN).expect(400)
+
+      expect(body).toMatchObject({ error: 'query' })
+      expect(await store.registry.count('alice')).toBe(2)
+    },
+  )
+
   test('answers alike for a handle that is another user’s and for one that is nobody’s', async () => {
     const { signIn, store } = siteWith()
     await signIn('bob')
