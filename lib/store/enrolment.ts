@@ -41,6 +41,14 @@ export interface Predecessor {
   readonly epoch: number | undefined
   /** Whether it was superseded, and so found to live and to be upheld until then. */
   readonly isSuperseded: boolean
+  /** What became of it if the request destroyed it by hand; nothing if it had ended before. */
+  readonly departure?: Promise<Departure | undefined> | undefined
+}
+
+/** What a session was that a request ended. */
+export interface Departure {
+  readonly owner: string | undefined
+  readonly epoch: number | undefined
 }
 
 interface Enrolled extends Omit<Applicant, 'ttlMs'> {
@@ -61,7 +69,6 @@ export interface Place {
 /** Keeps the registry right as sessions gain, keep and lose their user. */
 export class Enrolment {
   readonly #parts: EnrolmentParts
-  readonly #departures = new Departures()
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts
@@ -90,12 +97,13 @@ export class Enrolment {
     throw new StoreUnavailableError('crowded')
   }
 
-  /** Ends a session, and remembers for a while whether it lived, for a session that may follow it. */
-  async depart(handle: string, reason: string, actor: string): Promise<void> {
+  /** Ends a session, and returns what it was; `undefined` if it did not live. */
+  async depart(handle: string): Promise<Departure | undefined> {
     const { ender } = this.#parts
-    const struck = await ender.strike(handle, await this.#ending(reason, actor))
-    this.#departures.note(struck)
-    if (struck.owner !== undefined) await ender.withdraw(struck.owner, [struck]).catch(failInDoubt)
+    const struck = await ender.strike(handle, await this.#ending('logout', 'user'))
+    const { answer, owner, epoch } = struck
+    if (owner !== undefined) await ender.withdraw(owner, [struck]).catch(failInDoubt)
+    return answer === 'ended' ? { owner, epoch } : undefined
   }
 
   /**
@@ -152,10 +160,10 @@ export class Enrolment {
   }
 
   /** The epoch that a session of the same user may carry on; rejects if its predecessor was ended by another request. */
-  async #carriedEpoch({ handle, owner, epoch, isSuperseded }: Predecessor): Promise<number> {
+  async #carriedEpoch({ handle, owner, epoch, isSuperseded, departure }: Predecessor): Promise<number> {
     if (isSuperseded) return epoch ?? 0
-    // The app ended it by itself, or did not end it.
-    const stands = this.#departures.of(handle) ?? (await this.#parts.records.read(handle))?.meta
+    const departed = await departure?.catch(() => undefined)
+    const stands = departed ?? (await this.#parts.records.read(handle))?.meta
     if (stands?.owner !== owner) throw new SessionEndedError('ended')
     return stands.epoch ?? epoch ?? 0
   }
@@ -185,24 +193,6 @@ export class Enrolment {
 
   async #ending(reason: string, type: string): Promise<SessionEnding> {
     return endingOf({ reason, actor: { type } }, await this.#parts.now())
-  }
-}
-
-const MAX_DEPARTURES = 1000
-
-/** What the sessions were that were ended last. An app that replaces one by hand, without `regenerate`, does so at once. */
-class Departures {
-  readonly #last = new Map<string, Pick<Struck, 'owner' | 'epoch'>>()
-
-  note({ handle, answer, owner, epoch }: Struck): void {
-    this.#last.delete(handle)
-    this.#last.set(handle, answer === 'ended' ? { owner, epoch } : { owner: undefined, epoch: undefined })
-    const [oldest] = this.#last.keys()
-    if (this.#last.size > MAX_DEPARTURES && oldest !== undefined) this.#last.delete(oldest)
-  }
-
-  of(handle: string): Pick<Struck, 'owner' | 'epoch'> | undefined {
-    return this.#last.get(handle)
   }
 }
 

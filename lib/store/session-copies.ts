@@ -1,5 +1,6 @@
 import type { Session, SessionData } from 'express-session'
 import { SessionForeignError, SessionIdError, StoreUnavailableError } from '../errors.ts'
+import type { Departure } from './enrolment.ts'
 import { type CopyOrigin, SessionCopy } from './session-copy.ts'
 import { handleOf } from './session-id.ts'
 import type { SessionRecord } from './session-records.ts'
@@ -51,6 +52,12 @@ export class SessionCopies {
     const latest = this.#latest.get(req)
     const labels = [...old.labels, ...(latest?.handle === old.handle ? latest.labels : [])]
     this.#note(req, req.session, new SessionCopy(handle, { ...origin, labels }))
+  }
+
+  /** Takes note that a request ends its session itself, perhaps to replace it by hand. */
+  depart(req: object, handle: string | undefined, departure: Promise<Departure | undefined>): void {
+    const latest = this.#latest.get(req)
+    if (latest && latest.handle === handle) latest.departure = departure
   }
 
   /** Lets nothing that a request holds of a session be saved any more, and throws why. */

@@ -1,4 +1,4 @@
-import type { Predecessor } from './enrolment.ts'
+import type { Departure, Predecessor } from './enrolment.ts'
 import type { SessionBody } from './session-codec.ts'
 import type { SessionMeta } from './session-plaintext.ts'
 import type { SessionRecord } from './session-records.ts'
@@ -32,6 +32,8 @@ export class SessionCopy {
   readonly inherited: SessionMeta | undefined
   /** The user's session that this one may carry on. */
   readonly predecessor: Predecessor | undefined
+  /** The request's own ending of it by hand. */
+  departure: Promise<Departure | undefined> | undefined
   /** Why this copy must not be saved any more. */
   refusal: Error | undefined
   /** The user in whose registry a save of this copy may have a place that it has not taken yet. */
@@ -58,8 +60,9 @@ export class SessionCopy {
 
   /** What a session that takes this one's place may carry on. */
   get succession(): Predecessor | undefined {
+    const { handle, departure } = this
     const { owner, epoch } = this.record?.meta ?? {}
-    return owner === undefined ? this.predecessor : { handle: this.handle, owner, epoch, isSuperseded: false }
+    return owner === undefined ? this.predecessor : { handle, owner, epoch, isSuperseded: false, departure }
   }
 
   addLabels(labels: readonly string[]): void {

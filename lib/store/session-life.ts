@@ -2,7 +2,7 @@ import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import { SessionEndedError } from '../errors.ts'
-import type { Enrolment, Predecessor } from './enrolment.ts'
+import type { Departure, Enrolment, Predecessor } from './enrolment.ts'
 import { changedKeys } from './merge.ts'
 import { askOption, type ResolvedOptions } from './options.ts'
 import { SaveQueue } from './save-queue.ts'
@@ -144,9 +144,9 @@ export class SessionLife {
     if (record) await this.#extend(new SessionCopy(handle, { record }), ttlMs)
   }
 
-  /** Ends a session at the wish of its request. */
-  depart(handle: string): Promise<void> {
-    return this.#enrolment.depart(handle, 'logout', 'user')
+  /** Ends a session at the wish of its request, and returns what it was; `undefined` if it did not live. */
+  depart(handle: string): Promise<Departure | undefined> {
+    return this.#enrolment.depart(handle)
   }
 
   /** As {@link depart}, for a session that another is to replace; returns what of a user's session that one may carry on. */

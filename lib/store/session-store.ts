@@ -8,7 +8,7 @@ import { assemble } from './assembly.ts'
 import { answer, type Callback } from './callback.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { late } from './deadline.ts'
-import type { Predecessor } from './enrolment.ts'
+import type { Departure, Predecessor } from './enrolment.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -26,7 +26,7 @@ import type { SessionLife } from './session-life.ts'
 import { userIdBy } from './session-reading.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
-import { StoreEmitter } from './store-emitter.ts'
+import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
 
@@ -52,7 +52,7 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #deadlineMs: number
   readonly #options: ResolvedOptions
   readonly #copies = new SessionCopies(this)
-  readonly #unstored = new UnstoredSessions()
+  readonly #unstored: UnstoredSessions
   readonly #labels: SessionLabels
   readonly #commits: SessionCommits
   readonly #calls: CallsUnderWay
@@ -66,6 +66,7 @@ export abstract class SessionStore extends StoreEmitter {
   protected constructor({ backend, sealer, options, deadlineMs }: SessionStoreParts) {
     super()
     this.#backend = backend
+    this.#unstored = new UnstoredSessions(backend)
     this.#deadlineMs = deadlineMs
     this.#options = options
     this.#calls = new CallsUnderWay(deadlineMs)
@@ -310,21 +311,24 @@ export abstract class SessionStore extends StoreEmitter {
   // Once for each request: what a request ends twice it must not find ended by somebody else.
   #release(req: Request, old: SessionCopy | undefined): Promise<Predecessor | undefined> {
     const { sessionID: sid } = req
-    return this.#work.endOnce(req, sid, () => this.#end(sid, old))
+    return this.#work.endOnce(req, sid, async () => {
+      if (old === undefined || old.handle !== handleOf(sid)) await this.#end(sid)
+      else if (!(await this.#unstored.end(sid))) return this.#life.supersede(old)
+      return undefined
+    })
   }
 
   async #destroyFor(req: Request, sid: string): Promise<void> {
-    await this.#work.endOnce(req, sid, async () => void (await this.destroy(sid)))
+    await this.#work.endOnce(req, sid, async () => {
+      const departure = this.#calls.add('destroy', () => this.#end(sid), late.write)
+      this.#copies.depart(req, handleOf(sid), departure)
+      await departure
+      return undefined
+    })
   }
 
-  async #end(sid: string, copy?: SessionCopy): Promise<Predecessor | undefined> {
-    const handle = handleOf(sid)
-    if (handle === undefined) return undefined
-    // A genid that repeats itself may have named one that is stored.
-    if (this.#unstored.end(sid) && (await this.#backend.get(handle, 0)) === undefined) return undefined
-    if (copy?.handle === handle) return this.#life.supersede(copy)
-    await this.#life.depart(handle)
-    return undefined
+  async #end(sid: string): Promise<Departure | undefined> {
+    return (await this.#unstored.end(sid)) ? undefined : this.#life.depart(this.handle(sid))
   }
 
   #replace(req: Request, old: SessionCopy | undefined, predecessor = old?.succession): void {
@@ -393,11 +397,3 @@ export abstract class SessionStore extends StoreEmitter {
 const MOUNTED_TWICE =
   'One store was given to session() more than once: new sessions get the cookie options and genid of the last. ' +
   'Call session() once and mount what it returns, or give each session() a store of its own with a prefix of its own'
-
-const warned = new Set<string>()
-
-function warnOnce(code: string, message: string): void {
-  if (warned.has(code)) return
-  warned.add(code)
-  process.emitWarning(message, { code })
-}

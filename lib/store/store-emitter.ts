@@ -42,3 +42,12 @@ export abstract class StoreEmitter extends Store {
 function isNeverEmitted(name: string | symbol): boolean {
   return name === 'connect' || name === 'disconnect'
 }
+
+const warned = new Set<string>()
+
+/** Warns the process, once for each code. */
+export function warnOnce(code: string, message: string): void {
+  if (warned.has(code)) return
+  warned.add(code)
+  process.emitWarning(message, { code })
+}

@@ -1,3 +1,6 @@
+import type { Backend } from '../backend/backend.ts'
+import { handleOf } from './session-id.ts'
+
 interface Unstored {
   isEnded: boolean
 }
@@ -7,11 +10,16 @@ interface Unstored {
  * itself nobody else knows them, so they end here, and leave nothing behind in the backend.
  */
 export class UnstoredSessions {
+  readonly #backend: Backend
   readonly #known = new Map<string, Unstored>()
   // As long as the live session, through which alone a late save could still come.
   readonly #collected = new FinalizationRegistry<{ sid: string; unstored: Unstored }>(({ sid, unstored }) => {
     if (this.#known.get(sid) === unstored) this.#known.delete(sid)
   })
+
+  constructor(backend: Backend) {
+    this.#backend = backend
+  }
 
   add(sid: string, session: object): void {
     const unstored = { isEnded: false }
@@ -19,18 +27,21 @@ export class UnstoredSessions {
     this.#collected.register(session, { sid, unstored })
   }
 
-  /** Ends a session if it is one of these; returns whether it is. */
-  end(sid: string): boolean {
+  /** Ends a session if it is one of these, and nothing is stored under its id in truth; returns whether there is nothing else to end. */
+  async end(sid: string): Promise<boolean> {
     const unstored = this.#known.get(sid)
-    if (unstored) unstored.isEnded = true
-    return unstored !== undefined
+    const handle = handleOf(sid)
+    if (handle === undefined) return true
+    if (unstored === undefined) return false
+    unstored.isEnded = true
+    return (await this.#backend.get(handle, 0)) === undefined
   }
 
   isEnded(sid: string): boolean {
     return this.#known.get(sid)?.isEnded ?? false
   }
 
-  /** Forgets one that is about to be stored, or was after all. */
+  /** Forgets one that is about to be stored. */
   delete(sid: string): void {
     this.#known.delete(sid)
   }

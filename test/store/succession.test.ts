@@ -106,10 +106,15 @@ describe.each(storeKinds())('a session that takes the place of another $name', (
 
   const content = async (browser: Browser) => (await browser.get('/content')).body
 
-  const endings: Readonly<Record<string, (other: SessionStore, id: string) => Promise<unknown>>> = {
+  /** What other requests do meanwhile, in another process or in the same. */
+  const endings: Readonly<
+    Record<string, (other: SessionStore, id: string, site: { store: SessionStore; tab: Browser }) => unknown>
+  > = {
     'its user ended it': (other, sid) => other.registry.end({ sid }),
     'all sessions of its user were ended': (other) => other.registry.endAll('ann'),
     'it signed out elsewhere': (other, id) => other.destroy(id),
+    'it signed out in another tab': (_other, _id, { tab }) => tab.post('/sign-out'),
+    'the app destroyed it': (_other, id, { store }) => store.destroy(id),
     'a newer session of its user displaced it': async (other) => {
       const session = { cookie: {}, userId: 'ann' } as never
       await other.set('newer', session)
@@ -119,14 +124,16 @@ describe.each(storeKinds())('a session that takes the place of another $name', (
   const ended = Object.keys(endings).flatMap((ending) => Object.keys(ways).map((way) => ({ ending, way })))
 
   test.each(ended)('by $way is refused when $ending while the request ran', async ({ ending, way }) => {
-    const { store, other, browser, id, loaded, before, after } = await serve({
+    const { store, other, browser, id, loaded, before, after, origin } = await serve({
       store: { maxSessionsPerUser: 2 },
     })
     after.open()
 
     const rotating = browser.post(`/rotate/${way}`)
     await loaded.opened
-    await endings[ending]?.(other, id)
+    const tab = new Browser(origin)
+    tab.cookie = browser.cookie
+    await endings[ending]?.(other, id, { store, tab })
     before.open()
 
     expect(await rotating).toMatchObject({ status: 401 })
@@ -137,7 +144,19 @@ describe.each(storeKinds())('a session that takes the place of another $name', (
     ).toEqual([])
   })
 
-  test.each(Object.keys(ways))('by %s goes on where nothing has ended', async (way) => {
+  test("by store.destroy, which is anybody's, carries no user on", async () => {
+    const { store, browser, before, after } = await serve()
+    before.open()
+    after.open()
+
+    expect(await browser.post('/rotate/destroy of the store and generate')).toMatchObject({ status: 401 })
+    expect(await content(browser)).toEqual({})
+    expect(await store.registry.list('ann')).toEqual([])
+  })
+
+  const own = Object.keys(ways).filter((way) => way !== 'destroy of the store and generate')
+
+  test.each(own)('by %s goes on where nothing has ended', async (way) => {
     const { store, browser, before, after } = await serve()
     before.open()
     after.open()
