@@ -111,6 +111,11 @@ const routes = (app: Express) => {
     req.session.user = req.get('x-user') ?? 'ann'
     res.end()
   })
+  app.post('/sign-out-in-place', async (req, res) => {
+    await bodyOf(req)
+    delete req.session.user
+    res.end()
+  })
   app.post('/sign-out', async (req, res) => {
     await bodyOf(req)
     await regenerate(req)
@@ -170,6 +175,16 @@ const moves: readonly Move[] = [
     path: '/sign-in-place',
     options: bySubject,
     first: declassify,
+  },
+  {
+    name: 'a sign-out without regenerate, after the label was declassified, with labels of users',
+    path: '/sign-out-in-place',
+    options: bySubject,
+    first: async (store, visitor, user) => {
+      await visitor.ask('POST', '/sign-in', { headers: { 'x-user': user } })
+      await visitor.get('/read')
+      await store.declassify({ subject: user, labels: ['pii'], actor: { type: 'dpo' }, reason: 'reviewed' })
+    },
   },
   {
     name: 'a sign-out with regenerate, with labels of users',
