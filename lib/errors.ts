@@ -59,8 +59,8 @@ interface ErrorFacts {
 
 /**
  * The base of all errors a store raises at run time; those of labels are `LabelError`s. `status`, `statusCode`, `expose` and
- * `headers` are those of http-errors: Express's default error handler, NestJS and koa reply with them. No message, property or cause carries a session id, a key, a token,
- * a payload or the arguments of a client command.
+ * `headers` are those of http-errors: Express's default error handler and koa reply with them, NestJS with the status alone.
+ * No message, property or cause carries a session id, a key, a token, a payload or the arguments of a client command.
  *
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, Server, ServerResponse } from 'node:http'
 import type { Http1Response, PieceCallback, QueuedPiece } from './node-response.ts'
 import { bodyOf, type Refusal, refusalHeaders, refusedError } from './refusal.ts'
 import type { Outlet, ResponseHold } from './response-hold.ts'
@@ -53,13 +53,17 @@ export class Http1Outlet implements Outlet {
   /** Node's own flush comes when the response's turn has come. */
   flush(): void {
     if (this.#isKeeping) return
-    if (this.#instead) this.#res.outputData = [this.#instead]
+    const instead = this.#instead
     this.#instead = undefined
+    if (instead) this.#res.outputData = [instead]
     this.#flush.call(this.#res)
+    // Neither the handler nor an `end` that threw comes back to uncork it.
+    if (instead) while (this.#res.socket?.writableCorked) this.#res.socket.uncork()
   }
 
   release(): void {
     this.#isKeeping = false
+    keptOf(this.#res)?.delete(this.#res)
     this.#callbacks.length = 0
     this.#hasSent ||= this.#res._headerSent
     const lines = this.#lines.splice(0)
@@ -74,6 +78,7 @@ export class Http1Outlet implements Outlet {
   refuse(refusal: Refusal, upstream: OutgoingHttpHeaders): void {
     const res = this.#res
     this.#isKeeping = false
+    keptOf(res)?.delete(res)
     for (const callback of this.#callbacks.splice(0)) process.nextTick(callback, refusedError())
     if (res.writableFinished) return
     // What was let go while another response has its turn is still in the queue.
@@ -89,6 +94,7 @@ export class Http1Outlet implements Outlet {
   #keep(piece: QueuedPiece): boolean {
     const res = this.#res
     this.#isKeeping = true
+    keptOf(res)?.add(res)
     const size = piece.data.length
     res.outputData.push(piece)
     res.outputSize += size
@@ -151,6 +157,30 @@ function heldWriteRaw(this: HeldResponse, ...args: Parameters<Http1Response['_wr
 
 function heldFlush(this: HeldResponse): void {
   this[OUTLET]?.flush()
+}
+
+/** What is kept, by server. */
+const keptByServer = new WeakMap<Server, Set<Http1Response>>()
+
+// A server that closes takes the connection of a response that has ended for idle, though it has not left.
+function keptOf({ req }: Http1Response): Set<Http1Response> | undefined {
+  const { server } = req.socket as { server?: Server }
+  if (typeof server?.closeIdleConnections !== 'function') return undefined
+  const known = keptByServer.get(server)
+  if (known) return known
+  const kept = new Set<Http1Response>()
+  keptByServer.set(server, kept)
+  const { closeIdleConnections } = server
+  server.closeIdleConnections = function closeIdleUnlessKept() {
+    const ended = [...kept].filter(({ finished }) => finished)
+    for (const res of ended) res.finished = false
+    try {
+      closeIdleConnections.call(this)
+    } finally {
+      for (const res of ended) res.finished = true
+    }
+  }
+  return kept
 }
 
 function pieceOf([data, encoding, callback]: Parameters<Http1Response['_writeRaw']>): QueuedPiece {

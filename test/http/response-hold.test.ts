@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { request, type ServerResponse } from 'node:http'
+import { createServer, request, type ServerResponse } from 'node:http'
 import { connect, type Http2ServerResponse } from 'node:http2'
-import { connect as connectTcp } from 'node:net'
+import { type AddressInfo, connect as connectTcp } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -563,6 +563,51 @@ describe('a held response of HTTP/1.1', () => {
     expect(text).toMatch(/^HTTP\/1\.1 503 Service Unavailable\r\n/)
     expect(text).toContain('\r\nConnection: close\r\n')
     expect(text).not.toContain(CANARY)
+  })
+
+  test('is not taken for idle by a server that closes', async () => {
+    const { holder, open, asked } = gatedHolder()
+    const server = createServer((_req, res) => {
+      holdResponse(res, holder)
+      res.end('page')
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const answering = answerTo(request({ host: '127.0.0.1', port }).end())
+    await until(() => asked.length > 0)
+
+    const closed = new Promise((resolve) => server.close(resolve))
+    await new Promise(setImmediate)
+    open()
+
+    expect(await answering).toMatchObject({ status: 200, body: 'page', isComplete: true })
+    server.closeIdleConnections()
+    await closed
+  })
+
+  test.each([
+    [
+      'corked it',
+      (res: Writable) => {
+        res.cork()
+        res.write(CANARY)
+      },
+    ],
+    [
+      'promised another length',
+      (res: Writable) => {
+        res.strictContentLength = true
+        res.writeHead(200, { 'Content-Length': 1 }).end(CANARY)
+      },
+    ],
+  ])('gets the refusal through when the handler %s', async (_what, handler) => {
+    const { ask } = await serveHeld(http1, [failing()], handler)
+
+    expect(await ask('/')).toMatchObject({
+      body: expect.stringMatching(/^(Service Unavailable|Internal Server Error)$/),
+      isComplete: true,
+    })
   })
 
   test('tells the callbacks of what was kept when it is refused', async () => {
