@@ -6,6 +6,9 @@ import type { SessionLife } from './session-life.ts'
 /** A session as `all()` lists it: its data, and its handle as `id`. */
 export type ListedSession = SessionData & { readonly id: string }
 
+// However many a batch of the backend has: others are served between them.
+const SIDE_BY_SIDE = 100
+
 /** Walks through all sessions of a store. */
 export class SessionScan {
   readonly #backend: Backend
@@ -31,9 +34,11 @@ export class SessionScan {
     return [...found.values()]
   }
 
-  /** Visits every handle, those of one batch side by side. */
+  /** Visits every handle, a few side by side. */
   async each(visit: (handle: string) => Promise<unknown>): Promise<void> {
-    for await (const handles of this.#backend.handles()) await Promise.all(handles.map(visit))
+    for await (const handles of this.#backend.handles())
+      for (let start = 0; start < handles.length; start += SIDE_BY_SIDE)
+        await Promise.all(handles.slice(start, start + SIDE_BY_SIDE).map(visit))
   }
 
   async #listed(handle: string): Promise<ListedSession | undefined> {

@@ -126,6 +126,20 @@ describe.each(storeKinds())('$name', (kind) => {
       expect(seen.most).toBeLessThanOrEqual(PAGE_SIZE)
     })
 
+    test('is no more at once to a walk through all sessions', async () => {
+      const place = kind.place()
+      const { seen, wrapped } = watched(place.backend())
+      const store = place.over(wrapped, options)
+      await signInMany(store, newUser(), MANY)
+      seen.most = 0
+
+      expect(await store.all()).toHaveLength(MANY)
+      await store.clear()
+
+      expect(seen.most).toBeLessThanOrEqual(PAGE_SIZE)
+      expect(await store.all()).toEqual([])
+    })
+
     test('keeps exactly the last, once a cap is set that many are beyond', async () => {
       const place = kind.place()
       const { seen, wrapped } = watched(place.backend())

@@ -113,7 +113,7 @@ async function pagesOf(registry: Registry, owner: string) {
 function describeTaking(create: CreateRegistrySubject): void {
   describe('a place that is not taken', () => {
     const subject = freshRegistry(create)
-    const takenWithinMs = 1000
+    const takenWithinMs = HOUR_MS / 4
     const refuse = { cap: 1, beyondCap: 'refuse' } as const
 
     it.each([
