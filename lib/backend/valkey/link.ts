@@ -76,6 +76,12 @@ type Attempt<Value> =
 
 type ExplainedFailure = Failure & { readonly cause: FailureCause }
 
+interface AttemptTerms {
+  readonly timeLeft: TimeLeft
+  /** Whether the attempt before failed by this process's own making. */
+  readonly isAfterStall: boolean
+}
+
 /** How long a call has left, this process's own business not counted. */
 type TimeLeft = () => number
 
@@ -178,14 +184,16 @@ export class ValkeyLink {
     let mayBeRepeated = false
     // A call that must not be repeated is not forgiven either.
     let isForgiven = retries === 0
+    let isAfterStall = false
     for (let left = retries; ; left -= 1) {
-      const attempt = await this.#guardedAttempt(exchange, timeLeft)
+      const attempt: Attempt<Value> = await this.#guardedAttempt(exchange, { timeLeft, isAfterStall })
       if (attempt.failure === undefined) return { value: attempt.value, mayBeRepeated }
       const failure = this.#explained(attempt.failure, this.#addressOf(exchange))
       this.#note(failure)
       mayBeRepeated ||= failure.mayBeApplied
       if (failure.reason === UNREADABLE) throw new SessionInvalidError()
-      if (attempt.isDoubtful && !isForgiven) {
+      isAfterStall = attempt.isDoubtful === true && !isForgiven
+      if (isAfterStall) {
         isForgiven = true
         left += 1
       }
@@ -197,8 +205,8 @@ export class ValkeyLink {
     }
   }
 
-  #guardedAttempt<Value>(exchange: Exchange<Value>, timeLeft: TimeLeft): Promise<Attempt<Value>> {
-    const attempt = () => this.#attempt(exchange, timeLeft)
+  #guardedAttempt<Value>(exchange: Exchange<Value>, terms: AttemptTerms): Promise<Attempt<Value>> {
+    const attempt = () => this.#attempt(exchange, terms)
     return this.#breakers ? this.#breakers.of(this.#addressOf(exchange)).run(attempt) : attempt()
   }
 
@@ -209,11 +217,15 @@ export class ValkeyLink {
     return to.key === undefined ? undefined : addressFor(this.#options.client, to.key)
   }
 
-  async #attempt<Value>(exchange: Exchange<Value>, timeLeft: TimeLeft): Promise<Attempt<Value>> {
+  async #attempt<Value>(
+    exchange: Exchange<Value>,
+    { timeLeft, isAfterStall }: AttemptTerms,
+  ): Promise<Attempt<Value>> {
     const { client, commandTimeoutMs, connectTimeoutMs, ownsClient: mayRevive } = this.#options
     if (!this.#readiness.isReady) {
-      const failure = await this.#readiness.wait(Math.min(connectTimeoutMs, timeLeft()), { mayRevive })
-      if (failure) return { failure }
+      const unready = await this.#readiness.wait(Math.min(connectTimeoutMs, timeLeft()), { mayRevive })
+      // A client that gave its connection up in a stall needs its own delay to come back.
+      if (unready) return { ...unready, isDoubtful: unready.isDoubtful || isAfterStall }
     }
     const isChanged = () => changeOf(client, this.#usage) !== undefined
     const refusal = isChanged() ? clientChanged : await this.#refusal(exchange, timeLeft())

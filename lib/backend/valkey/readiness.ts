@@ -21,6 +21,11 @@ export function readinessOf(client: ValkeyClient): Readiness {
   return readiness
 }
 
+interface Unready {
+  readonly failure: Failure
+  readonly isDoubtful: boolean
+}
+
 /** Waits for a client that is not connected yet. Its commands would fail at once, as it keeps no offline queue. */
 export class Readiness {
   readonly #client: ValkeyClient
@@ -80,16 +85,18 @@ export class Readiness {
   }
 
   /**
-   * Resolves to `undefined` once commands can be sent, or to why they could not within `waitMs`. With `mayRevive` a
+   * Resolves to `undefined` once commands can be sent, or to why they could not within `waitMs`, which is in doubt if this
+   * process was busy meanwhile: its client's own limit passed, too. With `mayRevive` a
    * client that has given up is told to connect again: iovalkey's gives up for good when a failover is announced
    * while it asks the sentinels for the primary.
    */
-  async wait(waitMs: number, { mayRevive = false } = {}): Promise<Failure | undefined> {
+  async wait(waitMs: number, { mayRevive = false } = {}): Promise<Unready | undefined> {
     const isIdle = this.#client.status === 'wait' || (mayRevive && this.#client.status === 'end')
     if (isIdle) this.#client.connect().catch(() => {})
-    if (this.#client.status !== 'end') await this.#nextChange(waitMs)
+    const isDoubtful = this.#client.status !== 'end' && (await this.#nextChange(waitMs))
+    if (this.isReady) return undefined
     const { cause } = this.#trouble
-    return this.isReady ? undefined : { ...notConnected, ...(cause && { reason: cause.reason, cause }) }
+    return { failure: { ...notConnected, ...(cause && { reason: cause.reason, cause }) }, isDoubtful }
   }
 
   async #run(runner: CommandRunner, commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
@@ -109,12 +116,13 @@ export class Readiness {
     setTimeout(() => this.#setUps.delete(runner), afterMs).unref()
   }
 
-  #nextChange(waitMs: number): Promise<void> {
+  /** Resolves to whether this process was busy meanwhile. */
+  #nextChange(waitMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const done = () => {
         patience.end()
         this.#waiting.delete(done)
-        resolve()
+        resolve(patience.wasBusy)
       }
       const patience = new Patience(waitMs, done)
       this.#waiting.add(done)

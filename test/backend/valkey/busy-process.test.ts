@@ -70,6 +70,20 @@ describe('a process that was busy', () => {
     expect(backend.condition.breaker).toBe('closed')
   })
 
+  test('opens no breaker with short limits, while its client connects again', async () => {
+    const limits = { connectTimeoutMs: 50, commandTimeoutMs: 150 }
+    const client = createValkeyClient({ url: server.url }, limits)
+    const backend = openBackend(client, { ...limits, breaker: { ...BREAKER, failures: 1 }, ownsClient: true })
+    onTestFinished(() => backend.close())
+    await until(() => client.status === 'ready')
+    for (let round = 0; round < 3; round += 1) {
+      const reads = Array.from({ length: 20 }, () => backend.get(newHandle(), 65_536))
+      await blockOnceSent(600)
+      await Promise.allSettled(reads)
+      expect(backend.condition.breaker).toBe('closed')
+    }
+  })
+
   test('before it sends fails nothing', async () => {
     const backend = await open()
     block(1100)
