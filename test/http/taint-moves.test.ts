@@ -200,7 +200,6 @@ describe.each(kinds.map((kind) => ({ where: kind.name, kind })))('$where, labels
   it.each(moves)('$name are kept, in whatever order', async ({ path, options, first }) => {
     const { site, store, turnstile } = await open(kind, options)
     const random = new Random(4711)
-    let bothSucceeded = 0
     const laundered: number[] = []
     for (let round = 0; round < rounds; round += 1) {
       const [visitor, user] = [new Visitor(site), `user-${round}`]
@@ -215,12 +214,11 @@ describe.each(kinds.map((kind) => ({ where: kind.name, kind })))('$where, labels
       // One that came when the session had ended has got another one.
       const isOfOldSession = reader.cookie === old
       if (!isOfOldSession || read?.status !== 200 || moved?.status !== 200) continue
-      bothSucceeded += 1
       if ((await visitor.post('/export')).status === 200) laundered.push(round)
     }
 
+    // How often both succeed is chance; the next test has an order in which they do.
     expect(laundered).toEqual([])
-    expect(bothSucceeded).toBeGreaterThan(0)
   })
 
   it.each(moves)('$name and still under way are kept', async ({ path, options, first }) => {
