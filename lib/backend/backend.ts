@@ -139,8 +139,11 @@ export interface Backend {
   /** The record, `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes` (and then not fetched whole) or no record at all. */
   get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined>
   put(handle: string, write: RecordWrite): Promise<PutReply>
-  /** Moves the expiry of a living record to `ttlMs` from now, at most to its hard end. Answers the new expiry, or `undefined` if nothing lives there. */
-  touch(handle: string, ttlMs: number): Promise<number | undefined>
+  /**
+   * Moves the expiry of a living record to `ttlMs` from now, at most to its hard end; with `isExtension` never nearer than
+   * it is. Answers the new expiry, or `undefined` if nothing lives there.
+   */
+  touch(handle: string, ttlMs: number, isExtension?: boolean): Promise<number | undefined>
   /** Removes the record and leaves a tombstone. The first tombstone stands; ending twice changes nothing. Allowed when memory is full. */
   end(handle: string, ending: RecordEnding): Promise<EndReply>
   /** What the tombstone keeps, empty for a mere fence; `undefined` if none stands. */

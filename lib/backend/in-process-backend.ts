@@ -89,11 +89,12 @@ export class InProcessBackend implements Backend {
     return { answer: 'stored', expiresAtMs }
   }
 
-  async touch(handle: string, ttlMs: number): Promise<number | undefined> {
+  async touch(handle: string, ttlMs: number, isExtension = false): Promise<number | undefined> {
     const { record, nowMs } = this.#find(handle)
     const wholeMs = wholeTtl(ttlMs)
     if (record === undefined || record.endsAtMs <= nowMs) return undefined
-    const expiresAtMs = Math.min(nowMs + wholeMs, record.endsAtMs)
+    const aimMs = isExtension ? Math.max(nowMs + wholeMs, record.expiresAtMs) : nowMs + wholeMs
+    const expiresAtMs = Math.min(aimMs, record.endsAtMs)
     this.#records.set(handle, { ...record, expiresAtMs })
     return expiresAtMs
   }

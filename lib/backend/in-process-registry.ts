@@ -92,11 +92,12 @@ export class InProcessRegistry implements Registry {
   }
 
   async extend(owner: string, extension: Extension): Promise<Standing> {
-    const { handle, ...lifetime } = wholeExtension(extension)
+    const { handle, isExtension = false, ...lifetime } = wholeExtension(extension)
     const { state, nowMs } = this.#open(owner)
     const member = state.members.get(handle)
-    const expiresAtMs = expiryOf(lifetime, nowMs)
-    if (member === undefined || expiresAtMs <= nowMs) return { epoch: state.epoch, isMember: false }
+    const aimMs = expiryOf(lifetime, nowMs)
+    if (member === undefined || aimMs <= nowMs) return { epoch: state.epoch, isMember: false }
+    const expiresAtMs = isExtension ? Math.max(aimMs, member.expiresAtMs) : aimMs
     state.members.set(handle, { order: member.order, seenAtMs: nowMs, expiresAtMs })
     this.#keep(owner, state, expiresAtMs)
     return { epoch: state.epoch, isMember: true }

@@ -11,10 +11,10 @@ import {
 
 /** The extension with a whole lifetime. */
 export function wholeExtension(extension: Extension): Extension {
-  const { handle, ttlMs, endsAtMs } = extension
+  const { handle, ttlMs, endsAtMs, isExtension } = extension
   checkHandle(handle)
   checkHardEnd(endsAtMs)
-  return { handle, ttlMs: wholeTtl(ttlMs), endsAtMs }
+  return { handle, ttlMs: wholeTtl(ttlMs), endsAtMs, isExtension }
 }
 
 /** The enrolment with a whole lifetime. */

@@ -68,6 +68,8 @@ export type EnrolReply =
   | { readonly answer: 'gone' }
 
 export interface Extension {
+  /** Whether the expiry is never to come nearer than it is. */
+  readonly isExtension?: boolean | undefined
   readonly handle: string
   readonly ttlMs: number
   readonly endsAtMs?: number | undefined

@@ -135,9 +135,9 @@ export class Enrolment {
   }
 
   /** Keeps a session registered for longer. If it has lost its place it is ended; the answer is whether it may go on. */
-  extend(handle: string, meta: SessionMeta, ttlMs: number): Promise<boolean> {
+  extend(handle: string, meta: SessionMeta, ttlMs: number, isExtension = false): Promise<boolean> {
     return this.#uphold(handle, meta, (owner, { endsAtMs }) =>
-      this.#parts.registry.extend(owner, { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs }),
+      this.#parts.registry.extend(owner, { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs, isExtension }),
     )
   }
 

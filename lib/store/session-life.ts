@@ -182,8 +182,10 @@ export class SessionLife {
     if (!isTouchDue(moment, this.#options)) return
     if (!record.isCurrent) return this.#reseal(copy, record, ttlMs)
     // Sent one behind the other: one round trip, and on one server the registry moves first.
-    const extended = this.#enrolment.extend(copy.handle, record.meta, ttlMs)
-    const touched = this.#backend.touch(copy.handle, ttlMs)
+    // Another request may have stored a longer lifetime meanwhile. A shorter one is set where the record shows a longer.
+    const isExtension = nowMs + ttlMs >= record.expiresAtMs
+    const extended = this.#enrolment.extend(copy.handle, record.meta, ttlMs, isExtension)
+    const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)
     const [extension, touch] = await Promise.allSettled([extended, touched])
     if (extension.status === 'rejected') {
       // Another node may keep the registry: the session must not outlive its place there.

@@ -46,7 +46,7 @@ export const recordSabotages: readonly Sabotage[] = [
     patches: [
       {
         file: 'store/session-life.ts',
-        from: 'const touched = this.#backend.touch(copy.handle, ttlMs)',
+        from: 'const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)',
         to: `const touched = this.#records.seal(copy.handle, record)
           .then((sealed) => this.#records.store(sealed, { expect: { kind: 'any' }, ttlMs })).then(() => undefined)`,
       },

@@ -1,8 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { SessionOptions } from 'express-session'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionNotSerializableError, SessionTtlError } from '../../lib/errors.ts'
 import { sessionGuard } from '../../lib/http/session-guard.ts'
+import { ownerName } from '../../lib/store/owner.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { contentOf, createApp, listen, type Running, save } from './app.ts'
 import { decidingTime } from './deciding-time.ts'
@@ -67,6 +69,19 @@ describe.each(storeKinds())('the cookie of a live session $name', (kind) => {
       const live = outlasted(await loadedSession(store, 'sid'))
 
       expectAbout(await lifetimeAfter(place, store, store.touch('sid', live)), 600_000)
+    })
+
+    test.each(owners)('after a touch that began before it was lengthened, %s', async (_, content) => {
+      const { place, store } = await stored({ maxAge: 600_000 }, content, { touchAfter: 0 })
+      const slow = await loadedSession(store, 'sid')
+      const remembered = await loadedSession(store, 'sid')
+      remembered.cookie.maxAge = 86_400_000
+      await store.set('sid', remembered)
+      await delay(20)
+
+      expectAbout(await lifetimeAfter(place, store, store.touch('sid', slow)), 86_400_000)
+      const { members } = await place.backend().registry.roster(ownerName('ann'))
+      for (const { expiresAtMs } of members) expect(expiresAtMs - Date.now()).toBeGreaterThan(80_000_000)
     })
 
     test('in the first save of a slow sign-in', async () => {

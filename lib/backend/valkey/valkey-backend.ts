@@ -140,10 +140,10 @@ export class ValkeyBackend implements Backend {
     return { answer: value.answer === 'conflict' && mayBeRepeated ? 'unsure' : value.answer }
   }
 
-  async touch(handle: string, ttlMs: number): Promise<number | undefined> {
+  async touch(handle: string, ttlMs: number, isExtension = false): Promise<number | undefined> {
     const { recordKey } = this.#keysOf(handle)
     const sentAtMs = this.#clock.stamp()
-    const { value } = await touchRecord(this.#link, { recordKey, ttlMs: wholeTtl(ttlMs) })
+    const { value } = await touchRecord(this.#link, { recordKey, ttlMs: wholeTtl(ttlMs), isExtension })
     this.#clock.observe(value.nowMs, sentAtMs)
     return value.expiresAtMs
   }

@@ -37,6 +37,16 @@ export function describeTouch(create: CreateSubject): void {
       expect(await backend.get(handle, 1000)).toBeUndefined()
     })
 
+    it('brings the expiry no nearer as an extension', async () => {
+      const { backend } = subject()
+      const handle = newHandle()
+      const { expiresAtMs } = await backend.put(handle, write(absent, newBlob()))
+
+      expect(await backend.touch(handle, 40, true)).toBe(expiresAtMs)
+      expect(await backend.get(handle, 1000)).toMatchObject({ expiresAtMs })
+      expect(await backend.touch(handle, 3 * LONG_MS, true)).toBeGreaterThan((expiresAtMs ?? 0) + LONG_MS)
+    })
+
     it('never passes the hard end, however often it is called', async () => {
       const { backend, passTo } = subject()
       const handle = newHandle()

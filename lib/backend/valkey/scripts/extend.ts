@@ -9,12 +9,14 @@ import { decodeStanding, type StandingReply } from './standing.ts'
 const script = defineRegistryScript(
   'allow-oom',
   /* lua */ `
--- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0
+-- ARGV[1] handle   ARGV[2] ttl, ms   ARGV[3] hard end, ms, or 0   ARGV[4] 1 if the expiry must not come nearer
 -- returns { epoch, 1 for a member or else 0, server time, ms }
 local handle, ends, expires = ARGV[1], tonumber(ARGV[3]), now + tonumber(ARGV[2])
 if ends > 0 and ends < expires then expires = ends end
-local lives = tonumber(redis.call('ZSCORE', expiries, handle) or 0) >= now and expires > now
+local before = tonumber(redis.call('ZSCORE', expiries, handle) or 0)
+local lives = before >= now and expires > now
 if not lives or not redis.call('ZSCORE', orders, handle) then return { epoch, 0, now } end
+if ARGV[4] == '1' then expires = math.max(expires, before) end
 redis.call('ZADD', expiries, digits(expires), handle)
 redis.call('HSET', state, handle, digits(now))
 redis.call('ZREM', untaken, handle)
@@ -28,8 +30,8 @@ export function extend(
   keys: RegistryKeys,
   extension: Extension,
 ): Promise<Answer<StandingReply>> {
-  const { handle, ttlMs, endsAtMs } = extension
-  const args = [handle, ttlMs, endsAtMs ?? 0]
+  const { handle, ttlMs, endsAtMs, isExtension = false } = extension
+  const args = [handle, ttlMs, endsAtMs ?? 0, isExtension ? 1 : 0]
   return link.write({
     to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),

@@ -6,7 +6,7 @@ import { defineScript } from '../script.ts'
 const script = defineScript(/* lua */ `
 #!lua flags=allow-oom
 -- KEYS[1] record
--- ARGV[1] ttl, ms
+-- ARGV[1] ttl, ms   ARGV[2] 1 if the expiry must not come nearer
 -- returns { new expiry, ms (0 if nothing lives there), server time, ms }; error CORRUPT if KEYS[1] holds no record
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,6 +15,7 @@ if head == '' then return { 0, now } end
 if not (#head == 27 and head:find('^1%d+$')) then return redis.error_reply('CORRUPT no record') end
 
 local ends, expires = tonumber(head:sub(15, 27)), now + tonumber(ARGV[1])
+if ARGV[2] == '1' then expires = math.max(expires, tonumber(head:sub(2, 14))) end
 if ends > 0 and ends <= now then return { 0, now } end
 if ends > 0 and ends < expires then expires = ends end
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', expires))
@@ -25,6 +26,7 @@ return { expires, now }
 export interface TouchRecord {
   readonly recordKey: string
   readonly ttlMs: number
+  readonly isExtension: boolean
 }
 
 export interface TouchRecordReply {
@@ -35,7 +37,7 @@ export interface TouchRecordReply {
 
 export function touchRecord(link: ValkeyLink, touch: TouchRecord): Promise<Answer<TouchRecordReply>> {
   const keys = [touch.recordKey]
-  const args = [touch.ttlMs]
+  const args = [touch.ttlMs, touch.isExtension ? 1 : 0]
   return link.write({
     to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
