@@ -211,6 +211,31 @@ describe('ValkeyRegistry', () => {
   })
 })
 
+describe('ValkeyRegistry as a user whose rights are taken away', () => {
+  it.each(['zadd', 'zrem', 'hset', 'hdel', 'pexpireat'])(
+    'loses nobody who is displaced meanwhile: %s',
+    async (command) => {
+      const { registry } = openRegistry(client)
+      const [owner, handles] = [newOwner(), newHandles(3)]
+      const [first = '', second = '', third = ''] = handles
+      await enrollAll(
+        registry,
+        owner,
+        [first, second].map((handle) => enrolment(handle, { cap: 2 })),
+      )
+      await client.callBuffer('acl', 'setuser', 'default', `-${command}`)
+      const refused = await registry.enroll(owner, enrolment(third, { cap: 2 })).catch((error) => error)
+      await client.callBuffer('acl', 'setuser', 'default', `+${command}`)
+      const { members, pending } = await registry.roster(owner)
+
+      expect(refused).toMatchObject({ reason: 'no-permission' })
+      expect([...members.map(({ handle }) => handle), ...pending]).toEqual(
+        expect.arrayContaining([first, second]),
+      )
+    },
+  )
+})
+
 describe('ValkeyRegistry over what is no registry', () => {
   const plant: readonly (readonly [type: string, command: readonly string[]])[] = [
     ['string', ['set', 'KEY', 'x']],

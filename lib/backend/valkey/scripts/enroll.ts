@@ -26,8 +26,10 @@ local function displace(names)
       table.insert(moved, name)
     end
   end
-  forget(names)
+  -- First: if the right to add is taken away meanwhile, the error leaves them where they are counted.
   if #moved > 0 then redis.call('ZADD', pending, unpack(moved)) end
+  for _, key in ipairs({ orders, expiries, untaken }) do redis.call('ZREM', key, unpack(names)) end
+  redis.call('HDEL', state, unpack(names))
 end
 
 local function waiting()
