@@ -3,7 +3,7 @@ import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import { SessionEndedError } from '../errors.ts'
 import type { Departure, Enrolment, Predecessor } from './enrolment.ts'
-import { changedKeys } from './merge.ts'
+import { changedKeys, changesBetween } from './merge.ts'
 import { askOption, type ResolvedOptions } from './options.ts'
 import { SaveQueue } from './save-queue.ts'
 import { type SessionCodec, sameBody } from './session-codec.ts'
@@ -130,11 +130,11 @@ export class SessionLife {
   }
 
   /**
-   * Extends the session, if by enough to be worth a write. Rejects if that finds it ended, or gone. A cookie that the
-   * request changed is stored: express-session, which does not see that, asks for no save.
+   * Extends the session, if by enough to be worth a write. Rejects if that finds it ended, or gone. A cookie that alone
+   * has changed is stored: express-session, which does not see that, asks for no save. Other changes are left to a save.
    */
   async touch(copy: SessionCopy, live: SessionData): Promise<void> {
-    if (this.#hasOtherCookie(copy, live)) await this.save(copy, live)
+    if (this.#hasOtherCookie(copy, live) && (await this.#hasSameKeys(copy, live))) await this.save(copy, live)
     else await this.#extend(copy, this.#ttlMsOf(live))
   }
 
@@ -225,6 +225,15 @@ export class SessionLife {
     return (
       reading !== undefined && changedKeys({ ...reading.cookie }, { ...storedCookie(live.cookie) }).length > 0
     )
+  }
+
+  async #hasSameKeys({ record }: SessionCopy, live: SessionData): Promise<boolean> {
+    const body = await this.#codec.encodeSession(live)
+    const [stored, now] = await Promise.all([
+      record && this.#codec.decode(record.body),
+      this.#codec.decode(body),
+    ])
+    return stored !== undefined && now !== undefined && changesBetween(stored, now).keys.length === 0
   }
 
   #ttlMsOf(live: SessionData): number {

@@ -221,7 +221,7 @@ async function openSinkTrick(visitor: Visitor): Promise<Reply | 'cut off'> {
 describe('the open-sink trick', () => {
   const [{ express }] = frameworks
 
-  it.each(sinks)('is refused 100 of 100 times %s', { timeout: 30_000 }, async (_, sink) => {
+  it.each(sinks)('is refused 100 of 100 times %s', { timeout: 180_000 }, async (_, sink) => {
     const taken: string[] = []
     const site = await serve(
       createTaintApp({
