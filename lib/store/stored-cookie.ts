@@ -29,8 +29,23 @@ function isAccepted(attributes: object): boolean {
   }
 }
 
+type Attributes = Readonly<Record<string, Attribute>>
+
+// Each request asks several times, and nearly always for what the app has configured.
+const judged = new Map<string, Attributes>()
+const MAX_JUDGED = 100
+
 // A stored `cookie.__proto__` once replaced the prototype of express-session's Cookie: only known names pass.
-function acceptedOf(entries: readonly (readonly [string, unknown])[]): Readonly<Record<string, Attribute>> {
+function acceptedOf(entries: readonly (readonly [string, unknown])[]): Attributes {
+  if (!entries.every(([, value]) => isAttribute(value))) return judge(entries)
+  const key = JSON.stringify(entries)
+  const accepted = judged.get(key) ?? judge(entries)
+  if (judged.size >= MAX_JUDGED) judged.clear()
+  judged.set(key, accepted)
+  return accepted
+}
+
+function judge(entries: readonly (readonly [string, unknown])[]): Attributes {
   const accepted = isAccepted(Object.fromEntries(entries))
     ? entries
     : entries.filter(([name, value]) => isAccepted({ [name]: value }))
