@@ -16,6 +16,8 @@ export class Http1Outlet implements Outlet {
   readonly #hold: ResponseHold
   readonly #writeRaw: Http1Response['_writeRaw']
   readonly #flush: Http1Response['_flush']
+  /** Taken at the beginning: a request whose client has left may have no socket. */
+  readonly #server: Server | undefined
   /** 1xx lines, apart from the queue: Node puts a head before all that is there. */
   #lines: QueuedPiece[] = []
   /** How much of the queue Node has not been told of. */
@@ -33,6 +35,7 @@ export class Http1Outlet implements Outlet {
     this.#hold = hold
     this.#writeRaw = held._writeRaw
     this.#flush = held._flush
+    this.#server = (held.req.socket as { readonly server?: Server } | null)?.server
     held[OUTLET] = this
     held._writeRaw = heldWriteRaw
     held._flush = heldFlush
@@ -63,7 +66,7 @@ export class Http1Outlet implements Outlet {
 
   release(): void {
     this.#isKeeping = false
-    keptOf(this.#res)?.delete(this.#res)
+    keptOf(this.#server)?.delete(this.#res)
     this.#callbacks.length = 0
     this.#hasSent ||= this.#res._headerSent
     const lines = this.#lines.splice(0)
@@ -78,7 +81,7 @@ export class Http1Outlet implements Outlet {
   refuse(refusal: Refusal, upstream: OutgoingHttpHeaders): void {
     const res = this.#res
     this.#isKeeping = false
-    keptOf(res)?.delete(res)
+    keptOf(this.#server)?.delete(res)
     for (const callback of this.#callbacks.splice(0)) process.nextTick(callback, refusedError())
     if (res.writableFinished) return
     // What was let go while another response has its turn is still in the queue.
@@ -94,7 +97,7 @@ export class Http1Outlet implements Outlet {
   #keep(piece: QueuedPiece): boolean {
     const res = this.#res
     this.#isKeeping = true
-    keptOf(res)?.add(res)
+    keptOf(this.#server)?.add(res)
     const size = piece.data.length
     res.outputData.push(piece)
     res.outputSize += size
@@ -163,8 +166,7 @@ function heldFlush(this: HeldResponse): void {
 const keptByServer = new WeakMap<Server, Set<Http1Response>>()
 
 // A server that closes takes the connection of a response that has ended for idle, though it has not left.
-function keptOf({ req }: Http1Response): Set<Http1Response> | undefined {
-  const { server } = req.socket as { server?: Server }
+function keptOf(server: Server | undefined): Set<Http1Response> | undefined {
   if (typeof server?.closeIdleConnections !== 'function') return undefined
   const known = keptByServer.get(server)
   if (known) return known
