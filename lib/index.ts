@@ -1,6 +1,6 @@
 export type { Condition, LastFailure } from './backend/backend.ts'
 export type { Finding, FindingCode } from './backend/finding.ts'
-export type { ClientSetting } from './backend/valkey/client-inspection.ts'
+export type { ClientSetting } from './backend/valkey/checks/client-inspection.ts'
 export {
   type ClientTiming,
   type SafeClientOptions,
@@ -8,9 +8,9 @@ export {
   type SafeNodeOptions,
   safeClientOptions,
   safeClusterOptions,
-} from './backend/valkey/client-settings.ts'
-export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection.ts'
-export type { ValkeyOptions } from './backend/valkey/valkey-options.ts'
+} from './backend/valkey/connection/client-settings.ts'
+export type { ServerAddress, ValkeyConnection } from './backend/valkey/connection/connection.ts'
+export type { ValkeyOptions } from './backend/valkey/connection/valkey-options.ts'
 export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'
 export {
   type FailureCause,
@@ -36,28 +36,28 @@ export {
   StoreUnavailableError,
 } from './errors.ts'
 export {
-  type ClosableConnection,
-  type CloseOnEndOptions,
-  closeOnEnd,
-  type WatchedStore,
-} from './http/close-on-end.ts'
-export {
   type AdminAction,
   type AdministeredStore,
   type AdminRequest,
   type SessionAdminMiddleware,
   type SessionAdminOptions,
   sessionAdmin,
-} from './http/session-admin.ts'
+} from './http/admin/session-admin.ts'
+export {
+  type ClosableConnection,
+  type CloseOnEndOptions,
+  closeOnEnd,
+  type WatchedStore,
+} from './http/close-on-end.ts'
 export {
   type GuardedStore,
   type SessionGuard,
   type SessionGuardOptions,
   sessionGuard,
-} from './http/session-guard.ts'
-export type { Taint } from './http/taint.ts'
-export { deniesTaint, taints } from './http/taint-gates.ts'
-export { type TaintLabelsOptions, taintLabels } from './http/taint-labels.ts'
+} from './http/guard/session-guard.ts'
+export type { Taint } from './http/labels/taint.ts'
+export { deniesTaint, taints } from './http/labels/taint-gates.ts'
+export { type TaintLabelsOptions, taintLabels } from './http/labels/taint-labels.ts'
 export {
   createLabelStore,
   type LabelStoreConfig,
@@ -76,20 +76,8 @@ export {
 export type { LabelHolder } from './labels/label-holder.ts'
 export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'
-export type { Secret, Secrets } from './seal/secret.ts'
-export {
-  createSessionStore,
-  type SessionStoreConfig,
-  type SessionStoreFactory,
-} from './store/create-session-store.ts'
-export type { Durability, ReplicaTerms } from './store/durability.ts'
-export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
-export type { Clock, SessionStoreOptions } from './store/options.ts'
-export type { UserId } from './store/owner.ts'
-export type { CommitOptions } from './store/session-commit.ts'
-export type { SessionDevice } from './store/session-device.ts'
-export type { EndingTerms, SessionActor, SessionEnding } from './store/session-ending.ts'
-export type { RegisteredSession } from './store/session-list.ts'
+export type { Durability, ReplicaTerms } from './registry/durability.ts'
+export type { RegisteredSession } from './registry/session-list.ts'
 export type {
   DurableEnd,
   DurableEndAll,
@@ -97,13 +85,25 @@ export type {
   EndOutcome,
   ListOptions,
   SessionRegistry,
-} from './store/session-registry.ts'
+} from './registry/session-registry.ts'
+export type { SessionTarget, WatchTarget } from './registry/targets.ts'
+export type { SessionWatch, WatchedEnding, WatchOptions } from './registry/watch.ts'
+export type { Secret, Secrets } from './seal/secret.ts'
+export type { SessionDevice } from './session/device.ts'
+export type { EndingTerms, SessionActor, SessionEnding } from './session/ending.ts'
+export type { UserId } from './session/owner.ts'
+export type { SessionSerializer } from './session/serializer.ts'
+export {
+  createSessionStore,
+  type SessionStoreConfig,
+  type SessionStoreFactory,
+} from './store/create-session-store.ts'
+export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
+export type { Clock, SessionStoreOptions } from './store/options.ts'
+export type { CommitOptions } from './store/session-commit.ts'
 export type { Concurrency } from './store/session-saver.ts'
 export type { ListedSession } from './store/session-scan.ts'
-export type { SessionSerializer } from './store/session-serializer.ts'
 export { SessionStore } from './store/session-store.ts'
-export type { SessionTarget, WatchTarget } from './store/session-target.ts'
-export type { SessionWatch, WatchedEnding, WatchOptions } from './store/session-watch.ts'
 export type { StoreEvents } from './store/store-events.ts'
 export type { StoreHealth } from './store/store-health.ts'
 export { ValkeyStore, type ValkeyStoreOptions } from './store/valkey-store.ts'

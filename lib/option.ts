@@ -1,5 +1,7 @@
 /** Checks of single options. Each failure is a `TypeError` that names the option and says what it should be. */
 
+import { SessionStoreError, StoreOptionError } from './errors.ts'
+
 export function optionError(name: string, expectation: string, value?: unknown): TypeError {
   return new TypeError(
     `Option "${name}" must be ${expectation}${value === undefined ? '' : `, got ${shown(value)}`}`,
@@ -153,4 +155,15 @@ export function checkOneOf<const Word extends string>(
 export function checkBoolean(name: string, value: unknown): boolean {
   if (typeof value !== 'boolean') throw optionError(name, 'true or false', value)
   return value
+}
+
+type AppFunction = 'actor' | 'device' | 'onStoreError' | 'subject' | 'ttl' | 'userId'
+
+/** Calls a function of the app's; one that throws is named. */
+export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
+  try {
+    return ask()
+  } catch (error) {
+    throw error instanceof SessionStoreError ? error : new StoreOptionError(option, error)
+  }
 }

@@ -1,6 +1,6 @@
 import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
-import type { WatchTarget } from '../store/session-target.ts'
-import type { SessionWatch, WatchOptions } from '../store/session-watch.ts'
+import type { WatchTarget } from '../registry/targets.ts'
+import type { SessionWatch, WatchOptions } from '../registry/watch.ts'
 import { hasMethods } from './has-methods.ts'
 
 /**

@@ -1,4 +1,8 @@
-import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
+import {
+  resolveValkeyOptions,
+  VALKEY_OPTIONS,
+  type ValkeyOptions,
+} from '../backend/valkey/connection/valkey-options.ts'
 import { checkFunction, checkMemoryMeant, checkObject, optionError } from '../option.ts'
 import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'

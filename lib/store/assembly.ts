@@ -1,22 +1,22 @@
 import type { Backend } from '../backend/backend.ts'
+import type { Operations } from '../operations.ts'
+import { SessionEnder } from '../registry/end-sessions.ts'
+import { Enrolment } from '../registry/membership.ts'
+import type { PrefixSharing } from '../registry/prefix-sharing.ts'
+import { SessionRegistry } from '../registry/session-registry.ts'
+import { SessionSparer } from '../registry/session-sparer.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import type { CallsUnderWay } from './calls-under-way.ts'
-import { Enrolment } from './enrolment.ts'
+import { SessionCodec } from '../session/codec.ts'
+import type { Announce } from '../session/events.ts'
+import { SessionRecords } from '../session/records.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { PrefixSharing } from './prefix-sharing.ts'
-import { SessionCodec } from './session-codec.ts'
-import { SessionEnder } from './session-ender.ts'
 import { SessionLife } from './session-life.ts'
-import { SessionRecords } from './session-records.ts'
-import { SessionRegistry } from './session-registry.ts'
-import { SessionSparer } from './session-sparer.ts'
-import type { Announce } from './store-events.ts'
 
 export interface AssemblyParts {
   readonly backend: Backend
   readonly sealer: Sealer
   readonly options: ResolvedOptions
-  readonly calls: CallsUnderWay
+  readonly operations: Operations
   readonly announce: Announce
   readonly sharing: PrefixSharing
 }
@@ -31,7 +31,14 @@ export interface Assembly {
 const SERIALIZER_SHARE = 3
 
 /** Puts the parts of a store together, each with what it needs of the others. */
-export function assemble({ backend, sealer, options, calls, announce, sharing }: AssemblyParts): Assembly {
+export function assemble({
+  backend,
+  sealer,
+  options,
+  operations,
+  announce,
+  sharing,
+}: AssemblyParts): Assembly {
   const {
     prefix,
     maxBytes,
@@ -43,7 +50,11 @@ export function assemble({ backend, sealer, options, calls, announce, sharing }:
     onMaxSessions,
   } = options
   const now = () => backend.now()
-  const codec = new SessionCodec(options.serializer, maxBytes, Math.ceil(calls.deadlineMs / SERIALIZER_SHARE))
+  const codec = new SessionCodec(
+    options.serializer,
+    maxBytes,
+    Math.ceil(operations.deadlineMs / SERIALIZER_SHARE),
+  )
   const records = new SessionRecords({ backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce })
   const ender = new SessionEnder({ backend, sealer, records, prefix, endedTtlMs, announce })
   const enrolment = new Enrolment({
@@ -68,7 +79,7 @@ export function assemble({ backend, sealer, options, calls, announce, sharing }:
       prefix,
       endedTtlMs,
       watchIntervalMs,
-      calls,
+      operations,
     }),
   }
 }

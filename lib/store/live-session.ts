@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
 import { SessionEndedError } from '../errors.ts'
-import { type Changes, type Content, cookieOf } from './merge.ts'
+import { type Changes, type Content, cookieOf } from '../session/merge.ts'
 
 /** Gives a loaded session the names that express-session passes over because every object has them, such as `constructor`. */
 export function keepNames(live: Session, data: object): void {

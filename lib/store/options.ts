@@ -1,6 +1,5 @@
 import type { Request } from 'express'
 import type { Session, SessionData } from 'express-session'
-import { SessionStoreError, StoreOptionError } from '../errors.ts'
 import {
   checkBoolean,
   checkFunction,
@@ -12,12 +11,12 @@ import {
   optionError,
 } from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
-import type { UserId } from './owner.ts'
-import type { SessionDevice } from './session-device.ts'
-import type { LifetimeOptions } from './session-lifetime.ts'
-import type { UserIdOption } from './session-reading.ts'
+import type { SessionDevice } from '../session/device.ts'
+import type { LifetimeOptions } from '../session/lifetime.ts'
+import type { UserId } from '../session/owner.ts'
+import type { UserIdOption } from '../session/reading.ts'
+import { jsonSerializer, type SessionSerializer } from '../session/serializer.ts'
 import type { Concurrency } from './session-saver.ts'
-import { jsonSerializer, type SessionSerializer } from './session-serializer.ts'
 
 /** What tells the time; in ms since the epoch, like `Date`. */
 export interface Clock {
@@ -229,15 +228,4 @@ function contents(options: SessionStoreOptions) {
 function defaultUserId(session: object): unknown {
   const { userId, passport } = session as { userId?: unknown; passport?: { user?: unknown } | null }
   return userId ?? passport?.user
-}
-
-type AppFunction = 'actor' | 'device' | 'onStoreError' | 'subject' | 'ttl' | 'userId'
-
-/** Calls a function of the app's; one that throws is named. */
-export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
-  try {
-    return ask()
-  } catch (error) {
-    throw error instanceof SessionStoreError ? error : new StoreOptionError(option, error)
-  }
 }

@@ -1,4 +1,4 @@
-import type { Predecessor } from './enrolment.ts'
+import type { Predecessor } from '../registry/membership.ts'
 
 interface Work {
   readonly underWay: Set<Promise<unknown>>

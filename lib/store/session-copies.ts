@@ -1,9 +1,9 @@
 import type { Session, SessionData } from 'express-session'
 import { SessionForeignError, SessionIdError, StoreUnavailableError } from '../errors.ts'
-import type { Departure } from './enrolment.ts'
+import type { Departure } from '../registry/membership.ts'
+import { handleOf } from '../session/names.ts'
+import type { SessionRecord } from '../session/records.ts'
 import { type CopyOrigin, SessionCopy } from './session-copy.ts'
-import { handleOf } from './session-id.ts'
-import type { SessionRecord } from './session-records.ts'
 
 /** What a Session of express-session has, for which it has no type. */
 interface SessionFields {

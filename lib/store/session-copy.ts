@@ -1,7 +1,7 @@
-import type { Departure, Predecessor } from './enrolment.ts'
-import type { SessionBody } from './session-codec.ts'
-import type { SessionMeta } from './session-plaintext.ts'
-import type { SessionRecord } from './session-records.ts'
+import type { Departure, Predecessor } from '../registry/membership.ts'
+import type { SessionBody } from '../session/codec.ts'
+import type { SessionMeta } from '../session/metadata.ts'
+import type { SessionRecord } from '../session/records.ts'
 
 /** A body that may still be being written by an async serializer. */
 export type PendingBody = Promise<SessionBody>

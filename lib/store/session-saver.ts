@@ -6,18 +6,18 @@ import {
   SessionLimitError,
   StoreUnavailableError,
 } from '../errors.ts'
-import { failInDoubt, inDoubt } from './doubt.ts'
-import type { Enrolment, Place } from './enrolment.ts'
+import { failInDoubt, inDoubt } from '../registry/doubt.ts'
+import type { Enrolment, Place } from '../registry/membership.ts'
+import { type SessionBody, type SessionCodec, sameBody } from '../session/codec.ts'
+import type { SessionDevice } from '../session/device.ts'
+import type { Announce } from '../session/events.ts'
+import { isTouchDue, type LifetimeOptions } from '../session/lifetime.ts'
+import { changesBetween, clashes, mergeContents, overlay, without } from '../session/merge.ts'
+import type { SessionMeta } from '../session/metadata.ts'
+import type { Reading, SessionReader } from '../session/reading.ts'
+import type { SessionRecord, SessionRecords, StoreReply } from '../session/records.ts'
 import { layInto } from './live-session.ts'
-import { changesBetween, clashes, mergeContents, overlay, without } from './merge.ts'
-import { type SessionBody, type SessionCodec, sameBody } from './session-codec.ts'
 import type { Draft, SessionCopy } from './session-copy.ts'
-import type { SessionDevice } from './session-device.ts'
-import { isTouchDue, type LifetimeOptions } from './session-lifetime.ts'
-import type { SessionMeta } from './session-plaintext.ts'
-import type { Reading, SessionReader } from './session-reading.ts'
-import type { SessionRecord, SessionRecords, StoreReply } from './session-records.ts'
-import type { Announce } from './store-events.ts'
 
 export type Concurrency = 'merge' | 'reject' | 'overwrite'
 

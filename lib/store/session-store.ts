@@ -3,28 +3,26 @@ import type { Session, SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { SessionEndedError, SessionIdError } from '../errors.ts'
+import { answer, type Callback, late, Operations } from '../operations.ts'
+import type { SessionEnder } from '../registry/end-sessions.ts'
+import type { Departure, Predecessor } from '../registry/membership.ts'
+import { PrefixSharing } from '../registry/prefix-sharing.ts'
+import type { SessionRegistry } from '../registry/session-registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
+import { endingOf } from '../session/ending.ts'
+import { handleOf } from '../session/names.ts'
+import type { UserId } from '../session/owner.ts'
+import { userIdBy } from '../session/reading.ts'
 import { assemble } from './assembly.ts'
-import { answer, type Callback } from './callback.ts'
-import { CallsUnderWay } from './calls-under-way.ts'
-import { late } from './deadline.ts'
-import type { Departure, Predecessor } from './enrolment.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { UserId } from './owner.ts'
-import { PrefixSharing } from './prefix-sharing.ts'
 import { RequestWork } from './request-work.ts'
 import { type CommitOptions, type CommittedRequest, SessionCommits } from './session-commit.ts'
 import { SessionCopies } from './session-copies.ts'
 import type { SessionCopy } from './session-copy.ts'
-import type { SessionEnder } from './session-ender.ts'
-import { endingOf } from './session-ending.ts'
-import { handleOf } from './session-id.ts'
 import { SessionLabels, type StoredSession } from './session-labels.ts'
 import type { SessionLife } from './session-life.ts'
-import { userIdBy } from './session-reading.ts'
-import type { SessionRegistry } from './session-registry.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
@@ -55,7 +53,7 @@ export abstract class SessionStore extends StoreEmitter {
   readonly #unstored: UnstoredSessions
   readonly #labels: SessionLabels
   readonly #commits: SessionCommits
-  readonly #calls: CallsUnderWay
+  readonly #operations: Operations
   readonly #sharing: PrefixSharing
   #isMounted = false
   readonly #work = new RequestWork()
@@ -69,9 +67,9 @@ export abstract class SessionStore extends StoreEmitter {
     this.#unstored = new UnstoredSessions(backend)
     this.#deadlineMs = deadlineMs
     this.#options = options
-    this.#calls = new CallsUnderWay(deadlineMs)
+    this.#operations = new Operations(deadlineMs)
     this.#sharing = new PrefixSharing({ backend, sealer, tell: (finding) => this.tellShared(finding) })
-    const shared = { backend, sealer, options, calls: this.#calls, sharing: this.#sharing }
+    const shared = { backend, sealer, options, operations: this.#operations, sharing: this.#sharing }
     const { life, ender, registry } = assemble({ ...shared, announce: this.announce })
     this.#life = life
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
@@ -89,7 +87,7 @@ export abstract class SessionStore extends StoreEmitter {
     callback?: Callback<SessionData | null>,
   ): Promise<SessionData | null> | undefined {
     return answer(
-      this.#calls.add('get', () => this.#get(sid), late.read),
+      this.#operations.run('get', () => this.#get(sid), late.read),
       callback,
     )
   }
@@ -110,7 +108,7 @@ export abstract class SessionStore extends StoreEmitter {
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
     return answer(
-      this.#calls.add('destroy', async () => void (await this.#end(sid)), late.write),
+      this.#operations.run('destroy', async () => void (await this.#end(sid)), late.write),
       callback,
     )
   }
@@ -125,7 +123,7 @@ export abstract class SessionStore extends StoreEmitter {
     return answer(
       this.#commits.reported(
         session,
-        this.#calls.add('touch', () => this.#touch(sid, session), late.write),
+        this.#operations.run('touch', () => this.#touch(sid, session), late.write),
       ),
       callback,
     )
@@ -136,7 +134,7 @@ export abstract class SessionStore extends StoreEmitter {
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
     return answer(
-      this.#calls.addLong('all', () => this.#scan.all()),
+      this.#operations.runLong('all', () => this.#scan.all()),
       callback,
     )
   }
@@ -146,7 +144,7 @@ export abstract class SessionStore extends StoreEmitter {
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
     return answer(
-      this.#calls.addLong('ids', () => this.#scan.ids()),
+      this.#operations.runLong('ids', () => this.#scan.ids()),
       callback,
     )
   }
@@ -156,7 +154,7 @@ export abstract class SessionStore extends StoreEmitter {
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      this.#calls.addLong('length', async () => (await this.#scan.ids()).length),
+      this.#operations.runLong('length', async () => (await this.#scan.ids()).length),
       callback,
     )
   }
@@ -167,7 +165,7 @@ export abstract class SessionStore extends StoreEmitter {
   override clear(callback?: Callback<void>): Promise<void> | undefined {
     this.#sharing.note()
     return answer(
-      this.#calls.addLong('clear', () => this.#scan.each((handle) => this.#clear(handle))),
+      this.#operations.runLong('clear', () => this.#scan.each((handle) => this.#clear(handle))),
       callback,
     )
   }
@@ -195,14 +193,14 @@ export abstract class SessionStore extends StoreEmitter {
    * for requests. Never rejects; an empty list is good news.
    */
   async check(): Promise<readonly Finding[]> {
-    const found = await this.#calls.addLong('check', () => this.#backend.inspect())
+    const found = await this.#operations.runLong('check', () => this.#backend.inspect())
     return [...lifetimeFindings(this.#options), ...(await this.#sharing.findings()), ...found]
   }
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
   async close(): Promise<void> {
     this.registry.close()
-    await this.#calls.settle()
+    await this.#operations.settle()
     await this.#backend.close()
   }
 
@@ -213,7 +211,7 @@ export abstract class SessionStore extends StoreEmitter {
    * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
    */
   commit(req: CommittedRequest, options: CommitOptions = {}): Promise<void> {
-    return this.#calls.add('commit', () => this.#commits.commit(req, options), late.write)
+    return this.#operations.run('commit', () => this.#commits.commit(req, options), late.write)
   }
 
   /**
@@ -248,7 +246,7 @@ export abstract class SessionStore extends StoreEmitter {
    * expired, since it was loaded.
    */
   storedSession(session: object): Promise<StoredSession> {
-    return this.#calls.add('get', () => this.#labels.stored(session), late.read)
+    return this.#operations.run('get', () => this.#labels.stored(session), late.read)
   }
 
   /**
@@ -298,7 +296,7 @@ export abstract class SessionStore extends StoreEmitter {
   override regenerate(req: Request, callback: ((error?: unknown) => void) | undefined): void
   override regenerate(req: Request, callback?: Callback<void>): Promise<void> | undefined {
     const old = req.session ? this.#copies.copyOf(req.session) : undefined
-    const released = this.#calls.add('regenerate', () => this.#release(req, old), late.write)
+    const released = this.#operations.run('regenerate', () => this.#release(req, old), late.write)
     const replaced = released.then(
       (predecessor) => this.#replace(req, old, predecessor),
       (error: unknown) => this.#copies.condemn(req, old, error),
@@ -320,7 +318,7 @@ export abstract class SessionStore extends StoreEmitter {
 
   async #destroyFor(req: Request, sid: string): Promise<void> {
     await this.#work.endOnce(req, sid, async () => {
-      const departure = this.#calls.add('destroy', () => this.#end(sid), late.write)
+      const departure = this.#operations.run('destroy', () => this.#end(sid), late.write)
       this.#copies.depart(req, handleOf(sid), departure)
       await departure
       return undefined
@@ -373,7 +371,7 @@ export abstract class SessionStore extends StoreEmitter {
 
   #setFor(sid: string, session: SessionData): Promise<void> {
     return this.#commits.save(session, () =>
-      this.#calls.add('set', () => this.#set(sid, session), late.write),
+      this.#operations.run('set', () => this.#set(sid, session), late.write),
     )
   }
 

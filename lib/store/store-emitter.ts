@@ -1,7 +1,8 @@
 import { Store } from 'express-session'
 import type { Finding } from '../backend/finding.ts'
 import { decide } from '../diagnostics.ts'
-import type { Announce, StoreEvents } from './store-events.ts'
+import type { Announce } from '../session/events.ts'
+import type { StoreEvents } from './store-events.ts'
 
 type AnyListener = Parameters<Store['on']>[1]
 type Listener<Name extends keyof StoreEvents> = (...facts: StoreEvents[Name]) => void

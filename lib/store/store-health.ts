@@ -1,6 +1,6 @@
 import type { Backend, Condition } from '../backend/backend.ts'
 import { SessionStoreError } from '../errors.ts'
-import { late, withDeadline } from './deadline.ts'
+import { late, withDeadline } from '../operations.ts'
 
 /** What `health()` answers. */
 export interface StoreHealth extends Condition {

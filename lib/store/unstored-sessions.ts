@@ -1,5 +1,5 @@
 import type { Backend } from '../backend/backend.ts'
-import { handleOf } from './session-id.ts'
+import { handleOf } from '../session/names.ts'
 
 interface Unstored {
   isEnded: boolean

@@ -1,12 +1,16 @@
 import type { Finding } from '../backend/finding.ts'
+import {
+  resolveValkeyOptions,
+  VALKEY_OPTIONS,
+  type ValkeyOptions,
+} from '../backend/valkey/connection/valkey-options.ts'
 import { type UnsafeServerPolicy, ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
-import { resolveValkeyOptions, VALKEY_OPTIONS, type ValkeyOptions } from '../backend/valkey/valkey-options.ts'
 import { decide } from '../diagnostics.ts'
 import { checkOneOf } from '../option.ts'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
+import { maxBlobBytes } from '../session/records.ts'
 import { resolveOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
-import { maxBlobBytes } from './session-records.ts'
 import { SessionStore } from './session-store.ts'
 
 /** Options of {@link ValkeyStore}: those of every store, and how Valkey is reached. Either `client` or `connection` is required. */

@@ -2,7 +2,7 @@ import type { Sabotage } from './sabotage.ts'
 
 const LOST_REPLIES = ['drop reply', 'cut inside a reply', 'reset']
 const REFUSING = ['no replica', 'failed snapshot', 'demotion to replica']
-const LINK = 'backend/valkey/link.ts'
+const LINK = 'backend/valkey/commands/link.ts'
 
 /** Sabotages of what makes failures quick and honest. */
 export const failureSabotages: readonly Sabotage[] = [
@@ -10,7 +10,7 @@ export const failureSabotages: readonly Sabotage[] = [
     name: 'an outage is no session',
     patches: [
       {
-        file: 'store/session-records.ts',
+        file: 'session/records.ts',
         from: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))',
         to: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes)).catch(() => undefined)',
       },
@@ -22,7 +22,7 @@ export const failureSabotages: readonly Sabotage[] = [
     name: 'an open breaker is no session',
     patches: [
       {
-        file: 'store/session-records.ts',
+        file: 'session/records.ts',
         from: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))',
         to: `await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))
           .catch((error) => { if (error.reason !== 'breaker-open') throw error })`,
@@ -83,12 +83,12 @@ export const failureSabotages: readonly Sabotage[] = [
     name: 'a lost reply is a refusal',
     patches: [
       {
-        file: 'backend/valkey/failures.ts',
+        file: 'backend/valkey/commands/failures.ts',
         from: `{ reason: 'connection', mayBeApplied: true,`,
         to: `{ reason: 'connection', mayBeApplied: false,`,
       },
       {
-        file: 'backend/valkey/failures.ts',
+        file: 'backend/valkey/commands/failures.ts',
         from: `{ reason: 'timeout', mayBeApplied: true,`,
         to: `{ reason: 'timeout', mayBeApplied: false,`,
       },
@@ -118,7 +118,11 @@ export const failureSabotages: readonly Sabotage[] = [
         from: 'this.#leftMs = Math.max(ms, 0)',
         to: 'this.#leftMs = 60_000',
       },
-      { file: 'backend/valkey/client-settings.ts', from: 'socketTimeout: 2 * commandTimeoutMs,', to: '' },
+      {
+        file: 'backend/valkey/connection/client-settings.ts',
+        from: 'socketTimeout: 2 * commandTimeoutMs,',
+        to: '',
+      },
     ],
     found: ['call too late', 'call pending'],
     faults: ['freeze'],

@@ -1,6 +1,6 @@
 import type { RequestHandler } from 'express'
 import type { Redis } from 'iovalkey'
-import { sessionGuard } from '../../lib/http/session-guard.ts'
+import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { listen, type Running } from '../store/app.ts'
 import { SECRET } from '../store/parts-store.ts'

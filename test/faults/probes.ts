@@ -13,7 +13,7 @@ export interface ProbedSabotage {
 }
 
 const PUT = 'backend/valkey/scripts/put-record.ts'
-const SETTINGS = 'backend/valkey/client-settings.ts'
+const SETTINGS = 'backend/valkey/connection/client-settings.ts'
 const DEEP = 200
 const HOUR_MS = 3_600_000
 const LONG_MS = HOUR_MS / 2
@@ -46,7 +46,7 @@ const recordProbes: readonly ProbedSabotage[] = [
     name: 'a record opens under another session’s name',
     patches: [
       {
-        file: 'store/session-records.ts',
+        file: 'session/records.ts',
         from: `return { purpose: 'session', prefix: this.#parts.prefix, name: handle }`,
         to: `return { purpose: 'session', prefix: this.#parts.prefix, name: String(handle.length) }`,
       },
@@ -95,7 +95,7 @@ const recordProbes: readonly ProbedSabotage[] = [
     name: 'content reaches prototypes',
     patches: [
       {
-        file: 'store/hostile-content.ts',
+        file: 'session/sanitize.ts',
         from: `if (Object.hasOwn(value, '__proto__')) yield '__proto__'`,
         to: '',
       },
@@ -109,9 +109,7 @@ const recordProbes: readonly ProbedSabotage[] = [
   },
   {
     name: 'content may be nested without end',
-    patches: [
-      { file: 'store/hostile-content.ts', from: 'MAX_DEPTH = 64', to: 'MAX_DEPTH = Number.MAX_VALUE' },
-    ],
+    patches: [{ file: 'session/sanitize.ts', from: 'MAX_DEPTH = 64', to: 'MAX_DEPTH = Number.MAX_VALUE' }],
     async holds(ground) {
       const deep = JSON.parse(`${'['.repeat(DEEP)}${']'.repeat(DEEP)}`)
       return (await codeOf(signIn(await ground.store(), 'deep', { deep }))) === 'ERR_SESSION_NOT_SERIALIZABLE'
@@ -175,7 +173,7 @@ const registryProbes: readonly ProbedSabotage[] = [
     name: 'a session of an epoch that has passed is as good as any',
     patches: [
       {
-        file: 'store/enrolment.ts',
+        file: 'registry/membership.ts',
         from: 'return isMember && (meta.epoch ?? 0) >= epoch',
         to: 'return isMember || epoch < 0',
       },
@@ -218,7 +216,11 @@ const connectionProbes: readonly ProbedSabotage[] = [
     patches: [
       { file: SETTINGS, from: 'enableOfflineQueue: false, retryStrategy', to: 'retryStrategy' },
       { file: SETTINGS, from: 'maxRetriesPerRequest: 0', to: 'maxRetriesPerRequest: null' },
-      { file: 'backend/valkey/link.ts', from: 'if (!this.#readiness.isReady) {', to: 'if (false) {' },
+      {
+        file: 'backend/valkey/commands/link.ts',
+        from: 'if (!this.#readiness.isReady) {',
+        to: 'if (false) {',
+      },
     ],
     async holds(ground) {
       const { proxy } = ground.site
@@ -250,7 +252,11 @@ const connectionProbes: readonly ProbedSabotage[] = [
   {
     name: 'a certificate need not be true',
     patches: [
-      { file: 'backend/valkey/transport.ts', from: 'options.rejectUnauthorized === false', to: 'false' },
+      {
+        file: 'backend/valkey/connection/transport.ts',
+        from: 'options.rejectUnauthorized === false',
+        to: 'false',
+      },
     ],
     async holds(ground) {
       const url = 'valkeys://127.0.0.1:1'

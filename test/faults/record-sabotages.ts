@@ -79,7 +79,7 @@ export const recordSabotages: readonly Sabotage[] = [
     name: 'a record is named by its session id',
     patches: [
       {
-        file: 'store/session-id.ts',
+        file: 'session/names.ts',
         from: `return hash('sha256', sid, 'base64url')`,
         to: `return (sid + hash('sha256', sid, 'base64url')).replaceAll('.', '_').slice(0, 43)`,
       },

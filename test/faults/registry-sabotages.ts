@@ -2,7 +2,7 @@ import type { Sabotage } from './sabotage.ts'
 
 const ENROLL = 'backend/valkey/scripts/enroll.ts'
 const SAVER = 'store/session-saver.ts'
-const ENROLMENT = 'store/enrolment.ts'
+const ENROLMENT = 'registry/membership.ts'
 
 /** Sabotages of how sessions come into, stay in and leave their user's registry. */
 export const registrySabotages: readonly Sabotage[] = [
@@ -82,7 +82,7 @@ export const registrySabotages: readonly Sabotage[] = [
     name: 'ending all ends none',
     patches: [
       {
-        file: 'store/session-registry.ts',
+        file: 'registry/session-registry.ts',
         from: 'await ender.strikeAll(handles, endingOf(terms, await backend.now()))',
         to: 'await ender.strikeAll([], endingOf(terms, await backend.now()))',
       },

@@ -9,7 +9,7 @@ export const saveSabotages: readonly Sabotage[] = [
     name: 'the last save takes all',
     patches: [
       {
-        file: 'store/merge.ts',
+        file: 'session/merge.ts',
         from: `return overlay(theirs, ours, changesBetween(base, ours))`,
         to: 'return ours',
       },

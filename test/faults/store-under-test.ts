@@ -1,6 +1,6 @@
 import type { Request } from 'express'
 import type { Session, SessionData, Store } from 'express-session'
-import type { SessionTarget } from '../../lib/store/session-target.ts'
+import type { SessionTarget } from '../../lib/registry/targets.ts'
 
 /** What a run asks of a store: the real one, or one of a build that was broken on purpose. */
 export interface StoreUnderTest extends Store {

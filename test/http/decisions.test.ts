@@ -1,7 +1,7 @@
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Decision } from '../../lib/diagnostics.ts'
-import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
+import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
 import { createTaintApp, frameworks, serve, Visitor } from './taint-site.ts'
 
 const [{ express }] = frameworks

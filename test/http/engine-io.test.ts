@@ -5,7 +5,7 @@ import session from 'express-session'
 import { Server } from 'socket.io'
 import { io } from 'socket.io-client'
 import { expect, test } from 'vitest'
-import { sessionGuard } from '../../lib/http/session-guard.ts'
+import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { COOKIE_SECRET } from '../store/app.ts'
 

@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import { connect, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import type { AnyResponse } from '../../lib/http/node-response.ts'
+import type { AnyResponse } from '../../lib/http/guard/node-response.ts'
 
 /** What a client got of one response. */
 export interface Answer {

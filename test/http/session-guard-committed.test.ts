@@ -1,6 +1,6 @@
 import session, { type SessionOptions } from 'express-session'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { type SessionGuardOptions, sessionGuard } from '../../lib/http/session-guard.ts'
+import { type SessionGuardOptions, sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { COOKIE_SECRET, contentOf, frameworks } from '../store/app.ts'
 import { http1, type Listener, type Site } from './protocols.ts'

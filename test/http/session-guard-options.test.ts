@@ -1,7 +1,11 @@
 import session from 'express-session'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { SessionEndedError, SessionTooLargeError, StoreUnavailableError } from '../../lib/errors.ts'
-import { type GuardedStore, type SessionGuardOptions, sessionGuard } from '../../lib/http/session-guard.ts'
+import {
+  type GuardedStore,
+  type SessionGuardOptions,
+  sessionGuard,
+} from '../../lib/http/guard/session-guard.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { COOKIE_SECRET, frameworks } from '../store/app.ts'
 import { until } from '../support/until.ts'

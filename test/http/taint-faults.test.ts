@@ -1,6 +1,6 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { deniesTaint } from '../../lib/http/taint-gates.ts'
+import { deniesTaint } from '../../lib/http/labels/taint-gates.ts'
 import { placeOf } from '../../lib/labels/label-holder.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { type Observed, openValkey } from '../labels/subjects.ts'

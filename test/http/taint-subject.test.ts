@@ -1,6 +1,6 @@
 import type { Express } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { deniesTaint, taints } from '../../lib/http/taint-gates.ts'
+import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
 import { createTaintApp, destroy, regenerate, type SiteOptions, serve, Visitor } from './taint-site.ts'

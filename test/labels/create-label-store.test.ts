@@ -1,6 +1,6 @@
 import { Redis } from 'iovalkey'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { safeClientOptions } from '../../lib/backend/valkey/client-settings.ts'
+import { safeClientOptions } from '../../lib/backend/valkey/connection/client-settings.ts'
 import { createLabelStore, type LabelStoreConfig } from '../../lib/labels/create-label-store.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'

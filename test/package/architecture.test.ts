@@ -2,19 +2,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
-import { forbiddenImports, LEAVES, layerOf } from './layers.ts'
-import {
-  codeLinesOf,
-  commentsOf,
-  type LibraryFile,
-  libraryFile,
-  nodesOf,
-  ROOT,
-  readLibrary,
-} from './library.ts'
+import { forbiddenImports, importCycles, LEAVES, layerOf } from './layers.ts'
+import { commentsOf, type LibraryFile, libraryFile, nodesOf, ROOT, readLibrary } from './library.ts'
 
-const MAX_CODE_LINES = 300
-const MAX_FUNCTION_LINES = 50
 const MAX_PARAMETERS = 3
 
 const library = readLibrary()
@@ -56,6 +46,20 @@ describe('Data flows one way', () => {
       .filter((path) => layerOf(path) === undefined && !LEAVES.includes(path))
 
     expect(strays).toEqual([])
+  })
+
+  it('and no two files import each other, on whatever way, types included', () => {
+    expect(importCycles(library)).toEqual([])
+  })
+
+  it('which is noticed of types, too', () => {
+    const files = [
+      libraryFile('seal/a.ts', "import type { B } from './b.ts'"),
+      libraryFile('seal/b.ts', "import { c } from './c.ts'"),
+      libraryFile('seal/c.ts', "export type { A } from './a.ts'"),
+    ]
+
+    expect(importCycles(files)).toEqual(['seal/a.ts -> seal/b.ts -> seal/c.ts -> seal/a.ts'])
   })
 
   it('which the check itself notices when it is broken', () => {
@@ -122,25 +126,6 @@ describe('The house rules hold in every file of lib/', () => {
     expect(offences(defaults)).toEqual([])
   })
 
-  it(`no file of more than ${MAX_CODE_LINES} lines of code`, () => {
-    const long = ({ path, source }: LibraryFile): string[] => {
-      const lines = codeLinesOf(source)
-      return lines > MAX_CODE_LINES ? [`lib/${path}: ${lines}`] : []
-    }
-
-    expect(offences(long)).toEqual([])
-  })
-
-  it(`no function of more than ${MAX_FUNCTION_LINES} lines`, () => {
-    const long = (file: LibraryFile): string[] =>
-      functionsOf(file)
-        .map((node) => ({ at: place(file, node), lines: codeLinesOf(node.getText(file.tree)) }))
-        .filter(({ lines }) => lines > MAX_FUNCTION_LINES)
-        .map(({ at, lines }) => `${at}: ${lines}`)
-
-    expect(offences(long)).toEqual([])
-  })
-
   it(`no function that demands more than ${MAX_PARAMETERS} arguments`, () => {
     const isDemanded = ({ initializer, questionToken }: ts.ParameterDeclaration): boolean =>
       !initializer && !questionToken
@@ -161,16 +146,7 @@ describe('The house rules hold in every file of lib/', () => {
   })
 })
 
-describe('A line of code', () => {
-  it.each([
-    ['const a = 1\n\n// comment\nconst b = 2', 2],
-    ['/** Doc.\n *\n * more\n */\nfunction f() {\n  return `\n\n  x`\n}', 5],
-    ['/* all */ const a = /\\/\\/x/ // trailing\n', 1],
-    ["const url = 'http://x'\n/*\nconst no = 1\n*/", 1],
-  ])('is one with more than a comment: %j', (source, lines) => {
-    expect(codeLinesOf(source)).toBe(lines)
-  })
-
+describe('A comment', () => {
   it('is apart from its comments', () => {
     const file = libraryFile(
       'x.ts',

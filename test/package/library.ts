@@ -45,50 +45,16 @@ export function nodesOf({ tree }: LibraryFile): ts.Node[] {
 }
 
 /** Its comments, each as written. */
-export function commentsOf({ source }: LibraryFile): string[] {
-  return tokensOf(source)
-    .filter(({ kind }) => isComment(kind))
-    .map(({ text }) => text)
-}
-
-/** How many of its lines have code, not only comments. */
-export function codeLinesOf(source: string): number {
-  const lines = tokensOf(source)
-    .filter(({ kind }) => !isComment(kind))
-    .flatMap(({ line, text }) => text.split('\n').map((_, index) => line + index))
-  return new Set(lines).size
-}
-
-interface Token {
-  readonly kind: ts.SyntaxKind
-  readonly text: string
-  readonly line: number
-}
-
-function tokensOf(source: string): Token[] {
-  const tree = ts.createSourceFile('tokens.ts', source, ts.ScriptTarget.ESNext, true)
-  const tokens: Token[] = []
-  const push = (kind: ts.SyntaxKind, from: number, to: number): void => {
-    const { line } = tree.getLineAndCharacterOfPosition(from)
-    tokens.push({ kind, text: source.slice(from, to), line })
-  }
+export function commentsOf({ source, tree }: LibraryFile): string[] {
+  const ranges = new Map<number, number>()
   const visit = (node: ts.Node): void => {
-    const comments = ts.getLeadingCommentRanges(source, node.getFullStart()) ?? []
-    if (node.getChildCount(tree) > 0) {
-      for (const child of node.getChildren(tree)) if (!ts.isJSDoc(child)) visit(child)
-    } else {
-      for (const { kind, pos, end } of [
-        ...comments,
-        ...(ts.getTrailingCommentRanges(source, node.end) ?? []),
-      ])
-        push(kind, pos, end)
-      if (node.end > node.getStart(tree)) push(node.kind, node.getStart(tree), node.end)
-    }
+    const comments = [
+      ...(ts.getLeadingCommentRanges(source, node.getFullStart()) ?? []),
+      ...(ts.getTrailingCommentRanges(source, node.end) ?? []),
+    ]
+    for (const { pos, end } of comments) ranges.set(pos, end)
+    for (const child of node.getChildren(tree)) if (!ts.isJSDoc(child)) visit(child)
   }
   visit(tree)
-  return tokens
-}
-
-function isComment(kind: ts.SyntaxKind): boolean {
-  return kind === ts.SyntaxKind.SingleLineCommentTrivia || kind === ts.SyntaxKind.MultiLineCommentTrivia
+  return [...ranges].sort(([one], [other]) => one - other).map(([pos, end]) => source.slice(pos, end))
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { CommandArgument, ValkeyClient } from '../../lib/backend/valkey/client.ts'
+import type { CommandArgument, ValkeyClient } from '../../lib/backend/valkey/connection/client.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'

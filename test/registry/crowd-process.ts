@@ -2,9 +2,9 @@
 
 import express, { type Request } from 'express'
 import session from 'express-session'
-import { createValkeyClient, type ValkeyConnection } from '../../lib/backend/valkey/connection.ts'
+import { createValkeyClient, type ValkeyConnection } from '../../lib/backend/valkey/connection/connection.ts'
 import { ValkeyBackend } from '../../lib/backend/valkey/valkey-backend.ts'
-import { maxBlobBytes } from '../../lib/store/session-records.ts'
+import { maxBlobBytes } from '../../lib/session/records.ts'
 import { COOKIE_SECRET, contentOf, handled, listen, save } from '../store/app.ts'
 import { PartsStore } from '../store/parts-store.ts'
 import { wrapRegistry } from './wrap-registry.ts'

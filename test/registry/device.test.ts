@@ -1,6 +1,6 @@
 import type { Request } from 'express'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { SessionDevice } from '../../lib/store/session-device.ts'
+import type { SessionDevice } from '../../lib/session/device.ts'
 import { contentOf, createApp, handled, listen, type Running, regenerate, save } from '../store/app.ts'
 import { Browser } from '../store/browser.ts'
 import { storeKinds } from '../store/stores.ts'

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { SessionWatchBehindError } from '../../lib/errors.ts'
+import { WatchFeed } from '../../lib/registry/watch.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
-import { WatchFeed } from '../../lib/store/session-watch.ts'
 import { failureOf } from '../store/failure-of.ts'
 
 const PROGRAM = fileURLToPath(new URL('./dropped-process.ts', import.meta.url))

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { ReplicaTerms } from '../../lib/store/durability.ts'
+import type { ReplicaTerms } from '../../lib/registry/durability.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { generateSession } from '../store/live-session.ts'

@@ -1,4 +1,4 @@
-import type { SessionWatch, WatchedEnding } from '../../lib/store/session-watch.ts'
+import type { SessionWatch, WatchedEnding } from '../../lib/registry/watch.ts'
 
 /** What a watch has told so far, and whether it is over. */
 export interface Hearing {

@@ -1,6 +1,6 @@
 import { type Backend, etagOf } from '../../lib/backend/backend.ts'
 import { Sealer } from '../../lib/seal/sealer.ts'
-import { decodePlaintext } from '../../lib/store/session-plaintext.ts'
+import { decodePlaintext } from '../../lib/session/metadata.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import type { Sabotage } from './interleavings.ts'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SessionTarget, WatchTarget } from '../../lib/registry/targets.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
-import type { SessionTarget, WatchTarget } from '../../lib/store/session-target.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { storeKinds } from '../store/stores.ts'
 import { newUser, signIn, validOf } from './visitor.ts'

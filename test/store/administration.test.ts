@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { safeClientOptions } from '../../lib/backend/valkey/client-settings.ts'
+import { safeClientOptions } from '../../lib/backend/valkey/connection/client-settings.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'

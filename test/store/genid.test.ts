@@ -1,7 +1,7 @@
 import express, { type Express } from 'express'
 import session from 'express-session'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { sessionGuard } from '../../lib/http/session-guard.ts'
+import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { COOKIE_SECRET, contentOf, handled, listen, type Running, regenerate } from './app.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'

@@ -1,7 +1,7 @@
 import type { SessionData } from 'express-session'
 import { describe, expect, test } from 'vitest'
+import { jsonSerializer } from '../../lib/session/serializer.ts'
 import { resolveOptions, STORE_OPTIONS } from '../../lib/store/options.ts'
-import { jsonSerializer } from '../../lib/store/session-serializer.ts'
 
 const session = (content: object) => content as SessionData
 

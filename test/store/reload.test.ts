@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import type { Express, Request } from 'express'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { sessionGuard } from '../../lib/http/session-guard.ts'
+import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { contentOf, createApp, destroy, handled, listen, type Running, regenerate, reload } from './app.ts'
 import { Browser } from './browser.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { SessionBody } from '../../lib/store/session-codec.ts'
+import type { SessionBody } from '../../lib/session/codec.ts'
+import type { SessionRecord } from '../../lib/session/records.ts'
 import { SessionCopy } from '../../lib/store/session-copy.ts'
-import type { SessionRecord } from '../../lib/store/session-records.ts'
 
 const HANDLE = 'h'.repeat(43)
 const TERMS = 1000

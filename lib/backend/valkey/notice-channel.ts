@@ -3,14 +3,14 @@ import { Patience } from '../../patience.ts'
 import { isDigest } from '../arguments.ts'
 import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
+import { readinessOf } from './commands/readiness.ts'
 import {
   type DuplicableRunner,
   isDuplicable,
   onceOnly,
   type SecondConnection,
   type ValkeyClient,
-} from './client.ts'
-import { readinessOf } from './readiness.ts'
+} from './connection/client.ts'
 
 const HEARTBEAT_MS = 2000
 const MAX_PAUSE_MS = 2000

@@ -1,8 +1,8 @@
 import { Patience } from '../../patience.ts'
 import { PAGE_SIZE } from '../registry.ts'
-import type { CommandRunner, SecondConnection, ValkeyClient } from './client.ts'
-import { isDuplicable, onceOnly } from './client.ts'
-import { addressFor, primaryAt } from './key-slot.ts'
+import { addressFor, primaryAt } from './commands/key-slot.ts'
+import type { CommandRunner, SecondConnection, ValkeyClient } from './connection/client.ts'
+import { isDuplicable, onceOnly } from './connection/client.ts'
 import { stampKey } from './scripts/stamp-key.ts'
 
 export interface ConfirmationOptions {

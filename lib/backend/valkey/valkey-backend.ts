@@ -14,13 +14,16 @@ import {
   type StoredRecord,
 } from '../backend.ts'
 import type { Finding } from '../finding.ts'
-import { Admission } from './admission.ts'
-import type { BreakerOptions } from './breaker.ts'
-import type { ValkeyClient } from './client.ts'
+import { Admission } from './checks/admission.ts'
+import { probeHearing, probeRights } from './checks/rights-probe.ts'
+import { inspectServers } from './checks/server-inspection.ts'
+import type { BreakerOptions } from './commands/breaker.ts'
+import { ValkeyLink } from './commands/link.ts'
+import { askAnyPrimary, type Primary, primariesOf } from './commands/primaries.ts'
+import { ServerClock } from './commands/server-clock.ts'
+import type { ValkeyClient } from './connection/client.ts'
 import { createKeys, type Keys } from './keys.ts'
-import { ValkeyLink } from './link.ts'
 import { NoticeChannel } from './notice-channel.ts'
-import { askAnyPrimary, type Primary, primariesOf } from './primaries.ts'
 import {
   decodeRecordValue,
   decodeTombstoneValue,
@@ -28,13 +31,10 @@ import {
   lastByteToRead,
 } from './record-value.ts'
 import { type ConfirmationOptions, confirmReplicas } from './replica-confirmation.ts'
-import { probeHearing, probeRights } from './rights-probe.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { markPrefix } from './scripts/mark-prefix.ts'
 import { putRecord } from './scripts/put-record.ts'
 import { touchRecord } from './scripts/touch-record.ts'
-import { ServerClock } from './server-clock.ts'
-import { inspectServers } from './server-inspection.ts'
 import { ValkeyLookout } from './valkey-lookout.ts'
 import { ValkeyRegistry } from './valkey-registry.ts'
 

@@ -1,9 +1,9 @@
 import type { Fate, Lookout } from '../backend.ts'
-import type { ValkeyClient } from './client.ts'
-import { classifyFailure, UNREADABLE } from './failures.ts'
-import { addressFor } from './key-slot.ts'
+import { classifyFailure, UNREADABLE } from './commands/failures.ts'
+import { addressFor } from './commands/key-slot.ts'
+import type { ValkeyLink } from './commands/link.ts'
+import type { ValkeyClient } from './connection/client.ts'
 import type { Keys } from './keys.ts'
-import type { ValkeyLink } from './link.ts'
 import {
   decodeExpiry,
   decodeTombstoneValue,

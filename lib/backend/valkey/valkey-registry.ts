@@ -16,15 +16,15 @@ import {
   wholeRaising,
   wholeWithdrawal,
 } from '../registry-arguments.ts'
+import type { ValkeyLink } from './commands/link.ts'
+import type { ServerClock } from './commands/server-clock.ts'
 import type { RegistryKeys } from './keys.ts'
-import type { ValkeyLink } from './link.ts'
 import { enroll } from './scripts/enroll.ts'
 import { extend } from './scripts/extend.ts'
 import { raise } from './scripts/raise.ts'
 import { readRoster } from './scripts/roster.ts'
 import { countMembers, readStanding } from './scripts/standing.ts'
 import { withdraw } from './scripts/withdraw.ts'
-import type { ServerClock } from './server-clock.ts'
 
 export interface ValkeyRegistryOptions {
   readonly link: ValkeyLink

@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Finding } from '../../../lib/backend/finding.ts'
-import { Admission } from '../../../lib/backend/valkey/admission.ts'
-import { isLoopback } from '../../../lib/backend/valkey/transport.ts'
+import { Admission } from '../../../lib/backend/valkey/checks/admission.ts'
+import { isLoopback } from '../../../lib/backend/valkey/connection/transport.ts'
 import { FakeClient } from './fake-client.ts'
 
 const SOUND = 'valkey_version:8.0.1\r\nrole:master\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n'

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Breaker } from '../../../lib/backend/valkey/breaker.ts'
-import type { Failure } from '../../../lib/backend/valkey/failures.ts'
+import { Breaker } from '../../../lib/backend/valkey/commands/breaker.ts'
+import type { Failure } from '../../../lib/backend/valkey/commands/failures.ts'
 
 const HALF_OPEN_AFTER_MS = 1000
 

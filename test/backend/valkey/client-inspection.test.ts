@@ -1,8 +1,11 @@
 import * as ioredis from 'ioredis'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'iovalkey'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { flawsOf } from '../../../lib/backend/valkey/client-inspection.ts'
-import { safeClientOptions, safeClusterOptions } from '../../../lib/backend/valkey/client-settings.ts'
+import { flawsOf } from '../../../lib/backend/valkey/checks/client-inspection.ts'
+import {
+  safeClientOptions,
+  safeClusterOptions,
+} from '../../../lib/backend/valkey/connection/client-settings.ts'
 
 interface Closable {
   disconnect(): void

@@ -2,7 +2,7 @@ import * as ioredis from 'ioredis'
 import * as ioredis6 from 'ioredis6'
 import { Cluster, Redis } from 'iovalkey'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 
 const nodes = [{ host: '127.0.0.1', port: 1 }]
 

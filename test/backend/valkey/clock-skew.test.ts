@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { newPrefix, openBackend, openReadyClient, serverMs } from './subjects.ts'
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { until } from '../../support/until.ts'
 import { startCluster, type ValkeyCluster } from '../../support/valkey.ts'
 import { absent, allHandles, ending, newBlob, newHandle, write } from '../contract/subject.ts'

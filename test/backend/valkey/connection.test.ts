@@ -1,7 +1,10 @@
 import { Cluster, Redis } from 'iovalkey'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { flawsOf } from '../../../lib/backend/valkey/client-inspection.ts'
-import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
+import { flawsOf } from '../../../lib/backend/valkey/checks/client-inspection.ts'
+import {
+  createValkeyClient,
+  type ValkeyConnection,
+} from '../../../lib/backend/valkey/connection/connection.ts'
 
 const timing = { connectTimeoutMs: 250, commandTimeoutMs: 500 }
 const nowhere = { host: '127.0.0.1', port: 1 }

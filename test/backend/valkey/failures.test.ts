@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis, type RedisOptions } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { classifyFailure } from '../../../lib/backend/valkey/failures.ts'
+import { classifyFailure } from '../../../lib/backend/valkey/commands/failures.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 
 let server: ValkeyServer

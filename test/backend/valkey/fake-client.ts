@@ -1,6 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
-import { type Exchange, ValkeyLink, type ValkeyLinkOptions } from '../../../lib/backend/valkey/link.ts'
+import {
+  type Exchange,
+  ValkeyLink,
+  type ValkeyLinkOptions,
+} from '../../../lib/backend/valkey/commands/link.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 
 /*
  * A client that fails in ways that real ones do for some milliseconds only, or once in a while

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Backend, Expectation } from '../../../lib/backend/backend.ts'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import {
   absent,

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { Exchange } from '../../../lib/backend/valkey/link.ts'
+import type { Exchange } from '../../../lib/backend/valkey/commands/link.ts'
 import {
   echo,
   FakeClient,

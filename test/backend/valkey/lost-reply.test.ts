@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import type { ValkeyBackend, ValkeyBackendOptions } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'

@@ -2,8 +2,11 @@ import * as ioredis5 from 'ioredis'
 import * as ioredis6 from 'ioredis6'
 import * as iovalkey from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
-import { safeClientOptions, safeClusterOptions } from '../../../lib/backend/valkey/client-settings.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import {
+  safeClientOptions,
+  safeClusterOptions,
+} from '../../../lib/backend/valkey/connection/client-settings.ts'
 import { createLabelStore } from '../../../lib/labels/create-label-store.ts'
 import { ValkeyStore } from '../../../lib/store/valkey-store.ts'
 import { SECRET } from '../../store/parts-store.ts'

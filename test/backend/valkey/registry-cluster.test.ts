@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { startCluster, type ValkeyCluster } from '../../support/valkey.ts'
 import { newOwner } from '../registry/subject.ts'
 import { registryContract } from '../registry-contract.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/client.ts'
-import { defineScript } from '../../../lib/backend/valkey/script.ts'
+import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import { defineScript } from '../../../lib/backend/valkey/scripts/script.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { absent, any, ending, LONG_MS, newBlob, newHandle, write } from '../contract/subject.ts'
 import { commandCounts, openBackend, openReadyClient } from './subjects.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ServerClock } from '../../../lib/backend/valkey/server-clock.ts'
+import { ServerClock } from '../../../lib/backend/valkey/commands/server-clock.ts'
 
 const SERVER_MS = 1_700_000_000_000
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseServerFacts } from '../../../lib/backend/valkey/server-facts.ts'
-import { findingsOf } from '../../../lib/backend/valkey/server-findings.ts'
+import { parseServerFacts } from '../../../lib/backend/valkey/checks/server-facts.ts'
+import { findingsOf } from '../../../lib/backend/valkey/checks/server-findings.ts'
 
 const sound = {
   valkey_version: '8.0.1',

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/client.ts'
-import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
+import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import {
+  createValkeyClient,
+  type ValkeyConnection,
+} from '../../../lib/backend/valkey/connection/connection.ts'
 import { ValkeyBackend, type ValkeyBackendOptions } from '../../../lib/backend/valkey/valkey-backend.ts'
 import type { ValkeyCluster } from '../../support/valkey.ts'
 import type { Subject } from '../contract/subject.ts'

@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { createValkeyClient, type ValkeyConnection } from '../../../lib/backend/valkey/connection.ts'
+import {
+  createValkeyClient,
+  type ValkeyConnection,
+} from '../../../lib/backend/valkey/connection/connection.ts'
 import { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { type Certificates, createCertificates, tlsArguments } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'

@@ -1,6 +1,6 @@
 import * as ioredis from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Registry } from '../../../lib/backend/registry.ts'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/client.ts'
+import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { SessionInvalidError, StoreUnavailableError } from '../../../lib/errors.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import {

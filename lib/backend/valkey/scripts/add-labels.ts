@@ -1,6 +1,6 @@
-import type { Answer, ValkeyLink } from '../link.ts'
-import { defineScript } from '../script.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import { decodeMembers, MAX_MEMBER_BYTES } from './load-labels.ts'
+import { defineScript } from './script.ts'
 
 // One script: a set without its expiry would outlive, or with a shorter one die before, what it belongs to. Every
 // check comes before the first write, as an error rolls nothing back. Without allow-oom: a full server refuses it whole.

@@ -1,7 +1,7 @@
 import type { EndReply, RecordEnding } from '../../backend.ts'
-import type { Answer, ValkeyLink } from '../link.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import { decodeOwner } from '../record-value.ts'
-import { defineScript } from '../script.ts'
+import { defineScript } from './script.ts'
 
 // One script: between removing the record and leaving the tombstone a late write could bring the record back.
 // allow-oom: without it the server refuses even a script that only frees memory. It tells of the ending itself,

@@ -1,7 +1,7 @@
 import { isDigest } from '../../arguments.ts'
 import { type Enrolment, type EnrolReply, PAGE_SIZE } from '../../registry.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import type { RegistryKeys } from '../keys.ts'
-import type { Answer, ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
 // One script: between counting and adding, parallel enrolments would all find room. Without allow-oom: a full server

@@ -1,5 +1,5 @@
-import type { ValkeyLink } from '../link.ts'
-import { defineScript } from '../script.ts'
+import type { ValkeyLink } from '../commands/link.ts'
+import { defineScript } from './script.ts'
 
 /** More than any has. Nobody can ask how large one is before it is read, but no process gets a larger one. */
 export const MAX_MEMBER_BYTES = 256

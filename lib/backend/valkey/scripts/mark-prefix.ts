@@ -1,5 +1,5 @@
-import type { ValkeyLink } from '../link.ts'
-import { defineScript } from '../script.ts'
+import type { ValkeyLink } from '../commands/link.ts'
+import { defineScript } from './script.ts'
 
 const MAX_MARKS = 100
 // Of 16 key ids.

@@ -1,8 +1,8 @@
 import { wholeTtl } from '../../arguments.ts'
 import type { PutAnswer, RecordWrite } from '../../backend.ts'
-import type { Answer, ValkeyLink } from '../link.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import { NO_OWNER } from '../record-value.ts'
-import { defineScript } from '../script.ts'
+import { defineScript } from './script.ts'
 
 // One script: between a check and a write of their own, another write would be lost, or an ended record revived.
 // Every read comes before the write, as an error rolls nothing back.

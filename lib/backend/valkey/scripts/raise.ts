@@ -1,6 +1,6 @@
 import type { Raising } from '../../registry.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import type { RegistryKeys } from '../keys.ts'
-import type { Answer, ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
 import { decodeRoster, type RosterReply, returnRoster } from './roster.ts'
 

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../../registry.ts'
-import { defineScript, type Script } from '../script.ts'
+import { defineScript, type Script } from './script.ts'
 
 // Every error comes before the first write, as an error rolls nothing back: after the checks here nothing can fail but a
 // command that the user has no right to any more, so what is moved is added to its new place before it leaves the old one.

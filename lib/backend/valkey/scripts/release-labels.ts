@@ -1,7 +1,7 @@
-import type { Answer, ValkeyLink } from '../link.ts'
-import { defineScript } from '../script.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import { decodeUnion } from './add-labels.ts'
 import { MAX_MEMBER_BYTES } from './load-labels.ts'
+import { defineScript } from './script.ts'
 
 // The only script that takes a label away. It has a deadline because, held up on its way, it would take away what was
 // added after it; and it must not be repeated for the same reason.

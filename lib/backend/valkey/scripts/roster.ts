@@ -6,8 +6,8 @@ import {
   PAGE_SIZE,
   type Roster,
 } from '../../registry.ts'
+import type { ValkeyLink } from '../commands/link.ts'
 import type { RegistryKeys } from '../keys.ts'
-import type { ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
 const DEPARTED_HEADER = /^([A-Za-z0-9_-]{43})(\d{13})$/

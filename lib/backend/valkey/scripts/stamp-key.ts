@@ -1,5 +1,5 @@
-import type { CommandRunner } from '../client.ts'
-import { defineScript } from '../script.ts'
+import type { CommandRunner } from '../connection/client.ts'
+import { defineScript } from './script.ts'
 
 // WAIT tells how far replicas are with the writes of its own connection, and one without a write of its own is told
 // that all of them have it. allow-oom: it must work where an ending does.

@@ -1,6 +1,6 @@
 import type { Standing } from '../../registry.ts'
+import type { ValkeyLink } from '../commands/link.ts'
 import type { RegistryKeys } from '../keys.ts'
-import type { ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
 // One script: epoch and membership are of one instant. Without no-writes, so that no replica, which may lag behind,

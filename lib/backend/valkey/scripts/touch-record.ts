@@ -1,5 +1,5 @@
-import type { Answer, ValkeyLink } from '../link.ts'
-import { defineScript } from '../script.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
+import { defineScript } from './script.ts'
 
 // One script: the expiry in the value and the key's own move together, and only while the record lives.
 // allow-oom: rewriting 13 bytes in place needs no memory, and a full server should not let what lives expire.

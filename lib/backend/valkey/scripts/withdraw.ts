@@ -1,6 +1,6 @@
 import { MAX_DEPARTED, type Withdrawal } from '../../registry.ts'
+import type { Answer, ValkeyLink } from '../commands/link.ts'
 import type { RegistryKeys } from '../keys.ts'
-import type { Answer, ValkeyLink } from '../link.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
 // One script: a handle is at no instant neither a member nor departed.

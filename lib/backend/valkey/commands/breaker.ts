@@ -1,0 +1,116 @@
+import {
+  BrokenCircuitError,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleWhenResult,
+} from 'cockatiel'
+import { decide } from '../../../diagnostics.ts'
+import type { BreakerState } from '../../backend.ts'
+import type { Failure } from './failures.ts'
+
+export interface BreakerOptions {
+  /** How many attempts in a row must find the server unavailable. */
+  readonly failures: number
+  /** How long it then stays open before one attempt may find out. */
+  readonly halfOpenAfterMs: number
+}
+
+export const DEFAULT_BREAKER: BreakerOptions = { failures: 5, halfOpenAfterMs: 1000 }
+
+/** What an attempt came to; a success has no failure. */
+interface Outcome {
+  readonly failure?: Failure | undefined
+  /** Whether the failure may be of this process's own making, which is no word against a server. */
+  readonly isDoubtful?: boolean | undefined
+}
+
+const broken: { readonly failure: Failure; readonly isDoubtful?: undefined } = {
+  failure: { reason: 'breaker-open', mayBeApplied: false, isWorthRepeating: false },
+}
+
+// Reasons of a server that does not serve at all. One that refuses writes still answers reads and ends records.
+const OUTAGES: ReadonlySet<string> = new Set([
+  'timeout',
+  'connection',
+  'tls',
+  'loading',
+  'busy',
+  'cluster-down',
+  'primary-down',
+])
+
+/** Answers at once while a server is known to be away, instead of letting every call wait for its own timeout. */
+export class Breaker {
+  readonly #policy
+
+  /** `primary` is the address of one of several. */
+  constructor({ failures, halfOpenAfterMs }: BreakerOptions, primary?: string) {
+    this.#policy = circuitBreaker(handleWhenResult(isOutage), {
+      halfOpenAfter: halfOpenAfterMs,
+      breaker: new ConsecutiveBreaker(failures),
+    })
+    this.#policy.onStateChange(() =>
+      decide({ decision: 'breaker', state: this.state, ...(primary && { primary }) }),
+    )
+  }
+
+  get state(): BreakerState {
+    if (this.#policy.state === CircuitState.Closed) return 'closed'
+    return this.#policy.state === CircuitState.HalfOpen ? 'half-open' : 'open'
+  }
+
+  /** Makes the attempt, or answers without it. `attempt` must not reject. */
+  async run<Result extends Outcome>(attempt: () => Promise<Result>): Promise<Result | typeof broken> {
+    // The policy lets others wait for the probe of a half-open circuit; here they are answered at once too.
+    if (this.#policy.state === CircuitState.HalfOpen) return broken
+    try {
+      return await this.#policy.execute(attempt)
+    } catch (error) {
+      if (error instanceof BrokenCircuitError) return broken
+      throw error
+    }
+  }
+}
+
+function isOutage(result: unknown): boolean {
+  const { failure, isDoubtful = false } = result as Outcome
+  return failure !== undefined && !isDoubtful && OUTAGES.has(failure.reason)
+}
+
+const SEVERITY: readonly BreakerState[] = ['closed', 'half-open', 'open']
+
+/** A breaker for each primary, so that one which is away takes no other with it. */
+export class Breakers {
+  readonly #options: BreakerOptions
+  readonly #byPrimary = new Map<string | undefined, Breaker>()
+
+  constructor(options: BreakerOptions) {
+    this.#options = options
+  }
+
+  /** The breaker of the primary at an address, or of the only one, or of one that is not known. */
+  of(primary: string | undefined): Breaker {
+    const breaker = this.#byPrimary.get(primary) ?? new Breaker(this.#options, primary)
+    this.#byPrimary.set(primary, breaker)
+    return breaker
+  }
+
+  /** Forgets the primaries that are none any more, to which no call goes that could close their breakers. */
+  keepOnly(primaries: ReadonlySet<string>): void {
+    for (const primary of this.#byPrimary.keys())
+      if (primary !== undefined && !primaries.has(primary)) this.#byPrimary.delete(primary)
+  }
+
+  /** The worst state of all. */
+  get state(): BreakerState {
+    const states = [...this.#byPrimary.values()].map(({ state }) => state)
+    return SEVERITY.findLast((state) => states.includes(state)) ?? 'closed'
+  }
+
+  /** The state for each of several primaries, by its address. */
+  get states(): Readonly<Record<string, BreakerState>> {
+    const named = [...this.#byPrimary].filter(([primary]) => primary !== undefined)
+    return Object.fromEntries(named.map(([primary, { state }]) => [primary, state]))
+  }
+}

@@ -1,0 +1,60 @@
+import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
+import { primaryAddresses, primaryAt } from './key-slot.ts'
+import type { Exchange, ValkeyLink } from './link.ts'
+
+/** One server, or one primary of a cluster. */
+export interface Primary {
+  /** Of one of several. */
+  readonly address: string | undefined
+  /** Finds the connection to it, anew for each attempt, as it may have been replaced. */
+  connection(client: ValkeyClient): Promise<CommandRunner>
+}
+
+/** Everything that has to be asked to see all keys: the one server, or every primary of a cluster. */
+export function primariesOf(link: ValkeyLink): Promise<readonly Primary[]> {
+  let primaries: readonly Primary[] | undefined
+  const send = async (client: ValkeyClient) => {
+    primaries = listPrimaries(client)
+  }
+  return link.read({ to: undefined, send, decode: () => primaries })
+}
+
+/** Asks every primary, and answers as the first does that answers. */
+export async function askAnyPrimary<Value>(
+  link: ValkeyLink,
+  command: string,
+  decode: Exchange<Value>['decode'],
+): Promise<Value> {
+  const asked = (await primariesOf(link)).map((primary) =>
+    link.read({
+      to: primary,
+      send: async (client) => (await primary.connection(client)).callBuffer(command),
+      decode,
+    }),
+  )
+  try {
+    return await Promise.any(asked)
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error
+  }
+}
+
+// From the slots, not from the connections: a primary whose connection closed would be passed over.
+function listPrimaries(client: ValkeyClient): readonly Primary[] {
+  if (client.slots === undefined) return [{ address: undefined, connection: async (client) => client }]
+  const addresses = primaryAddresses(client)
+  if (addresses.size === 0) throw new Error('CLUSTERDOWN The client knows of no primary')
+  return [...addresses].map((address) => ({ address, connection: (client) => connectionTo(address, client) }))
+}
+
+async function connectionTo(address: string, client: ValkeyClient): Promise<CommandRunner> {
+  const runner = primaryAt(client, address)
+  if (runner !== undefined) return runner
+  await new Promise<void>((resolve) => {
+    if (client.refreshSlotsCache === undefined) resolve()
+    else client.refreshSlotsCache(resolve)
+  })
+  const reconnected = primaryAt(client, address)
+  if (reconnected !== undefined) return reconnected
+  throw new Error('CLUSTERDOWN The client is not connected to every primary')
+}

@@ -1,0 +1,158 @@
+import { Patience } from '../../../patience.ts'
+import { databaseOf } from '../checks/client-inspection.ts'
+import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
+import { type ConnectionTrouble, troubleOf } from '../connection/connection-trouble.ts'
+import { causeOf, placeOf } from './failure-cause.ts'
+import { classifyFailure, type Failure, notConnected, unexpectedReply } from './failures.ts'
+import { primaryAt } from './key-slot.ts'
+
+/** For how long a connection whose user or database was refused is not asked for it again. */
+const REFUSED_FOR_MS = 1000
+
+const known = new WeakMap<ValkeyClient, Readiness>()
+
+/**
+ * The readiness of a client: one for all who share it, so that its listeners do not add up. The one for `error`
+ * also keeps the client from printing its errors, and the process from dying of them; its commands tell of them.
+ */
+export function readinessOf(client: ValkeyClient): Readiness {
+  const readiness = known.get(client) ?? new Readiness(client)
+  known.set(client, readiness)
+  return readiness
+}
+
+interface Unready {
+  readonly failure: Failure
+  readonly isDoubtful: boolean
+}
+
+/** Waits for a client that is not connected yet. Its commands would fail at once, as it keeps no offline queue. */
+export class Readiness {
+  readonly #client: ValkeyClient
+  readonly #waiting = new Set<() => void>()
+  readonly #onConnection = new Set<() => void>()
+  readonly #onRefresh = new Set<() => void>()
+  readonly #trouble: ConnectionTrouble
+  /** By connection: a cluster's client has a new one for each, that of one server stays the same. */
+  #setUps = new WeakMap<CommandRunner, Promise<Failure | undefined>>()
+
+  constructor(client: ValkeyClient) {
+    this.#client = client
+    this.#trouble = troubleOf(client)
+    client.on('ready', () => {
+      this.#setUps = new WeakMap()
+      for (const listener of this.#onConnection) listener()
+      this.#wake()
+    })
+    client.on('refresh', () => {
+      // The first comes before the client's own ready check, which fails if anything else was sent.
+      if (this.isReady) for (const listener of this.#onRefresh) listener()
+    })
+    client.on('end', () => this.#wake())
+    client.on('connect', () => makeRoom(client))
+  }
+
+  get isReady(): boolean {
+    return this.#client.status === 'ready' && !this.#trouble.isImpostor
+  }
+
+  /**
+   * Why the connection to the primary at an address, or the only one, cannot be used, if so. A client whose SELECT or
+   * AUTH is refused says so in an event, or on the console, and goes on with database 0 or as the default user; asked
+   * again on the same connection, the refusal shows.
+   */
+  setUp(address: string | undefined): Promise<Failure | undefined> | undefined {
+    const runner = address === undefined ? this.#client : primaryAt(this.#client, address)
+    if (runner === undefined) return undefined
+    const commands = setUpOf(runner)
+    if (commands.length === 0) return undefined
+    const setUp = this.#setUps.get(runner) ?? this.#run(runner, commands)
+    this.#setUps.set(runner, setUp)
+    return setUp
+  }
+
+  /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
+  onConnection(listener: () => void): () => void {
+    this.#onConnection.add(listener)
+    if (this.isReady) listener()
+    return () => this.#onConnection.delete(listener)
+  }
+
+  /** Calls the listener, which must not throw, whenever a cluster's client has asked which node serves which slot. */
+  onRefresh(listener: () => void): () => void {
+    this.#onRefresh.add(listener)
+    return () => this.#onRefresh.delete(listener)
+  }
+
+  /**
+   * Resolves to `undefined` once commands can be sent, or to why they could not within `waitMs`, which is in doubt if this
+   * process was busy meanwhile: its client's own limit passed, too. With `mayRevive` a
+   * client that has given up is told to connect again: iovalkey's gives up for good when a failover is announced
+   * while it asks the sentinels for the primary.
+   */
+  async wait(waitMs: number, { mayRevive = false } = {}): Promise<Unready | undefined> {
+    const isIdle = this.#client.status === 'wait' || (mayRevive && this.#client.status === 'end')
+    if (isIdle) this.#client.connect().catch(() => {})
+    const isDoubtful = this.#client.status !== 'end' && (await this.#nextChange(waitMs))
+    if (this.isReady) return undefined
+    const { cause } = this.#trouble
+    return { failure: { ...notConnected, ...(cause && { reason: cause.reason, cause }) }, isDoubtful }
+  }
+
+  async #run(runner: CommandRunner, commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
+    try {
+      const replies = await Promise.all(commands.map((command) => runner.callBuffer(...command)))
+      if (replies.every((reply) => String(reply) === 'OK')) return undefined
+      this.#forgetSetUp(runner, 0)
+      return { ...unexpectedReply, mayBeApplied: false }
+    } catch (error) {
+      const failure = classifyFailure(error)
+      this.#forgetSetUp(runner, failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
+      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(runner)) }
+    }
+  }
+
+  #forgetSetUp(runner: CommandRunner, afterMs: number): void {
+    setTimeout(() => this.#setUps.delete(runner), afterMs).unref()
+  }
+
+  /** Resolves to whether this process was busy meanwhile. */
+  #nextChange(waitMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = () => {
+        patience.end()
+        this.#waiting.delete(done)
+        resolve(patience.wasBusy)
+      }
+      const patience = new Patience(waitMs, done)
+      this.#waiting.add(done)
+    })
+  }
+
+  #wake(): void {
+    for (const done of this.#waiting) done()
+  }
+}
+
+type SetUpCommand = readonly [name: string, argument: string | number]
+
+/** What is to be asked again on each connection. A user that is refused by name shows in an event. */
+function setUpOf(runner: CommandRunner): readonly SetUpCommand[] {
+  // Not a connection, but what has one to each node.
+  if ('nodes' in runner) return []
+  const { options } = runner as {
+    readonly options?: { readonly username?: unknown; readonly password?: unknown }
+  }
+  const database = databaseOf(runner)
+  const isDefaultUser = typeof options?.password === 'string' && !options.username
+  return [
+    ...(isDefaultUser ? [['auth', options.password] as const] : []),
+    ...(database === 0 ? [] : [['select', database] as const]),
+  ]
+}
+
+// Every READONLY of a pipeline makes iovalkey leave the socket once more, with a listener each time; more than ten make
+// Node print a warning about a leak that is none.
+function makeRoom({ stream }: ValkeyClient): void {
+  stream?.setMaxListeners(0)
+}

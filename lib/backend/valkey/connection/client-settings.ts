@@ -1,0 +1,118 @@
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
+import { checkKnown } from '../../../option.ts'
+
+export interface ClientTiming {
+  /** How long connecting may take, in ms. @defaultValue 250 */
+  readonly connectTimeoutMs?: number | undefined
+  /** How long a reply may take, in ms. @defaultValue 500 */
+  readonly commandTimeoutMs?: number | undefined
+}
+
+/** Settings of one connection. Types of no client, so that each accepts them. */
+export interface SafeNodeOptions {
+  connectTimeout: number
+  socketTimeout: number
+  keepAlive: number
+  maxRetriesPerRequest: number
+  autoResendUnfulfilledCommands: boolean
+  enableAutoPipelining: boolean
+  reconnectOnError(error: Error): boolean
+}
+
+/** What {@link safeClientOptions} returns. */
+export interface SafeClientOptions extends SafeNodeOptions {
+  enableOfflineQueue: boolean
+  retryStrategy(times: number): number
+}
+
+/** What {@link safeClusterOptions} returns. */
+export interface SafeClusterOptions {
+  redisOptions: SafeNodeOptions
+  enableOfflineQueue: boolean
+  scaleReads: 'master'
+  clusterRetryStrategy(times: number): number
+  retryDelayOnFailover: number
+  retryDelayOnClusterDown: number
+  maxRedirections: number
+  slotsRefreshInterval: number
+}
+
+const MAX_RETRY_DELAY_MS = 2000
+
+/**
+ * Settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
+ * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
+ *
+ * @throws TypeError that names an unknown option.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from 'iovalkey'
+ * import { safeClientOptions, ValkeyStore } from 'express-session-valkey'
+ *
+ * const client = new Redis({ host: '127.0.0.1', ...safeClientOptions() })
+ * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
+ * ```
+ */
+export function safeClientOptions(timing: ClientTiming = {}): SafeClientOptions {
+  checkTiming(timing, 'safeClientOptions')
+  return { ...nodeSettings(timing), enableOfflineQueue: false, retryStrategy: fullJitter }
+}
+
+/**
+ * As {@link safeClientOptions}, for a client of a cluster.
+ *
+ * @example
+ * ```ts
+ * import { Cluster } from 'iovalkey'
+ * import { safeClusterOptions, ValkeyStore } from 'express-session-valkey'
+ *
+ * const client = new Cluster([{ host: '127.0.0.1', port: 7000 }], safeClusterOptions())
+ * const store = new ValkeyStore({ client, secrets: [process.env['SECRET'] ?? ''] })
+ * ```
+ */
+export function safeClusterOptions(timing: ClientTiming = {}): SafeClusterOptions {
+  checkTiming(timing, 'safeClusterOptions')
+  return {
+    redisOptions: nodeSettings(timing),
+    enableOfflineQueue: false,
+    scaleReads: 'master',
+    clusterRetryStrategy: fullJitter,
+    // The link repeats, and knows that it does; a repeat of the client's own would look like a first attempt.
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    maxRedirections: 5,
+    slotsRefreshInterval: 5000,
+  }
+}
+
+/** What every TLS connection of ours has, whatever else is asked of it. */
+export function tlsSettings(tls: boolean | TlsOptions | undefined): TlsOptions | undefined {
+  // Said outright, NODE_TLS_REJECT_UNAUTHORIZED=0 does not switch it off.
+  const least: TlsOptions = { minVersion: 'TLSv1.2', rejectUnauthorized: true }
+  return tls ? { ...least, ...(tls === true ? {} : tls) } : undefined
+}
+
+// Without jitter all processes come back in step: measured, 75 to 100 of 100 clients within the same 50 ms.
+export function fullJitter(times: number): number {
+  return Math.ceil(Math.random() * Math.min(MAX_RETRY_DELAY_MS, 50 * 2 ** Math.min(times, 10)))
+}
+
+function checkTiming(timing: ClientTiming, owner: string): void {
+  checkKnown(timing, ['connectTimeoutMs', 'commandTimeoutMs'], owner)
+}
+
+function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): SafeNodeOptions {
+  return {
+    connectTimeout: connectTimeoutMs,
+    // Without it a half-open connection is never left: every command times out, and the next goes the same way.
+    socketTimeout: 2 * commandTimeoutMs,
+    keepAlive: 5000,
+    // 0 fails what is in flight when the connection closes. `autoResendUnfulfilledCommands: false` would let it hang.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: true,
+    enableAutoPipelining: false,
+    // After a failover the old primary answers READONLY; a new connection finds the new one.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  }
+}

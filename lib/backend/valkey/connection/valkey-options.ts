@@ -1,0 +1,119 @@
+import { checkInteger, checkKnown, checkObject, checkOneOf, optionError } from '../../../option.ts'
+import {
+  CLIENT_SETTINGS,
+  type ClientSetting,
+  changeOf,
+  flawsOf,
+  usageOf,
+} from '../checks/client-inspection.ts'
+import { type BreakerOptions, DEFAULT_BREAKER } from '../commands/breaker.ts'
+import type { ValkeyClient } from './client.ts'
+import { createValkeyClient, type ValkeyConnection } from './connection.ts'
+
+/** How Valkey is reached. Either `client` or `connection` is required. */
+export interface ValkeyOptions {
+  /**
+   * An iovalkey `Redis` or `Cluster` made with {@link safeClientOptions} or {@link safeClusterOptions}; ioredis fits
+   * too. It stays yours: `close()` leaves it open.
+   */
+  readonly client?: ValkeyClient | undefined
+  /** Or where Valkey is, from which a rightly configured client is made. */
+  readonly connection?: ValkeyConnection | undefined
+  /** Settings of `client` that are accepted although they break a promise, by name. @defaultValue none */
+  readonly unsafeClientSettings?: readonly ClientSetting[] | undefined
+  /** How long a call waits for a connection, in ms. @defaultValue 250 */
+  readonly connectTimeoutMs?: number | undefined
+  /** How long a call waits for its reply, in ms. @defaultValue 500 */
+  readonly commandTimeoutMs?: number | undefined
+  /** How often a call whose reply was lost is repeated; every write is safe to repeat. @defaultValue 1 */
+  readonly retries?: number | undefined
+  /**
+   * After how many failures in a row calls are answered at once with `StoreUnavailableError`, and for how long before
+   * one of them may find out whether Valkey is back; `false` to always ask.
+   * @defaultValue `{ failures: 5, halfOpenAfterMs: 1000 }`
+   */
+  readonly breaker?: Partial<BreakerOptions> | false | undefined
+}
+
+export interface ResolvedValkeyOptions {
+  readonly client: ValkeyClient
+  /** Whether the client is nobody else's, and so ours to disconnect. */
+  readonly ownsClient: boolean
+  /** Whether a connection to another machine may be without TLS. */
+  readonly acceptsPlaintext: boolean
+  readonly connectTimeoutMs: number
+  readonly commandTimeoutMs: number
+  readonly retries: number
+  readonly breaker: BreakerOptions | false
+}
+
+/** The names of {@link ValkeyOptions}. */
+export const VALKEY_OPTIONS = [
+  'client',
+  'connection',
+  'unsafeClientSettings',
+  'connectTimeoutMs',
+  'commandTimeoutMs',
+  'retries',
+  'breaker',
+] as const
+
+const MAX_TIMEOUT_MS = 60_000
+const EXPECTED_CLIENT = 'an iovalkey or ioredis client, or left out in favour of "connection": { url }'
+
+/** Applies defaults, checks every option and makes the client of a `connection`. Throws a `TypeError` that names the wrong one. */
+export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOptions {
+  const { connectTimeoutMs = 250, commandTimeoutMs = 500, retries = 1, breaker = {} } = options
+  const timing = {
+    connectTimeoutMs: checkInteger('connectTimeoutMs', connectTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
+    commandTimeoutMs: checkInteger('commandTimeoutMs', commandTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
+    retries: checkInteger('retries', retries, { min: 0, max: 5 }),
+    breaker: breaker && resolveBreaker(breaker),
+  }
+  const { client, connection } = options
+  if (connection === undefined) {
+    const checked = checkedClient(options)
+    const acceptsPlaintext = options.unsafeClientSettings?.includes('tls') ?? false
+    return { ...timing, client: checked, ownsClient: false, acceptsPlaintext }
+  }
+  if (client !== undefined) throw optionError('connection', 'left out when "client" is given')
+  const made = createValkeyClient(connection, { connectTimeoutMs, commandTimeoutMs })
+  return {
+    ...timing,
+    client: made,
+    ownsClient: true,
+    acceptsPlaintext: connection.unsafeAllowPlaintext ?? false,
+  }
+}
+
+function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
+  checkObject('breaker', breaker)
+  checkKnown(breaker, ['failures', 'halfOpenAfterMs'], '"breaker"')
+  const { failures, halfOpenAfterMs } = { ...DEFAULT_BREAKER, ...breaker }
+  checkInteger('breaker.failures', failures, { min: 1, max: 1000 })
+  checkInteger('breaker.halfOpenAfterMs', halfOpenAfterMs, { min: 1, max: MAX_TIMEOUT_MS })
+  return { failures, halfOpenAfterMs }
+}
+
+// connect-redis takes a client of node-redis, the only one with this method.
+function expectedFor(client: unknown): string {
+  const isNodeRedis = typeof (client as { sendCommand?: unknown } | undefined)?.sendCommand === 'function'
+  return isNodeRedis
+    ? `${EXPECTED_CLIENT}; this one is of node-redis, whose interface is another`
+    : EXPECTED_CLIENT
+}
+
+function checkedClient({ client, unsafeClientSettings: accepted = [] }: ValkeyOptions): ValkeyClient {
+  if (typeof client?.callBuffer !== 'function') throw optionError('client', expectedFor(client))
+  if (!Array.isArray(accepted)) throw optionError('unsafeClientSettings', 'a list of names of settings')
+  for (const setting of accepted) checkOneOf('unsafeClientSettings', setting, CLIENT_SETTINGS)
+  const change = changeOf(client, usageOf(client))
+  if (change !== undefined)
+    throw optionError('client', `one that nothing else changes, best of the store's own; ${change}`)
+  const flaws = flawsOf(client).filter(({ setting }) => !accepted.includes(setting))
+  if (flaws.length === 0) return client
+  const list = flaws.map(({ setting, remedy }) => `\n- "${setting}" must be ${remedy}`).join('')
+  throw new TypeError(
+    `Option "client" has settings that break what is promised; make it with safeClientOptions(), use "connection", or name what you accept in "unsafeClientSettings":${list}`,
+  )
+}

@@ -1,0 +1,262 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Session, SessionData } from 'express-session'
+import { askOption, checkFunction, checkKnown, checkObject, optionError } from '../../option.ts'
+import type { EndOutcome, SessionRegistry } from '../../registry/session-registry.ts'
+import { type EndingTerms, isCode, type SessionActor } from '../../session/ending.ts'
+import { handleOf } from '../../session/names.ts'
+import type { UserId } from '../../session/owner.ts'
+import type { SessionStore } from '../../store/session-store.ts'
+import { hasMethods } from '../has-methods.ts'
+import { isSameOrigin } from '../same-origin.ts'
+import { type AdminRoute, routeOf } from './admin-route.ts'
+import { failureReply, type JsonReply, sendJson } from './json-reply.ts'
+
+/** A request as the session administration sees it: behind `session()`, perhaps behind a body parser. */
+export type AdminRequest = IncomingMessage & {
+  readonly sessionID?: string
+  readonly session?: (Session & Partial<SessionData>) | undefined
+  readonly body?: unknown
+}
+
+/** What an administrator asks to do; `authorize` decides whether. */
+export interface AdminAction {
+  readonly kind: 'list' | 'count' | 'end' | 'end-all'
+  readonly userId?: string | undefined
+  readonly handle?: string | undefined
+}
+
+/** What the session administration needs of a store. Every store of this package has it. */
+export interface AdministeredStore extends Pick<SessionStore, 'userIdOf'> {
+  readonly registry: Pick<SessionRegistry, 'list' | 'has' | 'count' | 'end' | 'endAll'>
+}
+
+export interface SessionAdminOptions {
+  readonly store: AdministeredStore
+  /** Required: whether the request may do this to other people's sessions. A throw means no. */
+  readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
+  /** Who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
+  readonly actor?: ((req: AdminRequest) => SessionActor) | undefined
+  /**
+   * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
+   * the site's own pages. A throw means no.
+   * @defaultValue `Sec-Fetch-Site: same-origin`, or an `Origin` that is the site's own: scheme, host and port
+   */
+  readonly verifyCsrf?: ((req: AdminRequest) => boolean | Promise<boolean>) | undefined
+}
+
+export type SessionAdminMiddleware = (
+  req: AdminRequest,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void
+
+const forbidden: JsonReply = { status: 403, body: { error: 'forbidden' } }
+const crossSite: JsonReply = { status: 403, body: { error: 'csrf' } }
+const sessionless: JsonReply = {
+  status: 500,
+  body: {
+    error: 'no-session',
+    message:
+      'sessionAdmin found no session on the request: mount it after session(), on paths inside of cookie.path',
+  },
+}
+const wrongQuery: JsonReply = {
+  status: 400,
+  body: { error: 'query', message: 'all and ended must be 1, 0 or left out' },
+}
+const notFound: JsonReply = { status: 404, body: { error: 'not-found' } }
+const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
+
+/**
+ * Lists and ends sessions over HTTP, in JSON, where the app mounts it. Sessions go by their handles; no session id is
+ * ever shown. Mount it after `session()`.
+ *
+ * | request | does |
+ * |---|---|
+ * | `GET /me` | the signed-in user's sessions, `isCurrent` marks this one; `?ended=1` also ended ones |
+ * | `GET /me/count` | how many |
+ * | `DELETE /me/:handle` | ends one of them |
+ * | `DELETE /me` | ends the others; `?all=1` this one too |
+ * | `GET /users/:userId/sessions`, `.../count` | the same of any user, if `authorize` agrees |
+ * | `DELETE /users/:userId/sessions` | ends all of a user's |
+ * | `DELETE /sessions/:handle` | ends any one |
+ *
+ * A refusal says `csrf` (an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`), `forbidden`
+ * (`authorize` did not agree), or `no-session` (the same, or `/me`, mounted before `session()`). A request that ends its own
+ * session has none any more, and is answered. A `reason` in a parsed JSON body, a short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import session from 'express-session'
+ * import { InProcessStore, sessionAdmin } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * const app = express()
+ * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+ * app.use('/devices', sessionAdmin({ store, authorize: () => false }))
+ * ```
+ */
+export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddleware {
+  const admin = new SessionAdmin(checked(options))
+  return function sessionAdminMiddleware(req, res, next) {
+    admin.answer(req).then(
+      (reply) => (reply ? sendJson(res, reply) : next()),
+      (error: unknown) => {
+        const reply = failureReply(error)
+        if (reply) sendJson(res, reply)
+        else next(error)
+      },
+    )
+  }
+}
+
+function checked(options: SessionAdminOptions): SessionAdminOptions {
+  checkObject('options', options)
+  checkKnown(options, ['store', 'authorize', 'actor', 'verifyCsrf'], 'sessionAdmin')
+  if (!isAdministered(options.store)) throw optionError('store', 'the store given to session()')
+  checkFunction('authorize', options.authorize)
+  if (options.actor !== undefined) checkFunction('actor', options.actor)
+  if (options.verifyCsrf !== undefined) checkFunction('verifyCsrf', options.verifyCsrf)
+  return options
+}
+
+function isAdministered(store: unknown): store is AdministeredStore {
+  const { registry } = Object(store) as { readonly registry?: unknown }
+  return hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'has', 'count', 'end', 'endAll'])
+}
+
+class SessionAdmin {
+  readonly #options: SessionAdminOptions
+
+  constructor(options: SessionAdminOptions) {
+    this.#options = options
+  }
+
+  /** The reply; none for a path that is not ours. */
+  async answer(req: AdminRequest): Promise<JsonReply | undefined> {
+    const [path, query] = targetOf(req.url ?? '/')
+    const { route, allow } = routeOf(req.method ?? 'GET', path)
+    if (allow === undefined) return undefined
+    if (route === undefined)
+      return { status: 405, body: { error: 'method-not-allowed' }, headers: { Allow: allow } }
+    if (!['all', 'ended'].every((name) => isFlag(query, name))) return wrongQuery
+    if (isOwn(route) && isSessionless(req)) return sessionless
+    if (isUnsafe(route) && !(await this.#isMeant(req))) return crossSite
+    return isOwn(route) ? this.#own(req, route, query) : this.#others(req, route, query)
+  }
+
+  async #others(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
+    // Most likely it looked for whoever is signed in.
+    if (!(await holds(() => this.#options.authorize(req, actionOf(route)))))
+      return isSessionless(req) ? sessionless : forbidden
+    if (route.kind === 'end') {
+      const outcome = await this.#end(req, route.handle, 'admin')
+      return outcome === 'not-found' ? notFound : { status: 200, body: { outcome } }
+    }
+    return this.#ofUser(req, { kind: route.kind, userId: route.userId ?? '' }, { query, actor: 'admin' })
+  }
+
+  async #own(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
+    const userId = req.session && this.#options.store.userIdOf(req.session)
+    if (userId === undefined) return signedOut
+    if (route.kind !== 'end') return this.#ofUser(req, { kind: route.kind, userId }, { query, actor: 'user' })
+    const { registry } = this.#options.store
+    const { handle } = route
+    if (!(await registry.has(userId, { handle }))) return notFound
+    const outcome = await this.#end(req, handle, 'user')
+    return { status: 200, body: { outcome } }
+  }
+
+  async #end(req: AdminRequest, handle: string, actor: 'admin' | 'user'): Promise<EndOutcome> {
+    const terms = this.#terms(req, actor)
+    if (handle === handleOf(req.sessionID)) leaveSession(req)
+    return this.#options.store.registry.end({ handle }, terms)
+  }
+
+  async #ofUser(
+    req: AdminRequest,
+    asked: { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: UserId },
+    how: { readonly query: URLSearchParams; readonly actor: 'admin' | 'user' },
+  ): Promise<JsonReply> {
+    const { registry } = this.#options.store
+    const { kind, userId } = asked
+    const { sessionID: sid } = req
+    const current = how.actor === 'user' && sid !== undefined ? { sid } : undefined
+    if (kind === 'count') return { status: 200, body: { count: await registry.count(userId) } }
+    if (kind === 'list') {
+      const sessions = await registry.list(userId, { includeEnded: how.query.get('ended') === '1', current })
+      return { status: 200, body: { sessions } }
+    }
+    const except = how.query.get('all') === '1' ? undefined : current
+    const terms = this.#terms(req, how.actor)
+    if (except === undefined && this.#isOf(req, userId)) leaveSession(req)
+    const ended = await registry.endAll(userId, { ...terms, except })
+    return { status: 200, body: { ended } }
+  }
+
+  #isOf({ session }: AdminRequest, userId: UserId): boolean {
+    const own = session && this.#options.store.userIdOf(session)
+    return own !== undefined && String(own) === String(userId)
+  }
+
+  #terms(req: AdminRequest, type: 'admin' | 'user'): EndingTerms {
+    const { body } = req
+    const reason: unknown =
+      typeof body === 'object' && body !== null ? Reflect.get(body, 'reason') : undefined
+    const actor = askOption('actor', () => this.#options.actor?.(req)) ?? { type }
+    return {
+      actor,
+      reason: isCode(reason) ? reason : 'ended',
+    }
+  }
+
+  #isMeant(req: AdminRequest): Promise<boolean> {
+    const { verifyCsrf } = this.#options
+    return holds(() => (verifyCsrf ? verifyCsrf(req) : isSameOrigin(req)))
+  }
+}
+
+async function holds(decide: () => boolean | Promise<boolean>): Promise<boolean> {
+  try {
+    return (await decide()) === true
+  } catch {
+    return false
+  }
+}
+
+// As it came, without what is normalized on the way into a URL.
+function targetOf(url: string): readonly [string, URLSearchParams] {
+  const at = url.indexOf('?')
+  return at < 0 ? [url, new URLSearchParams()] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))]
+}
+
+// Of a flag that cannot be understood, neither is what was meant.
+function isFlag(query: URLSearchParams, name: string): boolean {
+  const [value = '0', ...others] = query.getAll(name)
+  return others.length === 0 && (value === '0' || value === '1')
+}
+
+/** Whether session() has not been there, rather than that nobody is signed in. */
+function isSessionless(req: AdminRequest): boolean {
+  const { sessionStore } = req as { readonly sessionStore?: unknown }
+  return req.session === undefined && sessionStore === undefined
+}
+
+// What this request has changed of a session that it ends must not be saved, which would refuse its answer.
+function leaveSession(req: AdminRequest): void {
+  Reflect.deleteProperty(req, 'session')
+}
+
+function isUnsafe({ kind }: AdminRoute): boolean {
+  return kind === 'end' || kind === 'end-all'
+}
+
+function isOwn(route: AdminRoute): boolean {
+  return route.kind === 'end' ? route.isOwn : route.userId === undefined
+}
+
+function actionOf(route: AdminRoute): AdminAction {
+  if (route.kind === 'end') return { kind: route.kind, handle: route.handle }
+  return { kind: route.kind, userId: route.userId }
+}

@@ -1,0 +1,202 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import { decide } from '../../diagnostics.ts'
+import { Http1Outlet } from './http1-outlet.ts'
+import { Http2Outlet } from './http2-outlet.ts'
+import { type AnyResponse, isHttp2 } from './node-response.ts'
+import type { Gate, Outlet } from './outlet.ts'
+import { refusalOf, refusedError } from './refusal.ts'
+
+/** What is about to leave: a 1xx or a push, the first byte of a response, a later one, its end. One that leaves in one piece is only asked for as `end`. */
+export type Departure = 'information' | 'head' | 'body' | 'end'
+
+/** Something that must be settled before a response may leave. */
+export interface ResponseHolder {
+  /**
+   * Asked before bytes leave. `undefined` lets them go at once; until a promise resolves nothing leaves. If it rejects,
+   * the response is refused: with the error's `status` and `Retry-After` if nothing has left, else by cutting it off.
+   * What it throws refuses the response before whatever is below learns of its end.
+   */
+  release(departure: Departure): Promise<void> | undefined
+  /** Told that the response is to end, before anything below learns of it. */
+  onEnd?(): void
+  /** Told why the response was refused: what this holder's `release` failed with, or what sending threw. */
+  onRefused?(error: unknown): void
+}
+
+/**
+ * Lets nothing of a response leave before its holders release it. Several may hold one response: the last to come is
+ * asked first, and the next only once it has released. The response itself is Node's own in every respect. Not covered
+ * are writes to `res.socket`.
+ */
+export function holdResponse(res: AnyResponse, holder: ResponseHolder): ResponseHold {
+  const held: HeldResponse = res
+  held[HOLD] ??= new ResponseHold(res)
+  held[HOLD].add(holder)
+  return held[HOLD]
+}
+
+// On the response itself: a WeakMap of all responses would cost the garbage collector more than all the rest.
+const HOLD: unique symbol = Symbol('hold')
+
+type HeldResponse = AnyResponse & { [HOLD]?: ResponseHold }
+
+type End = (...args: unknown[]) => unknown
+
+/** Whether a response may leave, who says so, and what is asked of them. */
+export class ResponseHold implements Gate {
+  readonly #res: AnyResponse
+  readonly #outlet: Outlet
+  readonly #end: End
+  // What was set before the first holder came is not the handler's.
+  readonly #upstream: OutgoingHttpHeaders
+  readonly #holders: ResponseHolder[] = []
+  #state: 'open' | 'asking' | 'refused' = 'open'
+  /** What came while something else was asked for. */
+  readonly #due: Departure[] = []
+  #hasBegun = false
+  #isEnding = false
+  #culprit: ResponseHolder | undefined
+
+  constructor(res: AnyResponse) {
+    this.#res = res
+    this.#upstream = res.getHeaders()
+    this.#end = res.end as End
+    this.#outlet = isHttp2(res) ? new Http2Outlet(res, this) : new Http1Outlet(res, this)
+    // Only to learn of the end in time: express-session saves there by itself, and must find it done.
+    ;(res as { end: End }).end = heldEnd
+  }
+
+  add(holder: ResponseHolder): void {
+    this.#holders.unshift(holder)
+  }
+
+  /** Whether the end was asked for. What is given to the response after it was not the handler's to give. */
+  get isEnding(): boolean {
+    return this.#isEnding
+  }
+
+  get isRefused(): boolean {
+    return this.#state === 'refused'
+  }
+
+  /** Whether what is about to leave may; if not it is to be kept, until it is released or refused. */
+  mayLeave(what: 'information' | 'content'): boolean {
+    if (what === 'information') this.#ask(what)
+    else if (!this.#isEnding) this.#ask(this.#hasBegun ? 'body' : 'head')
+    if (what === 'content') this.#hasBegun = true
+    return this.#state === 'open'
+  }
+
+  end(args: readonly unknown[]): unknown {
+    if (this.isRefused) return this.#swallow(args)
+    checkChunk(args[0])
+    if (!this.#isEnding) {
+      this.#isEnding = true
+      for (const holder of this.#holders) holder.onEnd?.()
+      this.#ask('end')
+    }
+    if (this.isRefused) return this.#swallow(args)
+    try {
+      return Reflect.apply(this.#end, this.#res, this.#withoutCallback(args))
+    } catch (error) {
+      // express-session's `end` can be called only once: the caller could not answer any more.
+      this.refuse(error)
+      return this.#res
+    }
+  }
+
+  /** Lets nothing more of the response leave, and answers in its place. */
+  refuse(error: unknown): void {
+    if (this.isRefused) return
+    this.#state = 'refused'
+    const refusal = refusalOf(error)
+    decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
+    this.#outlet.refuse(refusal, this.#upstream, error)
+    const holder = this.#culprit ?? this.#holders.at(-1)
+    // Outside of what is going on here: a hook that throws is its app's own uncaught exception.
+    if (holder?.onRefused) process.nextTick(() => holder.onRefused?.(error))
+  }
+
+  #ask(departure: Departure): void {
+    if (this.#state === 'asking') {
+      if (this.#due.at(-1) !== departure) this.#due.push(departure)
+    } else if (this.#state === 'open') {
+      try {
+        const pending = this.#releaseOf(departure)
+        if (pending) void this.#settle(pending)
+      } catch (error) {
+        this.refuse(error)
+      }
+    }
+  }
+
+  async #settle(pending: Promise<void>): Promise<void> {
+    this.#state = 'asking'
+    try {
+      await pending
+      for (let next = this.#due.shift(); next; next = this.#due.shift()) await this.#releaseOf(next)
+    } catch (error) {
+      this.refuse(error)
+      return
+    }
+    if (this.isRefused) return
+    this.#state = 'open'
+    try {
+      this.#outlet.release()
+    } catch (error) {
+      this.refuse(error)
+    }
+  }
+
+  #releaseOf(departure: Departure, from = 0): Promise<void> | undefined {
+    for (let at = from; at < this.#holders.length; at += 1) {
+      const holder = this.#holders[at]
+      const pending = holder && this.#askHolder(holder, departure)
+      if (pending) return pending.then(() => this.#releaseOf(departure, at + 1))
+    }
+    return undefined
+  }
+
+  #askHolder(holder: ResponseHolder, departure: Departure): Promise<void> | undefined {
+    const blame = (error: unknown): never => {
+      this.#culprit ??= holder
+      throw error
+    }
+    try {
+      return holder.release(departure)?.catch(blame)
+    } catch (error) {
+      return blame(error)
+    }
+  }
+
+  // express-session takes a callback that comes first for a chunk, and forgets any other.
+  #withoutCallback(args: readonly unknown[]): readonly unknown[] {
+    const callback = callbackOf(args)
+    if (callback === undefined || this.#res.writableFinished) return args
+    this.#res.once('finish', callback)
+    return args.filter((arg) => arg !== callback)
+  }
+
+  #swallow(args: readonly unknown[]): AnyResponse {
+    const callback = callbackOf(args)
+    if (callback) process.nextTick(callback, refusedError())
+    return this.#res
+  }
+}
+
+function heldEnd(this: HeldResponse, ...args: unknown[]): unknown {
+  return this[HOLD]?.end(args)
+}
+
+function callbackOf(args: readonly unknown[]): ((error?: unknown) => void) | undefined {
+  return args.find((arg) => typeof arg === 'function') as ((error?: unknown) => void) | undefined
+}
+
+// Refuses what Node would refuse, while nothing below has taken note of an end that will not come.
+function checkChunk(chunk: unknown): void {
+  if (chunk === undefined || chunk === null || typeof chunk === 'string' || typeof chunk === 'function')
+    return
+  if (chunk instanceof Uint8Array) return
+  const message = `The "chunk" argument must be a string, Buffer or Uint8Array, got a value of type ${typeof chunk}`
+  throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' })
+}

@@ -1,0 +1,268 @@
+import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
+import { SessionNotSerializableError, SessionStoreError } from '../../errors.ts'
+import {
+  checkBoolean,
+  checkFunction,
+  checkKnown,
+  checkObject,
+  checkOneOf,
+  optionError,
+} from '../../option.ts'
+import { contentOf } from '../../store/session-commit.ts'
+import { hasMethods } from '../has-methods.ts'
+import { type AnyResponse, checkRuntime, isNodeResponse } from './node-response.ts'
+import { answerRefusal, refusalOf } from './refusal.ts'
+import { type Departure, holdResponse, type ResponseHolder } from './response-hold.ts'
+
+type AnyRequest = IncomingMessage | Http2ServerRequest
+
+/** What the guard needs of a store. Every store of this package has it. */
+export interface GuardedStore {
+  commit(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): Promise<void>
+  destroy(sid: string): Promise<void>
+  /** Whether `commit` would find nothing to do. Without it every response waits for `commit`. */
+  isCommitted?(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): boolean
+  /** Whether the store made the session for its request. Without it nothing is said of cookies that are not sent. */
+  isPristine?(session: object): boolean
+  /** Told that the response of a request ends: failures of what express-session does then belong to `commit`. */
+  conclude?(req: AnyRequest): void
+}
+
+export interface SessionGuardOptions {
+  /** The store that `session()` was given, the very same object. */
+  readonly store: GuardedStore
+  /** As `session()` was given it. @defaultValue false */
+  readonly saveUninitialized?: boolean | undefined
+  /** As `session()` was given it. @defaultValue 'keep' */
+  readonly unset?: 'keep' | 'destroy' | undefined
+  /**
+   * Told of every request that the guard answered in the handler's place, and why: an outage, a session that another
+   * request ended, or a mistake such as a session that cannot be serialized. The client is told only the status.
+   *
+   * @defaultValue `console.error` for what is answered with a status of 500 or above
+   */
+  readonly onError?: ((error: unknown, req: IncomingMessage | Http2ServerRequest) => void) | undefined
+}
+
+/** The middleware that {@link sessionGuard} makes; for Express, Connect, and Node's HTTP/1.1 and HTTP/2 servers. */
+export type SessionGuard = (req: AnyRequest, res: AnyResponse, next: (error?: unknown) => void) => void
+
+/**
+ * Lets no response leave before its session is stored or destroyed. express-session sends all but the last byte
+ * first, and answers 200 though nothing was saved. Mount it right after `session()`.
+ *
+ * If the session cannot be stored, the client gets a plain 503 with `Retry-After`, or 409, 401 or 500 as the error says,
+ * and nothing of what the handler wrote. So it does if express-session let a request through without a session of the
+ * store. What a handler writes before its last byte waits only for the changes made until then; if changes made while a
+ * response is under way cannot be stored, it is cut off.
+ *
+ * Headers set by middleware before the guard go along with its own answers: mount `cors` and `helmet` before it.
+ *
+ * Throws a `TypeError` that names the option if one is wrong.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import session from 'express-session'
+ * import { InProcessStore, sessionGuard } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * const app = express()
+ * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+ * app.use(sessionGuard({ store }))
+ * ```
+ */
+export function sessionGuard(options: SessionGuardOptions): SessionGuard {
+  const { store, onError, ...terms } = resolveOptions(options)
+  checkRuntime('sessionGuard')
+  return function sessionGuardMiddleware(req, res, next) {
+    if (!isNodeResponse(res)) return next()
+    if (!hasSessionOf(req, store)) {
+      const error = skippedError()
+      answerRefusal(res, refusalOf(error))
+      process.nextTick(onError, error, req)
+      return
+    }
+    holdResponse(res, new SessionRecording({ req, res }, { store, ...terms }, onError))
+    next()
+  }
+}
+
+interface CommitTerms {
+  readonly store: GuardedStore
+  readonly saveUninitialized: boolean
+  readonly unset: 'keep' | 'destroy'
+}
+
+interface ResolvedGuardOptions extends CommitTerms {
+  readonly onError: (error: unknown, req: AnyRequest) => void
+}
+
+const OPTIONS = ['store', 'saveUninitialized', 'unset', 'onError'] as const
+
+function resolveOptions(options: SessionGuardOptions): ResolvedGuardOptions {
+  checkObject('options', options)
+  if ('headers' in options && 'method' in options) {
+    throw new TypeError(
+      'sessionGuard must be called to make the middleware: app.use(sessionGuard({ store }))',
+    )
+  }
+  if (isStore(options)) throw optionError('store', 'passed by its name: sessionGuard({ store })')
+  checkKnown(options, OPTIONS, 'sessionGuard')
+  const { store, saveUninitialized = false, unset = 'keep', onError = logError } = options
+  if (!isStore(store))
+    throw optionError('store', 'the store that session() was given, one of this package', store)
+  checkBoolean('saveUninitialized', saveUninitialized)
+  checkOneOf('unset', unset, ['keep', 'destroy'])
+  checkFunction('onError', onError)
+  return { store, saveUninitialized, unset, onError }
+}
+
+function isStore(value: unknown): value is GuardedStore {
+  return hasMethods(value, ['commit', 'destroy'])
+}
+
+// Of an error that is not ours only the kind is said: its text may hold what the session holds.
+function logError(error: unknown): void {
+  if (refusalOf(error).status < 500) return
+  const kind = error instanceof Error ? error.name : typeof error
+  const hint = `sessionGuard could not let a response leave: unexpected ${kind}; the option "onError" gets it whole`
+  console.error(error instanceof SessionStoreError ? error.stack : hint)
+}
+
+interface SessionFields {
+  readonly session?: object | null
+  readonly sessionID?: unknown
+  readonly sessionStore?: unknown
+}
+
+// express-session goes on without a session when its store said "disconnect", when the cookie's path does not
+// match, and when something else has set req.session before.
+function hasSessionOf(req: AnyRequest & SessionFields, store: GuardedStore): boolean {
+  return req.sessionStore === store && typeof req.session === 'object' && req.session !== null
+}
+
+function skippedError(): SessionStoreError {
+  return new SessionStoreError(
+    'The request came without a session of the store that sessionGuard was given: mount sessionGuard after session(), ' +
+      'give both the same store, and mount neither on paths outside of cookie.path',
+    { code: 'ERR_STORE_UNAVAILABLE', status: 503, headers: { 'Retry-After': '1' } },
+  )
+}
+
+/** Holds the response of one request until its session is recorded. */
+class SessionRecording implements ResponseHolder {
+  readonly #req: AnyRequest & SessionFields
+  readonly #res: AnyResponse
+  readonly #terms: CommitTerms
+  readonly #onError: ResolvedGuardOptions['onError']
+  readonly #firstId: unknown
+  /** Whether the client came with the session, so that it has the cookie. */
+  readonly #isLoaded: boolean
+  /** The ending of a session that was set to null. */
+  #unsetting: Promise<void> | undefined
+  /** What the session held when the head was released. */
+  #recorded: string | undefined
+
+  constructor(
+    { req, res }: { readonly req: AnyRequest; readonly res: AnyResponse },
+    terms: CommitTerms,
+    onError: ResolvedGuardOptions['onError'],
+  ) {
+    this.#req = req
+    this.#res = res
+    this.#firstId = this.#req.sessionID
+    this.#terms = terms
+    this.#onError = onError
+    const { session } = this.#req
+    this.#isLoaded = isWarned || !session || terms.store.isPristine?.(session) !== true
+  }
+
+  onEnd(): void {
+    const { store, unset } = this.#terms
+    store.conclude?.(this.#req)
+    const { session = null, sessionID } = this.#req
+    if (unset !== 'destroy' || session !== null || typeof sessionID !== 'string') return
+    // express-session would do it too, and hand a failure to error handlers that could no longer answer.
+    Reflect.deleteProperty(this.#req, 'sessionID')
+    this.#unsetting ??= store.destroy(sessionID)
+    this.#unsetting.catch(() => {})
+  }
+
+  release(departure: Departure): Promise<void> | undefined {
+    if (departure === 'body') return undefined
+    if (departure !== 'end') return this.#commitAfterTurn(departure)
+    if (this.#isCommitted() || this.#isRecorded()) return undefined
+    checkSession(this.#req)
+    return this.#commit()
+  }
+
+  // What the handler still changes in this turn is part of what it answers.
+  async #commitAfterTurn(departure: Departure): Promise<void> {
+    await undefined
+    if (departure === 'head') this.#recorded = recordOf(this.#req)
+    if (!this.#isCommitted()) await this.#commit()
+  }
+
+  // What most requests come to, so it must cost next to nothing: no promise, and no response that is kept waiting.
+  #isCommitted(): boolean {
+    const { store, saveUninitialized } = this.#terms
+    const { session, sessionID } = this.#req
+    if (!session || sessionID !== this.#firstId) return false
+    return store.isCommitted?.(this.#req, { saveUninitialized }) ?? false
+  }
+
+  #isRecorded(): boolean {
+    return this.#recorded !== undefined && this.#recorded === recordOf(this.#req)
+  }
+
+  onRefused(error: unknown): void {
+    this.#onError(error, this.#req)
+  }
+
+  async #commit(): Promise<void> {
+    const { store, saveUninitialized } = this.#terms
+    // A regenerated session express-session saves, and sends the cookie of, even if there is nothing in it.
+    const isReplaced = this.#req.sessionID !== this.#firstId
+    await store.commit(this.#req, { saveUninitialized: saveUninitialized || isReplaced })
+    await this.#unsetting
+    if (!isWarned) this.#res.once('finish', () => this.#checkCookie())
+  }
+
+  // express-session leaves it out, and says so to nobody: the user is signed in, and with the next request is not.
+  #checkCookie(): void {
+    const { session, sessionID } = this.#req
+    const { cookie } = (session ?? {}) as { readonly cookie?: { readonly secure?: unknown } }
+    if (isWarned || !cookie?.secure || typeof sessionID !== 'string') return
+    if (this.#isLoaded && sessionID === this.#firstId) return
+    const name = encodeURIComponent(sessionID)
+    if (String(this.#res.getHeader('Set-Cookie')).includes(name)) return
+    isWarned = true
+    process.emitWarning(
+      'A session was stored whose "secure" cookie express-session did not send, so the client cannot come back to it. ' +
+        "The request came over plain HTTP, or by a proxy that Express does not trust: set app.set('trust proxy', 1)",
+      { code: 'ESV_SECURE_COOKIE' },
+    )
+  }
+}
+
+// Once per process: what is wrong is how the app is deployed.
+let isWarned = false
+
+// What is below would throw of these, and perhaps where nobody is left to catch it.
+function checkSession({ session }: SessionFields): void {
+  if (!session) return
+  if (!hasMethods(session, ['save', 'touch']))
+    throw new TypeError('req.session was replaced by something that is no session')
+  if (contentOf(session) === undefined)
+    throw new SessionNotSerializableError(
+      'it holds a BigInt, a cycle, or something else that JSON cannot write',
+    )
+}
+
+/** What of the request would be saved. */
+function recordOf({ session, sessionID }: SessionFields): string | undefined {
+  const content = session ? contentOf(session) : 'none'
+  return content && `${String(sessionID)} ${content}`
+}

@@ -1,0 +1,78 @@
+import type { RequestHandler } from 'express'
+import { decide } from '../../diagnostics.ts'
+import { distinctLabels } from '../../labels/label.ts'
+import { TaintDeniedError } from '../../labels/label-errors.ts'
+import type { TaintPolicy } from './taint.ts'
+import { requestTaintOf } from './taint-labels.ts'
+
+/**
+ * A middleware that adds labels before the handler runs: for routes that read what the labels speak of. If they cannot
+ * be stored, the handler does not run, and the client gets 503.
+ *
+ * Throws a `TypeError` if something is not a label.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import { taints } from 'express-session-valkey'
+ *
+ * express().get('/customers', taints('pii'), (_req, res) => void res.json([]))
+ * ```
+ */
+export function taints(...labels: string[]): RequestHandler {
+  const added = atLeastOne(labels)
+  return async function taintsMiddleware(req, _res, next) {
+    try {
+      await requestTaintOf(req).add(...added)
+    } catch (error) {
+      return next(error)
+    }
+    next()
+  }
+}
+
+/**
+ * A middleware that denies a route to requests with one of the labels, or by a policy: for routes through which data
+ * leaves. Denied is 403, `TaintDeniedError`; so is a request whose labels are lost, and 503 one whose labels cannot be
+ * loaded. It decides by what is stored at that moment: before the handler runs, again when the body has come to its end, and
+ * again before the response leaves.
+ *
+ * A handler that passes on a body while it still arrives must `await req.taint.check()` before each piece.
+ *
+ * Throws a `TypeError` if something is not a label.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import { deniesTaint } from 'express-session-valkey'
+ *
+ * const app = express()
+ * app.post('/mail', deniesTaint('pii', 'secret'), (_req, res) => void res.send('sent'))
+ * app.post('/export', deniesTaint((labels) => labels.size > 2), (_req, res) => void res.send('exported'))
+ * ```
+ */
+export function deniesTaint(policy: TaintPolicy): RequestHandler
+export function deniesTaint(...labels: string[]): RequestHandler
+export function deniesTaint(...rules: readonly (string | TaintPolicy)[]): RequestHandler {
+  const [first] = rules
+  const policy = typeof first === 'function' && rules.length === 1 ? first : deniesAny(atLeastOne(rules))
+  return async function deniesTaintMiddleware(req, _res, next) {
+    try {
+      await requestTaintOf(req).pass(policy)
+    } catch (error) {
+      if (error instanceof TaintDeniedError) decide({ decision: 'taint-denied' })
+      return next(error)
+    }
+    next()
+  }
+}
+
+function deniesAny(denied: readonly string[]): TaintPolicy {
+  return (labels) => denied.some((label) => labels.has(label))
+}
+
+function atLeastOne(labels: readonly unknown[]): readonly string[] {
+  const distinct = distinctLabels(labels)
+  if (distinct.length === 0) throw new TypeError('Name at least one label')
+  return distinct
+}

@@ -1,0 +1,155 @@
+import type { Request, RequestHandler } from 'express'
+import type { LabelStore } from '../../labels/label-store.ts'
+import { askOption, checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../../option.ts'
+import { checkRuntime, isNodeResponse } from '../guard/node-response.ts'
+import { hasMethods } from '../has-methods.ts'
+import { RequestTaint } from './request-taint.ts'
+import type { SealingStore, Taint } from './taint.ts'
+
+/** Options of {@link taintLabels}. */
+export interface TaintLabelsOptions {
+  /** Where the labels are, as `createLabelStore` makes it. */
+  readonly store: LabelStore
+  /** The store that `session()` was given; sessions remember their labels in it. @defaultValue `req.sessionStore` */
+  readonly sessions?: SealingStore | undefined
+  /**
+   * The user's id, or `undefined` for nobody: makes labels belong to the user, so that they are the same in all of the
+   * user's sessions and survive signing out and in. @defaultValue labels belong to the session
+   */
+  readonly subject?: ((req: Request) => string | undefined) | undefined
+  /**
+   * What happens to a request whose labels cannot be loaded: `'refuse'` passes the error on, which answers 503;
+   * `'continue'` lets it go on with labels unknown: gates deny it, and asking for labels throws.
+   *
+   * @defaultValue 'refuse', always
+   */
+  readonly onStoreError?: ((error: unknown, req: Request) => 'refuse' | 'continue') | undefined
+  /**
+   * How long a session without `cookie.maxAge` lives unused, in seconds: the `ttl` of the session store. Labels of
+   * sessions are kept a little longer. @defaultValue 86400
+   */
+  readonly sessionTtl?: number | undefined
+}
+
+/**
+ * Gives each request `req.taint`: the labels that say what its session, or user, has been exposed to. Mount it right
+ * after `session()` and `sessionGuard()`. Only requests that carry a session, or have a subject, ask the store.
+ *
+ * Labels stand in the store before the first byte of the response that follows them. `taints` and `deniesTaint` are
+ * for routes. Throws a `TypeError` that names the option if one is wrong.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import session from 'express-session'
+ * import { createLabelStore, deniesTaint, InProcessStore, sessionGuard, taintLabels, taints } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * const app = express()
+ * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
+ * app.use(sessionGuard({ store }))
+ * app.use(taintLabels({ store: createLabelStore({ kind: 'memory' }), sessions: store }))
+ *
+ * app.get('/customers', taints('pii'), (_req, res) => void res.json([{ name: 'Ada' }]))
+ * app.post('/export', deniesTaint('pii'), (_req, res) => void res.send('exported'))
+ * ```
+ */
+export function taintLabels(options: TaintLabelsOptions): RequestHandler {
+  const { sessions, onStoreError, ...parts } = resolveOptions(options)
+  checkRuntime('taintLabels')
+  return function taintLabelsMiddleware(req, res, next) {
+    const begin = () => {
+      const known = taintsByRequest.get(req)
+      if (known?.uses(parts.store)) return undefined
+      if (known)
+        throw new TypeError('taintLabels is mounted twice, with different stores: give both the same')
+      if (!isNodeResponse(res)) throw responselessError()
+      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
+      taintsByRequest.set(req, taint)
+      req.taint = publicTaint(taint)
+      return taint.begin()?.catch((error: unknown) => {
+        if (askOption('onStoreError', () => onStoreError(error, req)) !== 'continue') throw error
+        taint.goOnWithout(error)
+      })
+    }
+    try {
+      const loading = begin()
+      if (loading === undefined) return next()
+      loading.then(
+        () => process.nextTick(next),
+        (error: unknown) => process.nextTick(next, error),
+      )
+    } catch (error) {
+      next(error)
+    }
+  }
+}
+
+// engine.io refuses a request whose middleware fails, and tells nobody why.
+function responselessError(): TypeError {
+  const message =
+    'taintLabels has no response to hold where it is mounted (on engine.io, say): the request is refused. ' +
+    'Ask the label store there: await labels.load({ sid: req.sessionID })'
+  if (!isWarned) process.emitWarning(message, { code: 'ESV_LABELS_WITHOUT_RESPONSE' })
+  isWarned = true
+  return new TypeError(message)
+}
+
+let isWarned = false
+
+const taintsByRequest = new WeakMap<Request, RequestTaint>()
+
+/** What `taintLabels` keeps about a request. Throws a `TypeError` if it was not mounted before. */
+export function requestTaintOf(req: Request): RequestTaint {
+  const taint = taintsByRequest.get(req)
+  if (taint) return taint
+  throw new TypeError('Labels are not known here: mount taintLabels({ store }) before taints and deniesTaint')
+}
+
+// Without the methods that belong to the middlewares.
+function publicTaint(taint: RequestTaint): Taint {
+  return {
+    get labels() {
+      return taint.labels
+    },
+    has: (label) => taint.has(label),
+    add: (...labels) => taint.add(...labels),
+    check: () => taint.check(),
+  }
+}
+
+const OPTIONS = ['store', 'sessions', 'subject', 'onStoreError', 'sessionTtl'] as const
+const MAX_TTL_S = 100 * 365 * 86_400
+
+function resolveOptions(options: TaintLabelsOptions) {
+  checkObject('options', options)
+  checkKnown(options, OPTIONS, 'taintLabels')
+  const {
+    store,
+    sessions,
+    subject = () => undefined,
+    onStoreError = () => 'refuse' as const,
+    sessionTtl = 86_400,
+  } = options
+  if (!hasMethods(store, ['load', 'add']))
+    throw optionError('store', 'a label store, as createLabelStore makes it')
+  if (sessions !== undefined && !isSealingStore(sessions))
+    throw optionError('sessions', 'a session store of this package')
+  checkFunction('subject', subject)
+  checkFunction('onStoreError', onStoreError)
+  const sessionTtlMs = checkNumber('sessionTtl', sessionTtl, { min: 0.001, max: MAX_TTL_S }) * 1000
+  const namedSubject = (req: Request) => askOption('subject', () => subject(req))
+  return { store, sessions, subject: namedSubject, onStoreError, sessionTtlMs }
+}
+
+function sealingStoreOf({ sessionStore }: Request): SealingStore {
+  const store: unknown = sessionStore
+  if (isSealingStore(store)) return store
+  throw new TypeError(
+    'taintLabels needs a session store of this package: mount it after session({ store }), or give it the option "sessions"',
+  )
+}
+
+function isSealingStore(store: unknown): store is SealingStore {
+  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedSession', 'isPristine', 'commit'])
+}

@@ -1,0 +1,108 @@
+import { type TracedOperation, traced } from './diagnostics.ts'
+import { OutcomeUnknownError, StoreUnavailableError } from './errors.ts'
+import { Patience } from './patience.ts'
+
+/** Node's callback form of an outcome. */
+export type Callback<Value> = (error: unknown, value?: Value) => void
+
+/**
+ * The one edge between promises and callbacks. The callback is called exactly once, never before this returns,
+ * and outside our own promise chain: what it throws is its own uncaught exception, not a second call.
+ */
+export function deliver<Value>(outcome: Promise<Value>, callback: Callback<Value>): void {
+  outcome.then(
+    (value) => process.nextTick(callback, null, value),
+    (error: unknown) => process.nextTick(callback, error),
+  )
+}
+
+/** What a method with an optional callback returns: the promise, or nothing when the callback is given. */
+export function answer<Value>(
+  outcome: Promise<Value>,
+  callback?: Callback<Value> | null,
+): Promise<Value> | undefined {
+  // express-session calls without a callback, and drops the promise: that must not end the process.
+  outcome.catch(() => {})
+  if (typeof callback !== 'function') return outcome
+  deliver(outcome, callback)
+  return undefined
+}
+
+/** The error of a call that took too long. A write may have happened. */
+export const late = {
+  read: () => new StoreUnavailableError('timeout'),
+  write: () => new OutcomeUnknownError('timeout'),
+}
+
+/**
+ * Settles as `work` does, or rejects with `late()` once `ms` have passed in which this process was not busy itself.
+ * The work is not cancelled.
+ */
+export async function withDeadline<Value>(
+  work: Promise<Value>,
+  ms: number,
+  late: () => Error,
+): Promise<Value> {
+  let patience: Patience | undefined
+  const deadline = new Promise<never>((_, reject) => {
+    patience = new Patience(ms, () => reject(late()))
+  })
+  try {
+    return await Promise.race([work, deadline])
+  } finally {
+    patience?.end()
+  }
+}
+
+/** Does one step of an operation. Rejects when the step takes too long. */
+export type Step = <Value>(work: () => Promise<Value>) => Promise<Value>
+
+/** The operations of one store, its registry's among them: each is traced, most have a deadline, and `settle` waits for all. */
+export class Operations {
+  /** How long an operation may take, in ms. */
+  readonly deadlineMs: number
+  readonly #inFlight = new Set<Promise<unknown>>()
+
+  constructor(deadlineMs: number) {
+    this.deadlineMs = deadlineMs
+  }
+
+  /** Runs an operation. Rejects with `tooLate()` if it takes too long. */
+  run<Value>(operation: TracedOperation, work: () => Promise<Value>, tooLate: () => Error): Promise<Value> {
+    return this.#track(traced(operation, () => withDeadline(work(), this.deadlineMs, tooLate)))
+  }
+
+  /**
+   * Runs an operation of any number of steps, one after the other: each step has a deadline of its own, and none begins
+   * once `longestMs` have passed.
+   */
+  runSteps<Value>(
+    operation: TracedOperation,
+    work: (step: Step) => Promise<Value>,
+    { tooLate, longestMs }: { readonly tooLate: () => Error; readonly longestMs: number },
+  ): Promise<Value> {
+    const lastBeginMs = performance.now() + longestMs
+    const step: Step = async (part) => {
+      if (performance.now() > lastBeginMs) throw tooLate()
+      return withDeadline(part(), this.deadlineMs, tooLate)
+    }
+    return this.#track(traced(operation, () => work(step)))
+  }
+
+  /** Runs an operation that takes as long as there are sessions. */
+  runLong<Value>(operation: TracedOperation, work: () => Promise<Value>): Promise<Value> {
+    return this.#track(traced(operation, work))
+  }
+
+  /** Resolves once the operations in flight have settled. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#inFlight)
+  }
+
+  #track<Value>(call: Promise<Value>): Promise<Value> {
+    const settled = () => this.#inFlight.delete(call)
+    this.#inFlight.add(call)
+    call.then(settled, settled)
+    return call
+  }
+}

@@ -1,0 +1,124 @@
+import {
+  SessionNotSerializableError,
+  SessionStoreError,
+  SessionTooLargeError,
+  StoreSerializerError,
+} from '../errors.ts'
+import { withDeadline } from '../operations.ts'
+import { loadedCookie, storedCookie } from './cookie.ts'
+import type { Content } from './merge.ts'
+import { isPlain, sanitize } from './sanitize.ts'
+import type { SessionSerializer } from './serializer.ts'
+
+/** A session's data as the serializer wrote it. */
+export interface SessionBody {
+  readonly bytes: Buffer
+  /** Whether the serializer wrote a string, and so wants one back. */
+  readonly isText: boolean
+}
+
+export function sameBody(a: SessionBody, b: SessionBody): boolean {
+  return a.isText === b.isText && a.bytes.equals(b.bytes)
+}
+
+/** Turns sessions into bytes and bytes into content that is safe to hand on. */
+export class SessionCodec {
+  readonly #serializer: SessionSerializer
+  readonly #maxBytes: number
+  readonly #deadlineMs: number
+  /** Whether the serializer has once answered with a promise. */
+  #isAsync = false
+
+  /** `deadlineMs` is how long one call of the serializer may take. */
+  constructor(serializer: SessionSerializer, maxBytes: number, deadlineMs: number) {
+    this.#serializer = serializer
+    this.#maxBytes = maxBytes
+    this.#deadlineMs = deadlineMs
+  }
+
+  /** The body of a live session, or of a plain one. What it holds is captured before this returns its promise. */
+  encodeSession(session: object): Promise<SessionBody> {
+    const body = this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
+    // A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
+    body.catch(() => {})
+    return body
+  }
+
+  /** The same without a promise; `undefined` if the serializer is async or fails. */
+  encodeNow(session: object): SessionBody | undefined {
+    if (this.#isAsync) return undefined
+    const cookie = storedCookie(Reflect.get(session, 'cookie'))
+    try {
+      const written = this.#serializer.stringify({ ...session, cookie })
+      if (typeof written === 'string') return { bytes: Buffer.from(written), isText: true }
+      if (written instanceof Uint8Array) return { bytes: Buffer.from(written), isText: false }
+      this.#isAsync = true
+      Promise.resolve(written).catch(() => {})
+    } catch {
+      // The save that follows tells what is wrong.
+    }
+    return undefined
+  }
+
+  async encode(content: Content): Promise<SessionBody> {
+    const written = await this.#stringify(content)
+    const isText = typeof written === 'string'
+    // UTF-8 has one replacement for all lone surrogates: two user ids would become one.
+    if (isText && !written.isWellFormed())
+      throw new SessionNotSerializableError('the serializer returned text that is not well-formed Unicode')
+    const bytes = isText ? Buffer.from(written) : Buffer.from(written)
+    if (bytes.length > this.#maxBytes) throw new SessionTooLargeError(bytes.length, this.#maxBytes)
+    return { bytes, isText }
+  }
+
+  async #stringify(content: Content): Promise<string | Uint8Array> {
+    try {
+      const written = await this.#inTime('stringify', this.#serializer.stringify(content))
+      if (typeof written === 'string' || written instanceof Uint8Array) return written
+    } catch (error) {
+      if (error instanceof SessionStoreError) throw error
+      throw new SessionNotSerializableError('the serializer failed')
+    }
+    throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')
+  }
+
+  /** The content of a body that is about to be stored. Rejects what a later load would refuse. */
+  async reread(body: SessionBody): Promise<Content> {
+    let drops = 0
+    const content = await this.decode(body, () => {
+      drops += 1
+    })
+    if (drops > 0)
+      throw new SessionNotSerializableError('it has a key "__proto__", or a "constructor" with a "prototype"')
+    if (content === undefined || loadedCookie(content['cookie'], 0) === undefined)
+      throw new SessionNotSerializableError('what the serializer wrote, it does not read back as a session')
+    return content
+  }
+
+  /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
+  async decode(body: SessionBody, onDrop?: () => void): Promise<Content | undefined> {
+    try {
+      const stored = body.isText ? body.bytes.toString() : Buffer.from(body.bytes)
+      const content = await this.#inTime('parse', this.#serializer.parse(stored))
+      return isPlain(content) && sanitize(content, onDrop) ? content : undefined
+    } catch (error) {
+      // What was not read in time is not unreadable, which would be absent.
+      if (error instanceof StoreSerializerError) throw error
+      return undefined
+    }
+  }
+
+  #inTime<Value>(method: 'stringify' | 'parse', answer: Value | PromiseLike<Value>): Value | Promise<Value> {
+    if (!isThenable(answer)) return answer
+    return withDeadline(
+      Promise.resolve(answer),
+      this.#deadlineMs,
+      () => new StoreSerializerError(method, this.#deadlineMs),
+    )
+  }
+}
+
+// A promise of a library of the app's, too.
+function isThenable<Value>(answer: Value | PromiseLike<Value>): answer is PromiseLike<Value> {
+  return typeof (Object(answer) as { readonly then?: unknown }).then === 'function'
+}

@@ -1,0 +1,72 @@
+import type { Session, SessionData } from 'express-session'
+import { SessionUserIdError } from '../errors.ts'
+import { askOption } from '../option.ts'
+import type { SessionBody, SessionCodec } from './codec.ts'
+import { type StoredCookie, storedAgain } from './cookie.ts'
+import type { Content } from './merge.ts'
+import { ownerName, type UserId, userIdFrom } from './owner.ts'
+
+/** What a stored body says of its session. */
+export interface Reading {
+  readonly owner: string | undefined
+  readonly cookie: StoredCookie
+}
+
+/** The `userId` option, or its default, which returns whatever the app has put there. */
+export type UserIdOption = (session: Session & Partial<SessionData>) => unknown
+
+/** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
+export function userIdBy(option: UserIdOption, session: object): UserId | undefined {
+  const value = askOption('userId', () => option(session as Session & Partial<SessionData>))
+  if (value === undefined || value === null) return undefined
+  const userId = userIdFrom(value)
+  if (userId === undefined) throw new SessionUserIdError(value)
+  return userId
+}
+
+/** Reads bodies as a later request will: what a save registers and what the next request finds cannot differ. */
+export class SessionReader {
+  readonly #codec: SessionCodec
+  readonly #userId: UserIdOption
+  readonly #readings = new WeakMap<SessionBody, Reading>()
+
+  constructor(codec: SessionCodec, userId: UserIdOption) {
+    this.#codec = codec
+    this.#userId = userId
+  }
+
+  /** Rejects with `SessionNotSerializableError` if the body could not be loaded, with `SessionUserIdError` if it names no user. */
+  async read(body: SessionBody): Promise<Reading> {
+    return this.known(body) ?? this.#keep(body, await this.#codec.reread(body))
+  }
+
+  /**
+   * Throws `SessionUserIdError` if a live session that is stored as nobody's names neither a user nor nobody: JSON makes
+   * `null` of NaN, and drops a function.
+   */
+  checkNobody(live: object): void {
+    userIdBy(this.#userId, live)
+  }
+
+  /** Takes note of what was loaded. What is wrong with it is for its next save to tell. */
+  note(body: SessionBody, content: Content): void {
+    try {
+      this.#keep(body, content)
+    } catch {
+      // `read` tries again.
+    }
+  }
+
+  /** The same as {@link read} without waiting, for a body that was read before. */
+  known(body: SessionBody): Reading | undefined {
+    return this.#readings.get(body)
+  }
+
+  #keep(body: SessionBody, content: Content): Reading {
+    const userId = userIdBy(this.#userId, content)
+    const owner = userId === undefined ? undefined : ownerName(userId)
+    const reading = { owner, cookie: storedAgain(content['cookie']) }
+    this.#readings.set(body, reading)
+    return reading
+  }
+}
