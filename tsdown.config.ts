@@ -1,7 +1,7 @@
 import { defineConfig } from 'tsdown'
 
 export default defineConfig({
-  entry: { index: 'lib/index.ts' },
+  entry: { index: 'lib/index.ts', auth: 'lib/auth/index.ts' },
   format: ['esm', 'cjs'],
   platform: 'node',
   target: 'node20.19',

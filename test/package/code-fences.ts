@@ -57,7 +57,10 @@ export class FenceCompiler {
       noUnusedLocals: false,
       noUnusedParameters: false,
       skipLibCheck: true,
-      paths: { 'express-session-valkey': [join(ROOT, 'lib/index.ts')] },
+      paths: {
+        'express-session-valkey': [join(ROOT, 'lib/index.ts')],
+        'express-session-valkey/auth': [join(ROOT, 'lib/auth/index.ts')],
+      },
     }
     this.#host = ts.createCompilerHost(this.#options)
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
+import * as auth from '../../lib/auth/index.ts'
 import * as source from '../../lib/index.ts'
 import { ROOT } from './library.ts'
 
@@ -123,6 +124,26 @@ const TYPES = [
   'WatchedStore',
 ]
 
+const AUTH_VALUES = [
+  'AuthError',
+  'AuthUnavailableError',
+  'InvalidGrantError',
+  'InvalidRequestError',
+  'InvalidTokenError',
+  'KeysUnavailableError',
+  'TooManyAttemptsError',
+]
+
+const AUTH_TYPES = [
+  'AuthErrorCode',
+  'AuthUser',
+  'Authenticate',
+  'Authenticated',
+  'Credentials',
+  'MoreNeeded',
+  'UpstreamSession',
+]
+
 /** All names a module exports, types included. */
 function exportedNames(file: string): string[] {
   const program = ts.createProgram([file], { noResolve: true, noLib: true, types: [] })
@@ -148,4 +169,17 @@ describe('The public names', () => {
   it.each(['dist/index.d.ts', 'dist/index.d.cts'])('are the same in %s', (file) => {
     expect(exportedNames(join(ROOT, file))).toEqual([...VALUES, ...TYPES].sort())
   })
+})
+
+describe('The public names of the auth entry point', () => {
+  it('are exactly these values', () => {
+    expect(Object.keys(auth).sort()).toEqual(AUTH_VALUES)
+  })
+
+  it.each(['lib/auth/index.ts', 'dist/auth.d.ts', 'dist/auth.d.cts'])(
+    'and, with the types, exactly these in %s',
+    (file) => {
+      expect(exportedNames(join(ROOT, file))).toEqual([...AUTH_VALUES, ...AUTH_TYPES].sort())
+    },
+  )
 })
