@@ -8,7 +8,7 @@ export default defineConfig({
       // These ask which suite it is, and run more rounds in this one.
       'test/backend/valkey/replica-confirmation.test.ts',
       'test/http/taint-moves.test.ts',
-      'test/registry/crowd.test.ts',
+      'test/registry/concurrent-sign-ins.test.ts',
       'test/registry/interleavings.test.ts',
       'test/store/lost-update.test.ts',
     ],

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
-import { newUser, signIn } from '../registry/visitor.ts'
+import { newUser, signIn } from '../registry/requests.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { runCluster } from './cluster-scene.ts'
 import { expectKept } from './outcome.ts'
+import { runCluster } from './run-cluster.ts'
 
 it('keeps every promise on a cluster that is resharded and loses a primary', {
   timeout: 300_000,

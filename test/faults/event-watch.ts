@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
-import type { Canary } from './canary.ts'
 import type { Violation } from './checks/evidence.ts'
+import type { PlantedSecret } from './planted-secret.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 
 // At the first two express-session changes its ways; the last ends a process that does not listen.
@@ -10,10 +10,10 @@ const FORBIDDEN: readonly unknown[] = ['connect', 'disconnect', 'error']
 export class EventWatch {
   readonly violations: Violation[] = []
   readonly counts = new Map<string, number>()
-  readonly #canary: Canary
+  readonly #planted: PlantedSecret
 
-  constructor(stores: readonly StoreUnderTest[], canary: Canary) {
-    this.#canary = canary
+  constructor(stores: readonly StoreUnderTest[], planted: PlantedSecret) {
+    this.#planted = planted
     for (const store of stores) {
       const emit = store.emit.bind(store)
       store.emit = (name, ...facts: unknown[]) => {
@@ -27,7 +27,7 @@ export class EventWatch {
     const label = String(name)
     this.counts.set(label, (this.counts.get(label) ?? 0) + 1)
     if (FORBIDDEN.includes(name)) this.violations.push({ check: 'forbidden event', detail: label })
-    if (this.#canary.isIn(inspect(facts, { showHidden: true, depth: 8 }))) {
+    if (this.#planted.isIn(inspect(facts, { showHidden: true, depth: 8 }))) {
       this.violations.push({ check: 'secret leaked', detail: `in the event ${label}` })
     }
   }

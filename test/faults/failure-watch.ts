@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
-import type { Canary } from './canary.ts'
 import type { Violation } from './checks/evidence.ts'
-import { isExpected } from './journal.ts'
+import { isExpected } from './history.ts'
+import type { PlantedSecret } from './planted-secret.ts'
 
 // Everything else on an error might be a client's: the command with its arguments, a reply, a socket.
 const OWN_PROPERTIES: readonly PropertyKey[] = [
@@ -25,10 +25,10 @@ const OWN_PROPERTIES: readonly PropertyKey[] = [
 export class FailureWatch {
   readonly violations: Violation[] = []
   readonly counts = new Map<string, number>()
-  readonly #canary: Canary
+  readonly #planted: PlantedSecret
 
-  constructor(canary: Canary) {
-    this.#canary = canary
+  constructor(planted: PlantedSecret) {
+    this.#planted = planted
   }
 
   note(error: unknown): void {
@@ -38,7 +38,7 @@ export class FailureWatch {
       this.#violates('foreign error', error instanceof Error ? `${error.name}: ${error.message}` : name)
     const foreign = Reflect.ownKeys(Object(error)).filter((key) => !OWN_PROPERTIES.includes(key))
     if (foreign.length > 0) this.#violates('secret leaked', `${name} has ${foreign.map(String).join(', ')}`)
-    if (this.#canary.isIn(inspect(error, { showHidden: true, depth: 8 })))
+    if (this.#planted.isIn(inspect(error, { showHidden: true, depth: 8 })))
       this.#violates('secret leaked', `in ${name}`)
   }
 

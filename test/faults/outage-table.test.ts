@@ -24,7 +24,7 @@ describe.each(outageStates)('while a server is $name', (state) => {
 
       const cells = []
       for (const [index, visit] of visits.entries())
-        cells.push(await judge(visit, replies[index] ?? [], state))
+        cells.push(await cellOf(visit, replies[index] ?? [], state))
       rows.push({ name: state.name, reasons: state.reasons, cells })
     } finally {
       await Promise.all(visits.map((visit) => visit.end()))
@@ -47,7 +47,7 @@ async function repliesTo(visit: Visit): Promise<Reply[]> {
   return replies
 }
 
-async function judge(visit: Visit, replies: readonly Reply[], state: OutageState): Promise<Cell> {
+async function cellOf(visit: Visit, replies: readonly Reply[], state: OutageState): Promise<Cell> {
   const { kind } = visit
   const { [kind.name]: status = 200 } = state.statuses
   const atTimes = state.atTimes?.[kind.name]

@@ -1,11 +1,11 @@
 import type { Request } from 'express'
 import type { LiveSession } from '../store/live-session.ts'
-import type { Scene } from './scene.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 import type { Subject, User } from './subject.ts'
+import type { Workload } from './workload.ts'
 
 export interface Regeneration {
-  readonly scene: Scene
+  readonly workload: Workload
   readonly store: StoreUnderTest
   readonly old: Subject
   readonly live: LiveSession
@@ -35,19 +35,19 @@ export function mount(store: StoreUnderTest): void {
 export async function regenerate(
   regeneration: Regeneration,
 ): Promise<{ subject: Subject; live: LiveSession } | undefined> {
-  const { scene, store, old, live, user } = regeneration
+  const { workload, store, old, live, user } = regeneration
   let made: { subject: Subject; live: LiveSession } | undefined
   const next = () => {
-    const subject = scene.begin('mortal', user)
-    made = { subject, live: scene.generate(store, subject) }
+    const subject = workload.begin('mortal', user)
+    made = { subject, live: workload.generate(store, subject) }
     return made
   }
   const request: Regenerating = { sessionID: old.sid, session: live, sessionStore: store, next }
-  const ending = scene.journal.begin('regenerate')
+  const ending = workload.history.begin('regenerate')
   old.endings.push(ending)
-  const { call } = await scene.journal.settle(ending, () => regenerated(store, request))
+  const { call } = await workload.history.settle(ending, () => regenerated(store, request))
   if (call.verdict === 'acked') return made
-  if (made !== undefined) scene.odd('a new session although the old one was not ended', call, old)
+  if (made !== undefined) workload.odd('a new session although the old one was not ended', call, old)
   return undefined
 }
 

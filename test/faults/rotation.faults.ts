@@ -1,20 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
-import { Canary } from './canary.ts'
-import { type Progress, runChaos } from './chaos.ts'
 import type { LossWindow } from './checks/evidence.ts'
 import { FaultLog } from './fault-log.ts'
-import { openFleet } from './fleet.ts'
+import { openStores } from './open-stores.ts'
 import { expectKept, lossesOf } from './outcome.ts'
+import { PlantedSecret } from './planted-secret.ts'
 import { runSeed } from './random.ts'
 import { Rotation } from './rotation.ts'
 import { untilSavesReturn } from './service-gap.ts'
 import { DEADLINE_MS } from './timing.ts'
+import { type Progress, runWorkload } from './workload-run.ts'
 
 const STORES = 4
 const CAP = 3
 const ROUNDS = 6
-const SIZE = { users: 24, kept: 60, keepers: 4, visitors: 4, samplers: 4 }
+const SIZE = { users: 24, kept: 60, updateWorkers: 4, lifecycleWorkers: 4, samplers: 4 }
 
 interface RotationTerms {
   readonly name: string
@@ -25,33 +25,33 @@ interface RotationTerms {
 
 async function rotate({ name, isTorn, step }: RotationTerms) {
   const seed = runSeed()
-  const canary = new Canary()
+  const planted = new PlantedSecret()
   const log = new FaultLog()
   const rotation = await Rotation.start({ proxies: STORES, log })
   onTestFinished(() => rotation.stop())
   const connections = rotation.proxies.map(({ url }) => ({ url }))
-  const stores = openFleet({ canary, cap: CAP, connections })
+  const stores = openStores({ planted, cap: CAP, connections })
 
-  const trouble = async ({ journal }: Progress) => {
+  const nemesis = async ({ history }: Progress) => {
     const windows: LossWindow[] = []
     for (let round = 0; round < ROUNDS; round += 1) {
-      await untilSavesReturn(journal, performance.now())
+      await untilSavesReturn(history, performance.now())
       await delay(500)
       windows.push(...(await step(rotation)))
     }
     return windows
   }
   const removeRecord = async () => false
-  const report = await runChaos({
+  const report = await runWorkload({
     seed,
     stores,
-    canary,
+    planted,
     cap: CAP,
     deadlineMs: DEADLINE_MS,
     size: SIZE,
     removeRecord,
     isTorn,
-    trouble,
+    nemesis,
   })
   return { name, seed, log, report, more: [lossesOf(report)] }
 }

@@ -1,12 +1,12 @@
-import type { Crowd } from './crowd.ts'
 import type { Random } from './random.ts'
-import type { Scene } from './scene.ts'
+import type { SessionPool } from './session-pool.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 import type { Subject } from './subject.ts'
+import type { Workload } from './workload.ts'
 
 export interface SamplerParts {
-  readonly scene: Scene
-  readonly crowd: Crowd
+  readonly workload: Workload
+  readonly pool: SessionPool
   readonly random: Random
 }
 
@@ -32,10 +32,10 @@ export class Sampler {
 
   /** More often than not one that ended lately. */
   async #readGrave(): Promise<boolean> {
-    const { crowd, random, scene } = this.#parts
-    const { graves } = crowd
-    const subject = random.pick(random.chance(0.7) ? graves.slice(-RECENT) : graves)
-    const store = random.pick(scene.stores)?.store
+    const { pool, random, workload } = this.#parts
+    const { ended } = pool
+    const subject = random.pick(random.chance(0.7) ? ended.slice(-RECENT) : ended)
+    const store = random.pick(workload.stores)?.store
     if (subject === undefined || store === undefined || !(await this.#read(store, subject))) return false
     this.checks += 1
     return true
@@ -43,9 +43,9 @@ export class Sampler {
 
   // Twice, and through one store: what the first look finds stood when the second began. Others may be slow just now.
   async #readUser(): Promise<boolean> {
-    const { scene, random } = this.#parts
-    const newest = random.pick(scene.users)?.subjects.slice(-NEWEST) ?? []
-    const store = random.pick(scene.stores)?.store
+    const { workload, random } = this.#parts
+    const newest = random.pick(workload.users)?.subjects.slice(-NEWEST) ?? []
+    const store = random.pick(workload.stores)?.store
     if (store === undefined) return false
     const look = () => Promise.all(newest.map((subject) => this.#read(store, subject)))
     return (await look()).some(Boolean) && (await look()).some(Boolean)
@@ -53,7 +53,7 @@ export class Sampler {
 
   async #read(store: StoreUnderTest, subject: Subject): Promise<boolean> {
     this.reads += 1
-    const { call } = await this.#parts.scene.read(store, subject)
+    const { call } = await this.#parts.workload.read(store, subject)
     return call.verdict === 'acked'
   }
 }

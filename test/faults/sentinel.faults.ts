@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { expectKept } from './outcome.ts'
-import { runSentinel } from './sentinel-scene.ts'
-import { freezePrimary, killPrimary } from './sentinel-trouble.ts'
+import { runSentinel } from './run-sentinel.ts'
+import { freezePrimary, killPrimary } from './sentinel-nemesis.ts'
 
 const LONGEST_GAP_MS = 10_000
 

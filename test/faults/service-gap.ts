@@ -1,10 +1,10 @@
 import { until } from '../support/until.ts'
-import type { Call, Journal } from './journal.ts'
+import type { Call, History } from './history.ts'
 
 const RETURNS_WITHIN_MS = 30_000
 
 /** Waits until a save that began after a time has been acknowledged. */
-export async function untilSavesReturn({ calls }: Journal, afterMs: number): Promise<void> {
+export async function untilSavesReturn({ calls }: History, afterMs: number): Promise<void> {
   let seen = calls.length
   await until(
     () => {
@@ -18,7 +18,7 @@ export async function untilSavesReturn({ calls }: Journal, afterMs: number): Pro
 }
 
 /** The longest time in a span within which no save was acknowledged, in ms. */
-export function serviceGapMs({ calls }: Journal, fromMs: number, toMs: number): number {
+export function serviceGapMs({ calls }: History, fromMs: number, toMs: number): number {
   const ends = calls.filter(isAckedSave).map(({ endMs }) => endMs)
   const times = [fromMs, ...ends.filter((endMs) => endMs > fromMs && endMs < toMs), toMs].sort(
     (a, b) => a - b,

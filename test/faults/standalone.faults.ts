@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { expectKept } from './outcome.ts'
-import { runStandalone } from './standalone-scene.ts'
+import { runStandalone } from './run-standalone.ts'
 
 it('keeps every promise on one server that fails in every way', { timeout: 300_000 }, async () => {
   const outcome = await runStandalone({ operations: 80_000, faults: 400 })

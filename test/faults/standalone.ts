@@ -4,18 +4,18 @@ import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import type { ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
-import type { Canary } from './canary.ts'
 import type { FaultLane } from './fault-kind.ts'
+import type { PlantedSecret } from './planted-secret.ts'
 import { proxyFaults } from './proxy-faults.ts'
 import { serverFaults } from './server-faults.ts'
 import type { NamedStore, StoreUnderTest } from './store-under-test.ts'
 import { BREAKER } from './timing.ts'
 
-/** Makes a store: the real one, or one of a build that was broken on purpose. */
+/** Makes a store: the real one, or one of a mutated build. */
 export type MakeStore = (options: ValkeyStoreOptions) => StoreUnderTest
 
 export interface StandaloneTerms {
-  readonly canary: Canary
+  readonly planted: PlantedSecret
   readonly proxies: number
 }
 
@@ -35,35 +35,35 @@ export class Standalone {
   readonly #proxies: readonly FaultProxy[]
   readonly #admin: Redis
   readonly #blocked: Redis
-  readonly #canary: Canary
+  readonly #planted: PlantedSecret
   readonly #password: string
 
   private constructor(
     server: ValkeyServer,
     proxies: readonly FaultProxy[],
-    canary: Canary,
+    planted: PlantedSecret,
     password: string,
   ) {
     this.server = server
     this.#proxies = proxies
-    this.#canary = canary
+    this.#planted = planted
     this.#password = password
     this.#admin = server.client({ maxRetriesPerRequest: null })
     this.#blocked = server.client({ maxRetriesPerRequest: null })
   }
 
-  static async start({ canary, proxies: count }: StandaloneTerms): Promise<Standalone> {
-    const password = canary.secret('password')
+  static async start({ planted, proxies: count }: StandaloneTerms): Promise<Standalone> {
+    const password = planted.secret('password')
     const user = ['--user', USER, 'on', `>${password}`, ...rights()]
     const aof = ['--appendonly', 'yes', '--appendfsync', 'no', '--auto-aof-rewrite-percentage', '0']
     const server = await startValkey({ args: [...user, ...aof, '--busy-reply-threshold', '50'] })
     const proxies = await Promise.all(Array.from({ length: count }, () => startFaultProxy(server)))
-    return new Standalone(server, proxies, canary, password)
+    return new Standalone(server, proxies, planted, password)
   }
 
   /** A store behind each proxy. Every third rejects conflicts, every second has a breaker. */
   stores({ make, prefix, cap, options }: StoreTerms): NamedStore[] {
-    const secrets = [this.#canary.secret('sealing')]
+    const secrets = [this.#planted.secret('sealing')]
     return this.#proxies.map(({ url }, index) => {
       const rejects = index % 3 === 2
       const store = make({

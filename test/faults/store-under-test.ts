@@ -2,7 +2,7 @@ import type { Request } from 'express'
 import type { Session, SessionData, Store } from 'express-session'
 import type { SessionTarget } from '../../lib/registry/targets.ts'
 
-/** What a run asks of a store: the real one, or one of a build that was broken on purpose. */
+/** What a run asks of a store: the real one, or one of a mutated build. */
 export interface StoreUnderTest extends Store {
   get(sid: string): Promise<SessionData | null>
   get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void

@@ -1,4 +1,4 @@
-import { type Call, joint, type Verdict } from './journal.ts'
+import { type Call, joint, type Verdict } from './history.ts'
 
 /**
  * - `kept`: nobody ends it, so every acknowledged write must be there at the end. Each worker has a key of its own.

@@ -1,6 +1,6 @@
-import type { ChaosReport } from './chaos.ts'
 import type { CheckName } from './checks/evidence.ts'
 import type { FaultLog } from './fault-log.ts'
+import type { RunReport } from './workload-run.ts'
 
 export interface SummaryTerms {
   readonly name: string
@@ -15,14 +15,14 @@ const number = (value: number): string => Math.round(value).toLocaleString('en-U
 
 /** The one line that a suite prints. */
 export function summaryOf(
-  report: ChaosReport,
+  report: RunReport,
   { name, seed, log, deadlineMs, more = [] }: SummaryTerms,
 ): string {
-  const { journal, writes, violations } = report
+  const { history, writes, violations } = report
   const times = (name: CheckName) => violations.filter(({ check }) => check === name).length
   const facts = [
     `seed ${seed}`,
-    `${number(report.operations)} operations (${number(journal.count('acked'))} calls acknowledged, ${number(journal.count('refused'))} refused, ${number(journal.count('unknown'))} unknown)`,
+    `${number(report.operations)} operations (${number(history.count('acked'))} calls acknowledged, ${number(history.count('refused'))} refused, ${number(history.count('unknown'))} unknown)`,
     `${number(log.entries.length)} faults of ${log.kinds.size} kinds`,
     `${number(writes.checked)} acknowledged writes checked one by one`,
     `${number(report.deadChecks)} checks of dead sessions`,
@@ -36,7 +36,7 @@ export function summaryOf(
 
 /** What went wrong, how often, and under which faults; for the message of a failed test. */
 export function describeViolations(
-  { violations, failures, events }: ChaosReport,
+  { violations, failures, events }: RunReport,
   log: FaultLog,
   seed: number,
 ): string {

@@ -16,8 +16,18 @@ import { SECRET } from '../store/parts-store.ts'
 import { freshPrefix, storeKinds, ValkeyKind } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { TestClock } from '../support/clock.ts'
-import { type Trouble, troubledBackend, type Verb } from './troubled-backend.ts'
-import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import { type Fault, failingBackend, type Verb } from './failing-backend.ts'
+import {
+  edit,
+  newSid,
+  newUser,
+  ownerOf,
+  registered,
+  signIn,
+  signInTimes,
+  validOf,
+  visit,
+} from './requests.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 const MANY = 2 * PAGE_SIZE + 50
@@ -180,18 +190,18 @@ describe.each(storeKinds())('$name', (kind) => {
         })
       return {
         store: place.over(sooner(place.backend()), options),
-        troubled: (at: { verb: Verb; trouble: Trouble }) =>
-          place.over(troubledBackend(sooner(place.backend()), at), options),
+        failing: (at: { verb: Verb; fault: Fault }) =>
+          place.over(failingBackend(sooner(place.backend()), at), options),
         over: (backend: (inner: Backend) => Backend) => place.over(backend(sooner(place.backend())), options),
         pass: (ms = SHORT_MS + 50) => kind.pass(ms, clock),
       }
     }
-    const dying = { verb: 'put', trouble: 'is never reached' } as const
+    const dying = { verb: 'put', fault: 'is never reached' } as const
 
     test('takes nobody the place when its time is up, where more are refused', async () => {
-      const { store, troubled, pass } = impatient({ maxSessionsPerUser: 1, onMaxSessions: 'reject' })
+      const { store, failing, pass } = impatient({ maxSessionsPerUser: 1, onMaxSessions: 'reject' })
       const user = newUser()
-      await failureOf(signIn(troubled(dying), user))
+      await failureOf(signIn(failing(dying), user))
       expect(await failureOf(signIn(store, user))).toMatchObject({ code: 'ERR_SESSION_LIMIT' })
       await pass()
 
@@ -203,10 +213,10 @@ describe.each(storeKinds())('$name', (kind) => {
     })
 
     test('costs no session its place when its time is up, where the oldest goes', async () => {
-      const { store, troubled, pass } = impatient({ maxSessionsPerUser: 2 })
+      const { store, failing, pass } = impatient({ maxSessionsPerUser: 2 })
       const user = newUser()
       const first = await signIn(store, user)
-      await failureOf(signIn(troubled(dying), user))
+      await failureOf(signIn(failing(dying), user))
       await pass()
 
       const second = await signIn(store, user)
@@ -298,11 +308,11 @@ describe.each(storeKinds())('$name', (kind) => {
     )
 
     test('and stored its session is ended before the next takes its place, unless it was used', async () => {
-      const { store, troubled, pass } = impatient({ maxSessionsPerUser: 2, touchAfter: 0 })
+      const { store, failing, pass } = impatient({ maxSessionsPerUser: 2, touchAfter: 0 })
       const user = newUser()
       const [unused, used] = [newSid(), newSid()]
       for (const sid of [unused, used])
-        await failureOf(signIn(troubled({ verb: 'withdraw', trouble: 'is never reached' }), user, sid))
+        await failureOf(signIn(failing({ verb: 'withdraw', fault: 'is never reached' }), user, sid))
       expect(await validOf(store, [unused, used])).toEqual([unused, used])
       // Makes a touch due.
       await pass(20)

@@ -4,7 +4,7 @@ import { contentOf, createApp, handled, listen, type Running, save } from '../st
 import { Browser } from '../store/browser.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { type Place, type StoreKind, storeKinds, ValkeyKind, type ValkeyPlace } from '../store/stores.ts'
-import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf } from './visitor.ts'
+import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf } from './requests.ts'
 
 /** Everything that stands in a place about some sessions and a user. */
 async function everything(

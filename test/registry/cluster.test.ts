@@ -6,9 +6,9 @@ import { SECRET } from '../store/parts-store.ts'
 import { freshPrefix } from '../store/stores.ts'
 import { until } from '../support/until.ts'
 import { startCluster, type ValkeyCluster, type ValkeyServer } from '../support/valkey.ts'
-import { Crowd, type Round } from './crowd.ts'
-import { hear } from './hearing.ts'
-import { newSid, newUser, registered, signIn, signInTimes, validOf } from './visitor.ts'
+import { collect } from './collected-endings.ts'
+import { type Round, SignInProcesses } from './concurrent-sign-ins.ts'
+import { newSid, newUser, registered, signIn, signInTimes, validOf } from './requests.ts'
 
 const CAPS = [1, 5]
 const SIGN_INS = 100
@@ -17,13 +17,13 @@ const ROUNDS_PER_CAP = 3
 describe('on a cluster of three primaries, each with a replica', () => {
   const prefix = freshPrefix()
   let cluster: ValkeyCluster
-  let crowd: Crowd
+  let processes: SignInProcesses
   const stores: SessionStore[] = []
 
   beforeAll(async () => {
     cluster = await startCluster({ primaries: 3, replicas: 1 })
     const nodes = cluster.primaries.map(({ host, port }) => ({ host, port }))
-    crowd = await Crowd.start(2, { connection: { nodes }, prefix, caps: CAPS })
+    processes = await SignInProcesses.start(2, { connection: { nodes }, prefix, caps: CAPS })
     const open = () =>
       new ValkeyStore({
         connection: { nodes },
@@ -35,7 +35,7 @@ describe('on a cluster of three primaries, each with a replica', () => {
     stores.push(open(), open())
   })
   afterAll(async () => {
-    await crowd?.stop()
+    await processes?.stop()
     await Promise.all(stores.map((store) => store.close()))
     await cluster.stop()
   })
@@ -74,7 +74,7 @@ describe('on a cluster of three primaries, each with a replica', () => {
     async (cap) => {
       for (let time = 1; time <= ROUNDS_PER_CAP; time += 1) {
         const settled = (time - 1) * cap
-        const { round, samples } = await sampled(cap, crowd.round(cap, SIGN_INS))
+        const { round, samples } = await sampled(cap, processes.round(cap, SIGN_INS))
 
         const last = round.newestFirst.slice(0, cap)
         expect(new Set(round.orders).size).toBe(SIGN_INS)
@@ -92,7 +92,7 @@ describe('on a cluster of three primaries, each with a replica', () => {
     const [store, other] = stores as [SessionStore, SessionStore]
     const user = newUser()
     const sids = await signInTimes(store, user, 30)
-    const heard = hear(other.registry.watch({ userId: user }))
+    const heard = collect(other.registry.watch({ userId: user }))
 
     const listed = await registered(other, user)
     const spread = await Promise.all(cluster.primaries.map((server) => namesOn(server, `${prefix}-all`)))

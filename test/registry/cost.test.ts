@@ -6,7 +6,7 @@ import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { freshPrefix, ValkeyKind } from '../store/stores.ts'
 import { countCommands } from '../support/valkey.ts'
-import { edit, newUser, signIn, signInTimes, validOf } from './visitor.ts'
+import { edit, newUser, signIn, signInTimes, validOf } from './requests.ts'
 
 /** Counts round trips: commands that are sent before any reply to one of them has come back make up one. */
 class TripCounter {

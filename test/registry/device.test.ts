@@ -4,7 +4,7 @@ import type { SessionDevice } from '../../lib/session/device.ts'
 import { contentOf, createApp, handled, listen, type Running, regenerate, save } from '../store/app.ts'
 import { Browser } from '../store/browser.ts'
 import { storeKinds } from '../store/stores.ts'
-import { newUser } from './visitor.ts'
+import { newUser } from './requests.ts'
 
 describe.each(storeKinds())('$name', (kind) => {
   beforeAll(() => kind.start())

@@ -5,7 +5,7 @@ import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 import { PartsStore } from '../store/parts-store.ts'
-import { eachVerb, type Verb } from './troubled-backend.ts'
+import { eachVerb, type Verb } from './failing-backend.ts'
 
 type Run = (name: Verb, call: () => Promise<unknown>) => Promise<unknown>
 
@@ -13,7 +13,7 @@ const refused = () => {
   throw new StoreUnavailableError('connection')
 }
 
-/** A store whose backend may be troubled from some moment on. A fake: no server fails one verb of a call only. */
+/** A store whose backend may be failing from some moment on. A fake: no server fails one verb of a call only. */
 function troubledStore() {
   const backend: Backend = new InProcessBackend({ clock: Date })
   let run: Run = (_name, call) => call()
@@ -22,21 +22,19 @@ function troubledStore() {
     { touchAfter: 0 },
   )
   onTestFinished(() => backend.close())
-  const trouble = (by: Run) => {
+  const fault = (by: Run) => {
     run = by
   }
-  return { backend, store, trouble, heal: () => trouble((_name, call) => call()) }
+  return { backend, store, fault, heal: () => fault((_name, call) => call()) }
 }
 
 describe('what may have been done in part is not said to be undone', () => {
   it('by a save whose first try may be stored, and whose second never came to be', async () => {
-    const { store, trouble } = troubledStore()
+    const { store, fault } = troubledStore()
     await store.set('a', generateSession(store, 'a', { content: { n: 0 } }))
     const live = await loadedSession(store, 'a')
     // As the link answers when a reply was lost, and its repeat met another request's version.
-    trouble(async (name, call) =>
-      name === 'put' ? { answer: 'unsure' } : name === 'get' ? refused() : call(),
-    )
+    fault(async (name, call) => (name === 'put' ? { answer: 'unsure' } : name === 'get' ? refused() : call()))
 
     const failure = await failureOf(store.set('a', Object.assign(live, { n: 1 })))
 
@@ -44,9 +42,9 @@ describe('what may have been done in part is not said to be undone', () => {
   })
 
   it('by a sign-out that ended the session and could not tell the registry', async () => {
-    const { store, trouble } = troubledStore()
+    const { store, fault } = troubledStore()
     await store.set('a', generateSession(store, 'a', { content: { userId: 'alice' } }))
-    trouble(async (name, call) => (name === 'withdraw' ? refused() : call()))
+    fault(async (name, call) => (name === 'withdraw' ? refused() : call()))
 
     const failure = await failureOf(store.destroy('a'))
 
@@ -55,24 +53,24 @@ describe('what may have been done in part is not said to be undone', () => {
   })
 
   it('by the ending of all of a user’s sessions when the last of them was not reached', async () => {
-    const { store, trouble } = troubledStore()
+    const { store, fault } = troubledStore()
     await store.set('a', generateSession(store, 'a', { content: { userId: 'alice' } }))
-    trouble(async (name, call) => (name === 'end' ? refused() : call()))
+    fault(async (name, call) => (name === 'end' ? refused() : call()))
 
     expect(await failureOf(store.registry.endAll('alice'))).toBeInstanceOf(OutcomeUnknownError)
   })
 })
 
 it('a sign-in that is tried again in vain leaves registered what the first try stored', async () => {
-  const { store, trouble, heal } = troubledStore()
+  const { store, fault, heal } = troubledStore()
   const live = generateSession(store, 'a', { content: { userId: 'alice' } })
-  trouble(async (name, call) => {
+  fault(async (name, call) => {
     const answer = await call()
     if (name === 'put') throw new OutcomeUnknownError('connection')
     return answer
   })
   await failureOf(store.set('a', live))
-  trouble(async (name, call) => (name === 'put' ? refused() : call()))
+  fault(async (name, call) => (name === 'put' ? refused() : call()))
   await failureOf(store.set('a', live))
   heal()
 
@@ -81,7 +79,7 @@ it('a sign-in that is tried again in vain leaves registered what the first try s
 })
 
 it('a sign-in that was refused twice leaves nothing registered', async () => {
-  const { backend, store, trouble, heal } = troubledStore()
+  const { backend, store, fault, heal } = troubledStore()
   const live = generateSession(store, 'a', { content: { userId: 'alice' } })
   const owners = new Set<string>()
   const { roster } = backend.registry
@@ -89,7 +87,7 @@ it('a sign-in that was refused twice leaves nothing registered', async () => {
     owners.add(owner)
     return roster.call(backend.registry, owner)
   }
-  trouble(async (name, call) => (name === 'put' ? refused() : call()))
+  fault(async (name, call) => (name === 'put' ? refused() : call()))
   await failureOf(store.set('a', live))
   await failureOf(store.set('a', live))
   heal()

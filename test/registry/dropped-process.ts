@@ -6,7 +6,7 @@ import { closeOnEnd } from '../../lib/http/close-on-end.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { PartsStore } from '../store/parts-store.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
-import { newUser, signIn } from './visitor.ts'
+import { newUser, signIn } from './requests.ts'
 
 const { gc } = globalThis
 if (gc === undefined) throw new Error('Run with --expose-gc')

@@ -9,7 +9,17 @@ import { type StoreKind, storeKinds, ValkeyKind, type ValkeyPlace } from '../sto
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
-import { edit, newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import {
+  edit,
+  newSid,
+  newUser,
+  ownerOf,
+  registered,
+  signIn,
+  signInTimes,
+  validOf,
+  visit,
+} from './requests.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 const ROUNDS = 20

@@ -6,7 +6,7 @@ import { failureOf } from '../store/failure-of.ts'
 import { loadedSession } from '../store/live-session.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
-import { newSid, newUser, ownerOf, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import { newSid, newUser, ownerOf, signIn, signInTimes, validOf, visit } from './requests.ts'
 
 const TERMS = { reason: 'password-changed', actor: { type: 'admin', id: 'carol@example.com' } }
 

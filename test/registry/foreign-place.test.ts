@@ -3,7 +3,7 @@ import { failureOf } from '../store/failure-of.ts'
 import { createGate } from '../store/gate.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
-import { edit, newUser, registered, signIn, validates, visit } from './visitor.ts'
+import { edit, newUser, registered, signIn, validates, visit } from './requests.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 const OPTIONS = { ttl: 100, touchAfter: 0 }

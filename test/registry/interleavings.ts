@@ -3,26 +3,26 @@ import fc, { type Scheduler } from 'fast-check'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { failureOf } from '../store/failure-of.ts'
 import type { StoreKind } from '../store/stores.ts'
-import { cast } from './cast.ts'
-import { ACTIONS, type Action, type Actor, Stage, type StageOptions } from './stage.ts'
-import { eachVerb } from './troubled-backend.ts'
+import { withoutCompetingMoves } from './competing-moves.ts'
+import { eachVerb } from './failing-backend.ts'
+import { ACTIONS, type Action, type Client, Workload, type WorkloadOptions } from './workload.ts'
 
-interface Play {
+interface Run {
   readonly scheduler: Scheduler
-  /** What each of the actors does, one thing after the other. */
+  /** What each of the clients does, one thing after the other. */
   readonly scripts: readonly (readonly Action[])[]
-  readonly options: StageOptions
+  readonly options: WorkloadOptions
 }
 
-/** Puts something wrong into the backend that the actors use. */
-export type Sabotage = (backend: Backend) => Backend
+/** Wraps the backend that the clients use, so that one step of a protocol is wrong. */
+export type BackendMutant = (backend: Backend) => Backend
 
 const action: fc.Arbitrary<Action> = fc.record({
   name: fc.constantFrom(...ACTIONS),
   which: fc.constantFrom(0, 1),
 })
 
-const anyPlay: fc.Arbitrary<Play> = fc.record({
+const anyRun: fc.Arbitrary<Run> = fc.record({
   scheduler: fc.scheduler(),
   scripts: fc.array(fc.array(action, { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 3 }),
   options: fc.record({
@@ -33,27 +33,27 @@ const anyPlay: fc.Arbitrary<Play> = fc.record({
   }),
 })
 
-/** Whatever the actors do and whichever of them the backend hears next, the invariants hold after every single verb. */
+/** Whatever the clients do and whichever of them the backend hears next, the invariants hold after every single verb. */
 export function anyInterleavingHolds(
   kind: StoreKind,
-  sabotage: Sabotage = (backend) => backend,
-): fc.IAsyncProperty<[Play]> {
-  return fc.asyncProperty(anyPlay, async ({ scheduler, scripts, options }) => {
-    const stage = await Stage.open(kind, options)
-    const gate = new Gate(scheduler, () => stage.check())
-    const backend = eachVerb(sabotage(stage.backend), (name, call) => gate.pass(name, call))
-    const actors = await Promise.all(
-      cast(scripts, options).map((script, at) => stage.actor(backend, { script, at })),
+  mutant: BackendMutant = (backend) => backend,
+): fc.IAsyncProperty<[Run]> {
+  return fc.asyncProperty(anyRun, async ({ scheduler, scripts, options }) => {
+    const workload = await Workload.open(kind, options)
+    const gate = new Gate(scheduler, () => workload.check())
+    const backend = eachVerb(mutant(workload.backend), (name, call) => gate.pass(name, call))
+    const clients = await Promise.all(
+      withoutCompetingMoves(scripts, options).map((script, at) => workload.client(backend, { script, at })),
     )
 
     gate.close()
     const failure = await failureOf(
-      scheduler.waitFor(Promise.all(actors.map((actor: Actor) => actor.play()))),
+      scheduler.waitFor(Promise.all(clients.map((client: Client) => client.run()))),
     )
     gate.open()
 
     if (failure) throw failure
-    await stage.checkEnd()
+    await workload.checkEnd()
   })
 }
 

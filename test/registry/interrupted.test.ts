@@ -3,17 +3,16 @@ import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { type StoreKind, storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
-import type { Sabotage } from './interleavings.ts'
-import { skipEpochComparison, skipMembershipCheck, skipRaise } from './sabotages.ts'
-import { TROUBLES, type Trouble, troubledBackend, type Verb } from './troubled-backend.ts'
-import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './visitor.ts'
+import { skipEpochComparison, skipMembershipCheck, skipRaise } from './backend-mutants.ts'
+import { FAULTS, type Fault, failingBackend, type Verb } from './failing-backend.ts'
+import type { BackendMutant } from './interleavings.ts'
+import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './requests.ts'
 
 const CAP = 2
-const combine = (verbs: readonly Verb[]) =>
-  verbs.flatMap((verb) => TROUBLES.map((trouble) => ({ verb, trouble })))
+const combine = (verbs: readonly Verb[]) => verbs.flatMap((verb) => FAULTS.map((fault) => ({ verb, fault })))
 
 /** A user with as many sessions as they may have, and stores that look at them in different ways. */
-async function scene(kind: StoreKind, sabotage: Sabotage = (backend) => backend) {
+async function setUp(kind: StoreKind, mutant: BackendMutant = (backend) => backend) {
   const clock = new TestClock()
   const place = kind.place({ clock })
   const options = { maxSessionsPerUser: CAP, touchAfter: 0 }
@@ -26,10 +25,10 @@ async function scene(kind: StoreKind, sabotage: Sabotage = (backend) => backend)
     user,
     sids,
     store,
-    strict: place.over(sabotage(place.backend()), { ...options, verifyOwner: 'always' }),
+    strict: place.over(mutant(place.backend()), { ...options, verifyOwner: 'always' }),
     roster: () => place.backend().registry.roster(ownerOf(user)),
-    troubled: (at: { verb: Verb; trouble: Trouble }) =>
-      place.over(troubledBackend(sabotage(place.backend()), at), options),
+    failing: (at: { verb: Verb; fault: Fault }) =>
+      place.over(failingBackend(mutant(place.backend()), at), options),
     unregister: (sid: string) =>
       place.backend().registry.withdraw(ownerOf(user), { handles: [store.handle(sid)], departedTtlMs: 1 }),
   }
@@ -40,13 +39,13 @@ describe.each(storeKinds())('$name', (kind) => {
   afterAll(() => kind.stop())
 
   describe.each(combine(['enroll', 'end', 'put', 'withdraw']))(
-    'a sign-in whose step "$verb" $trouble',
+    'a sign-in whose step "$verb" $fault',
     (at) => {
       test('fails, says whether it may have been stored, and lets nobody in beyond the cap', async () => {
-        const { user, sids, store, troubled } = await scene(kind)
+        const { user, sids, store, failing } = await setUp(kind)
         const sid = newSid()
 
-        const failure = await failureOf(signIn(troubled(at), user, sid))
+        const failure = await failureOf(signIn(failing(at), user, sid))
         const valid = await validOf(store, [...sids, sid])
 
         expect(failure).toMatchObject({ status: 503 })
@@ -56,9 +55,9 @@ describe.each(storeKinds())('$name', (kind) => {
       })
 
       test('leaves no living session that is not registered, and no displaced one after the next look', async () => {
-        const { user, sids, store, troubled, roster } = await scene(kind)
+        const { user, sids, store, failing, roster } = await setUp(kind)
         const sid = newSid()
-        await failureOf(signIn(troubled(at), user, sid))
+        await failureOf(signIn(failing(at), user, sid))
 
         const listed = await registered(store, user)
         const { members, pending } = await roster()
@@ -73,9 +72,9 @@ describe.each(storeKinds())('$name', (kind) => {
       })
 
       test('does not keep the next ones from being exactly as many as may be', async () => {
-        const { user, sids, store, troubled, roster } = await scene(kind)
+        const { user, sids, store, failing, roster } = await setUp(kind)
         const sid = newSid()
-        await failureOf(signIn(troubled(at), user, sid))
+        await failureOf(signIn(failing(at), user, sid))
 
         const next = await signInTimes(store, user, CAP)
         const { members, pending } = await roster()
@@ -87,11 +86,11 @@ describe.each(storeKinds())('$name', (kind) => {
     },
   )
 
-  test.each(combine(['end', 'put']).filter(({ trouble }) => trouble === 'is refused'))(
-    'a sign-in whose step "$verb" $trouble takes nobody else the place',
+  test.each(combine(['end', 'put']).filter(({ fault }) => fault === 'is refused'))(
+    'a sign-in whose step "$verb" $fault takes nobody else the place',
     async (at) => {
-      const { user, sids, store, troubled } = await scene(kind)
-      await failureOf(signIn(troubled(at), user))
+      const { user, sids, store, failing } = await setUp(kind)
+      await failureOf(signIn(failing(at), user))
 
       const next = await signIn(store, user)
 
@@ -99,13 +98,13 @@ describe.each(storeKinds())('$name', (kind) => {
     },
   )
 
-  describe.each(combine(['raise', 'end', 'withdraw']))('an end of all whose step "$verb" $trouble', (at) => {
-    const isRaised = at.verb !== 'raise' || at.trouble === 'loses its reply'
+  describe.each(combine(['raise', 'end', 'withdraw']))('an end of all whose step "$verb" $fault', (at) => {
+    const isRaised = at.verb !== 'raise' || at.fault === 'loses its reply'
 
     test(`fails, and ${isRaised ? 'no strict look finds any of them' : 'nothing has happened'}`, async () => {
-      const { user, sids, strict, troubled } = await scene(kind)
+      const { user, sids, strict, failing } = await setUp(kind)
 
-      const failure = await failureOf(troubled(at).registry.endAll(user))
+      const failure = await failureOf(failing(at).registry.endAll(user))
 
       expect(failure).toMatchObject({ status: 503 })
       expect(await validOf(strict, sids)).toEqual(isRaised ? [] : sids)
@@ -114,8 +113,8 @@ describe.each(storeKinds())('$name', (kind) => {
     // Where nothing was raised, nothing has happened that a touch could find.
     if (isRaised) {
       test('ends each of them at the latest when it is touched', async () => {
-        const { user, sids, store, troubled } = await scene(kind)
-        await failureOf(troubled(at).registry.endAll(user))
+        const { user, sids, store, failing } = await setUp(kind)
+        await failureOf(failing(at).registry.endAll(user))
 
         for (const sid of await validOf(store, sids))
           expect(await failureOf(visit(store, sid))).toMatchObject({ code: 'ERR_SESSION_ENDED' })
@@ -126,8 +125,8 @@ describe.each(storeKinds())('$name', (kind) => {
     }
 
     test('is completed when it is repeated', async () => {
-      const { user, sids, store, troubled, roster } = await scene(kind)
-      await failureOf(troubled(at).registry.endAll(user))
+      const { user, sids, store, failing, roster } = await setUp(kind)
+      await failureOf(failing(at).registry.endAll(user))
 
       await store.registry.endAll(user)
       const { members, pending } = await roster()
@@ -138,13 +137,13 @@ describe.each(storeKinds())('$name', (kind) => {
   })
 
   describe.each(combine(['roster', 'get', 'put', 'raise', 'end', 'withdraw']))(
-    'an end of all others whose step "$verb" $trouble',
+    'an end of all others whose step "$verb" $fault',
     (at) => {
       test('spares the one, and ends the others once it is repeated', async () => {
-        const { user, sids, store, strict, troubled } = await scene(kind)
+        const { user, sids, store, strict, failing } = await setUp(kind)
         const [, spared = ''] = sids
 
-        const failure = await failureOf(troubled(at).registry.endAll(user, { except: { sid: spared } }))
+        const failure = await failureOf(failing(at).registry.endAll(user, { except: { sid: spared } }))
         const meanwhile = await validOf(strict, [spared])
         await store.registry.endAll(user, { except: { sid: spared } })
 
@@ -156,21 +155,21 @@ describe.each(storeKinds())('$name', (kind) => {
     },
   )
 
-  const interrupted = { verb: 'end', trouble: 'is never reached' } as const
+  const interrupted = { verb: 'end', fault: 'is never reached' } as const
 
   test.each([
     ['does not raise the epoch', skipRaise],
     ['does not compare epochs', skipEpochComparison],
-  ])('an interrupted end of all ends nobody if the store %s', async (_, sabotage) => {
-    const { user, sids, strict, troubled } = await scene(kind, sabotage)
+  ])('an interrupted end of all ends nobody if the store %s', async (_, mutant) => {
+    const { user, sids, strict, failing } = await setUp(kind, mutant)
 
-    await failureOf(troubled(interrupted).registry.endAll(user))
+    await failureOf(failing(interrupted).registry.endAll(user))
 
     expect(await validOf(strict, sids)).toEqual(sids)
   })
 
   test('a session that has lost its place in the registry is ended when it is looked at strictly', async () => {
-    const { sids, store, strict, unregister } = await scene(kind)
+    const { sids, store, strict, unregister } = await setUp(kind)
     const [lost = '', kept = ''] = sids
     await unregister(lost)
 
@@ -183,7 +182,7 @@ describe.each(storeKinds())('$name', (kind) => {
   })
 
   test('a session that has lost its place in the registry is ended when it is touched', async () => {
-    const { sids, store, unregister } = await scene(kind)
+    const { sids, store, unregister } = await setUp(kind)
     const [lost = '', kept = ''] = sids
     await unregister(lost)
 
@@ -198,7 +197,7 @@ describe.each(storeKinds())('$name', (kind) => {
   })
 
   test('a session that has lost its place in the registry lives on if the store does not ask for membership', async () => {
-    const { sids, strict, unregister } = await scene(kind, skipMembershipCheck)
+    const { sids, strict, unregister } = await setUp(kind, skipMembershipCheck)
     await unregister(sids[0] ?? '')
 
     expect(await validOf(strict, sids)).toEqual(sids)

@@ -10,8 +10,8 @@ import { SECRET } from '../store/parts-store.ts'
 import { storeKinds } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { TestClock } from '../support/clock.ts'
-import { troubledBackend } from './troubled-backend.ts'
-import { edit, newSid, newUser, ownerOf, registered, signIn, validates, visit } from './visitor.ts'
+import { failingBackend } from './failing-backend.ts'
+import { edit, newSid, newUser, ownerOf, registered, signIn, validates, visit } from './requests.ts'
 import { wrapRegistry } from './wrap-registry.ts'
 
 describe.each(storeKinds())('$name', (kind) => {
@@ -164,16 +164,16 @@ describe.each(storeKinds())('$name', (kind) => {
 
   test.each(['is refused', 'loses its reply'] as const)(
     'a session whose extension %s does not outlive its registration',
-    async (trouble) => {
+    async (fault) => {
       const { place, store, clock, alice, roster } = open({ ttl: 100, touchAfter: 0 })
       const sid = await signIn(store, alice)
       await kind.pass(2000, clock)
-      const troubled = place.over(troubledBackend(place.backend(), { verb: 'extend', trouble }), {
+      const failing = place.over(failingBackend(place.backend(), { verb: 'extend', fault }), {
         ttl: 100,
         touchAfter: 0,
       })
 
-      const failure = await failureOf(visit(troubled, sid))
+      const failure = await failureOf(visit(failing, sid))
       const record = await place.backend().get(store.handle(sid), 65_536)
       const [member] = (await roster(alice)).members
 
@@ -219,9 +219,7 @@ describe.each(storeKinds())('$name', (kind) => {
     const sid = await signIn(store, alice)
     const handle = store.handle(sid)
     // It became anonymous, and the step that takes it out of the registry has not come through.
-    const cut = place.over(
-      troubledBackend(place.backend(), { verb: 'withdraw', trouble: 'is never reached' }),
-    )
+    const cut = place.over(failingBackend(place.backend(), { verb: 'withdraw', fault: 'is never reached' }))
     await failureOf(edit(cut, sid, { userId: undefined }))
     const [enrolled, stored] = [createGate(), createGate()]
     const slow = place.over(

@@ -3,7 +3,7 @@ import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
-import { edit, newUser, signIn, signInTimes, visit } from './visitor.ts'
+import { edit, newUser, signIn, signInTimes, visit } from './requests.ts'
 
 const TERMS = { reason: 'password-changed', actor: { type: 'admin', id: 'carol@example.com' } }
 

@@ -5,8 +5,8 @@ import { failureOf } from '../store/failure-of.ts'
 import { generateSession } from '../store/live-session.ts'
 import { InProcessKind, type StoreKind, ValkeyKind } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
+import { edit, newSid, newUser, validOf, visit } from './requests.ts'
 import { UserModel } from './user-model.ts'
-import { edit, newSid, newUser, validOf, visit } from './visitor.ts'
 
 const STEPS_PER_RUN = 40
 // Time goes by in steps of 4 s: what then has expired, has by at least the second that a registration outlasts its session.

@@ -3,7 +3,7 @@ import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import { generateSession } from '../store/live-session.ts'
 import { ValkeyKind } from '../store/stores.ts'
-import { newSid, newUser, ownerOf, signIn, signInTimes } from './visitor.ts'
+import { newSid, newUser, ownerOf, signIn, signInTimes } from './requests.ts'
 
 const FENCE_MS = 15 * 60_000
 const TERMS = { reason: 'password-changed', actor: { type: 'admin', id: 'carol-the-admin' } }

@@ -4,7 +4,7 @@ import type { SessionTarget, WatchTarget } from '../../lib/registry/targets.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { storeKinds } from '../store/stores.ts'
-import { newUser, signIn, validOf } from './visitor.ts'
+import { newUser, signIn, validOf } from './requests.ts'
 
 // As `genid: () => randomBytes(32).toString('base64url')` makes it.
 const newLookalike = (): string => randomBytes(32).toString('base64url')

@@ -9,8 +9,8 @@ import { freshPrefix, type Place, storeKinds } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { until } from '../support/until.ts'
 import { startCluster, startValkey, type ValkeyCluster } from '../support/valkey.ts'
-import { hear } from './hearing.ts'
-import { newUser, signIn, signInTimes } from './visitor.ts'
+import { collect } from './collected-endings.ts'
+import { newUser, signIn, signInTimes } from './requests.ts'
 
 const INTERVAL_MS = 200
 
@@ -71,7 +71,7 @@ describe.each(storeKinds())('a watch whose notices are all lost, $name,', (kind)
   test('on a user tells each once: those of before, those that are new, and more than a registry remembers or a page holds', async () => {
     const { store, watching, user } = open()
     const [early = ''] = await signInTimes(store, user, 1)
-    const heard = hear(watching.registry.watch({ userId: user }))
+    const heard = collect(watching.registry.watch({ userId: user }))
     await store.registry.end({ sid: early }, { reason: 'early' })
     await until(() => heard.endings.length === 1)
 
@@ -108,8 +108,8 @@ describe.each(storeKinds())('a watch whose notices are all lost, $name,', (kind)
       },
     }))
     const [sid = '', other = ''] = await signInTimes(store, user, 2)
-    const ofSession = hear(watching.registry.watch({ sid }))
-    const ofUser = hear(watching.registry.watch({ userId: user }))
+    const ofSession = collect(watching.registry.watch({ sid }))
+    const ofUser = collect(watching.registry.watch({ userId: user }))
     isAway = true
     await until(() => failed > 3)
     await store.registry.end({ sid: other }, { reason: 'meanwhile' })
@@ -182,7 +182,7 @@ test('looks that fail open no breaker of other calls, and are no failure of thei
   }
   const store = new PartsStore(wrapBackend(backend, { lookout }), { watchIntervalMs: 100 })
   await until(() => client.status === 'ready')
-  const heard = hear(store.registry.watch({ sid: await signIn(store, newUser()) }))
+  const heard = collect(store.registry.watch({ sid: await signIn(store, newUser()) }))
   await server.kill()
 
   await until(() => failed >= 5)
@@ -225,7 +225,7 @@ describe('in a cluster whose nodes lose each other just before each ending', () 
     const user = newUser()
     const sids = await signInTimes(store, user, 60)
     const watches = sids.map((sid) => watching.registry.watch({ sid }))
-    const ofUser = hear(watching.registry.watch({ userId: user }))
+    const ofUser = collect(watching.registry.watch({ userId: user }))
 
     for (const sid of sids) {
       await cut()

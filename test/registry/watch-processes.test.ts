@@ -5,9 +5,9 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { ValkeyKind, type ValkeyPlace } from '../store/stores.ts'
 import { until } from '../support/until.ts'
+import { collect } from './collected-endings.ts'
 import type { EndOrder } from './ending-process.ts'
-import { hear } from './hearing.ts'
-import { newSid, newUser, ownerOf, signIn, signInTimes } from './visitor.ts'
+import { newSid, newUser, ownerOf, signIn, signInTimes } from './requests.ts'
 
 const kind = new ValkeyKind()
 let admin: Redis
@@ -58,7 +58,7 @@ async function subscribers(): Promise<number> {
 test('an ending in another process is told by its notice, 20 times', async () => {
   const store = open()
   const user = newUser()
-  const ofUser = hear(store.registry.watch({ userId: user }))
+  const ofUser = collect(store.registry.watch({ userId: user }))
   for (let time = 1; time <= 20; time += 1) {
     const sid = await signIn(store, user)
     const watch = store.registry.watch({ sid })
@@ -74,7 +74,7 @@ test('5,000 watches cost one connection, and each is told', async () => {
   const user = newUser()
   const sids = await signInTimes(store, user, 50)
   const watches = sids.flatMap((sid) => Array.from({ length: 99 }, () => store.registry.watch({ sid })))
-  const ofUser = sids.map(() => hear(store.registry.watch({ userId: user })))
+  const ofUser = sids.map(() => collect(store.registry.watch({ userId: user })))
   await until(async () => (await subscribers()) > 0)
 
   await endElsewhere({ userId: user })
@@ -92,7 +92,7 @@ test('nothing is missed while the listening connection is killed over and over, 
   const user = newUser()
   const sids = await signInTimes(store, user, 20)
   const watches = sids.map((sid) => store.registry.watch({ sid }))
-  const ofUser = hear(store.registry.watch({ userId: user }))
+  const ofUser = collect(store.registry.watch({ userId: user }))
   await until(async () => (await subscribers()) === 1)
   let killed = 0
   for (const sid of sids) {
@@ -119,8 +119,8 @@ test('notices that somebody made up end nothing and tell nothing', async () => {
   const store = open()
   const user = newUser()
   const [sid = '', mark = '', ready = ''] = await signInTimes(store, user, 3)
-  const ofSession = hear(store.registry.watch({ sid }))
-  const ofUser = hear(store.registry.watch({ userId: user }))
+  const ofSession = collect(store.registry.watch({ sid }))
+  const ofUser = collect(store.registry.watch({ userId: user }))
   await store.registry.end({ sid: ready }, { reason: 'ready' })
   await until(() => ofUser.endings.length === 1)
 

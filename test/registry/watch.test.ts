@@ -7,8 +7,8 @@ import { createGate } from '../store/gate.ts'
 import { storeKinds } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
 import { until } from '../support/until.ts'
-import { hear } from './hearing.ts'
-import { newSid, newUser, signIn, signInTimes, visit } from './visitor.ts'
+import { collect } from './collected-endings.ts'
+import { newSid, newUser, signIn, signInTimes, visit } from './requests.ts'
 
 describe.each(storeKinds())('a watch $name', (kind) => {
   beforeAll(() => kind.start())
@@ -50,7 +50,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     const { store, other, user } = open()
     const [sid = '', mark = ''] = await signInTimes(store, user, 2)
     await store.destroy(sid)
-    const heard = hear(other.registry.watch({ userId: user }))
+    const heard = collect(other.registry.watch({ userId: user }))
     await store.destroy(mark)
     // The other watch is in force.
     await until(() => heard.handles().includes(store.handle(mark)))
@@ -63,7 +63,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     const { store, user } = open({ ttl: 1.5, touchAfter: 0.05 })
     const sid = await signIn(store, user)
     const watch = store.registry.watch({ sid })
-    const heard = hear(watch)
+    const heard = collect(watch)
     const startMs = performance.now()
     // Each visit extends it; where a busy machine does not get to one in time it has expired earlier.
     while (performance.now() - startMs < 2000 && !heard.isOver) {
@@ -83,7 +83,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
   test('on one session is over after it has told', async () => {
     const { store, user } = open()
     const sid = await signIn(store, user)
-    const heard = hear(store.registry.watch({ sid }))
+    const heard = collect(store.registry.watch({ sid }))
 
     await store.destroy(sid)
 
@@ -94,7 +94,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
   test('on a user tells each ending once, and nothing of other users', async () => {
     const { store, other, user } = open({ maxSessionsPerUser: 3 })
     const sids = await signInTimes(store, user, 3)
-    const heard = hear(store.registry.watch({ userId: user }))
+    const heard = collect(store.registry.watch({ userId: user }))
     const foreign = await signIn(store, newUser())
 
     await other.registry.end({ sid: foreign })
@@ -132,7 +132,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     await reached.opened
 
     // The first watch looks at everything the user has when it is in force; that it is, the other one tells.
-    const heard = hear(store.registry.watch({ userId: user }))
+    const heard = collect(store.registry.watch({ userId: user }))
     const mark = await signIn(store, user)
     await store.registry.end({ sid: mark }, { reason: 'mark' })
     await until(() => heard.handles().includes(store.handle(mark)))
@@ -178,7 +178,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     await anHourAgo.registry.end({ sid: old })
     const sid = await signIn(store, user)
 
-    const heard = hear(store.registry.watch({ userId: user }))
+    const heard = collect(store.registry.watch({ userId: user }))
     await store.registry.end({ sid }, { reason: 'new' })
     await until(() => heard.handles().includes(store.handle(sid)))
     // Whatever the watch looked at before this it has told by now.
@@ -196,7 +196,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     const watches = [{ sid }, { userId: user }].map((target) =>
       store.registry.watch(target, { signal: stop.signal }),
     )
-    const heard = watches.map(hear)
+    const heard = watches.map(collect)
 
     stop.abort('enough')
     const late = store.registry.watch({ sid }, { signal: stop.signal })
@@ -223,7 +223,7 @@ describe.each(storeKinds())('a watch $name', (kind) => {
     const user = newUser()
     const sid = await signIn(store, user)
     const watches = [store.registry.watch({ sid }), store.registry.watch({ userId: user })]
-    const heard = watches.map(hear)
+    const heard = watches.map(collect)
 
     await store.close()
 

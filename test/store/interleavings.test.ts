@@ -184,7 +184,7 @@ describe.each([
 })
 
 describe('the same properties', () => {
-  const sabotages = { seed: SEED, numRuns: 300, endOnFailure: true }
+  const runs = { seed: SEED, numRuns: 300, endOnFailure: true }
 
   test('hold for a naive backend with all care, so that the cases below fail for their reason', async () => {
     await fc.assert(endedIsEnded(naiveGround({})), { seed: SEED, numRuns: 100 })
@@ -196,7 +196,7 @@ describe('the same properties', () => {
     ['leaves no tombstone', { leavesTombstones: false }],
     ['writes back what it has read when it touches', { touchesInPlace: false }],
   ])('catch a backend that %s: an ended session comes back', async (_, lack) => {
-    const { failed } = await fc.check(endedIsEnded(naiveGround(lack)), sabotages)
+    const { failed } = await fc.check(endedIsEnded(naiveGround(lack)), runs)
 
     expect(failed).toBe(true)
   })
@@ -206,7 +206,7 @@ describe('the same properties', () => {
     ['a backend that writes back what it has read when it touches', naiveGround({ touchesInPlace: false })],
     ['a store that overwrites', naiveGround({}, { concurrency: 'overwrite' })],
   ])('catch %s: an update is lost', async (_, ground) => {
-    const { failed } = await fc.check(nothingIsLost(ground), sabotages)
+    const { failed } = await fc.check(nothingIsLost(ground), runs)
 
     expect(failed).toBe(true)
   })

@@ -23,7 +23,7 @@ export const careful: Care = {
 }
 
 /**
- * A fake of a backend as one would first write it, for sabotage: with all care it keeps the contract, without any of
+ * A fake of a backend as one would first write it, for the checker to be checked with: with all care it keeps the contract, without any of
  * it it does not. `pause` is where a verb of two steps can be overtaken.
  */
 export function createNaiveBackend(care: Care, pause: () => Promise<unknown>): Backend {

@@ -1,4 +1,4 @@
-import type { Call } from '../journal.ts'
+import type { Call } from '../history.ts'
 import type { Evidence, Violation } from './evidence.ts'
 
 // What a timer and the way back to the caller may add to a deadline.
@@ -6,10 +6,10 @@ const MARGIN_MS = 50
 
 /** Every call settles in time, and none is refused that the state of the server does not forbid. */
 export function checkCalls(evidence: Evidence): Violation[] {
-  const { journal } = evidence.scene
-  const pending = journal.pending.map(({ kind }): Violation => ({ check: 'call pending', detail: kind }))
-  const late = journal.calls.filter((call) => latenessMs(evidence, call) > MARGIN_MS)
-  const needless = journal.calls.filter(isNeedlesslyRefused)
+  const { history } = evidence.workload
+  const pending = history.pending.map(({ kind }): Violation => ({ check: 'call pending', detail: kind }))
+  const late = history.calls.filter((call) => latenessMs(evidence, call) > MARGIN_MS)
+  const needless = history.calls.filter(isNeedlesslyRefused)
   return [
     ...pending,
     ...late.map(
@@ -26,7 +26,7 @@ export function checkCalls(evidence: Evidence): Violation[] {
 
 /** How long the longest call took: as it was, and less the time for which this process did not run. */
 export function longestCall(evidence: Evidence): { readonly ms: number; readonly runningMs: number } {
-  const calls = evidence.scene.journal.calls.filter(({ endMs }) => Number.isFinite(endMs))
+  const calls = evidence.workload.history.calls.filter(({ endMs }) => Number.isFinite(endMs))
   const running = (call: Call) => durationMs(call) - stalledMs(evidence, call)
   return {
     ms: calls.reduce((longest, call) => Math.max(longest, durationMs(call)), 0),

@@ -1,4 +1,4 @@
-import type { Call } from '../journal.ts'
+import type { Call } from '../history.ts'
 import type { Subject } from '../subject.ts'
 import { type Evidence, isExcused, isTainted, type Violation } from './evidence.ts'
 import { failuresOf, nameOf } from './writes.ts'
@@ -8,7 +8,7 @@ const LINGER_MS = 3000
 
 /** Ended is ended, kept is kept. */
 export function checkEndings(evidence: Evidence): Violation[] {
-  return evidence.scene.subjects.flatMap((subject) => [
+  return evidence.workload.subjects.flatMap((subject) => [
     ...checkEnded(evidence, subject),
     ...checkKept(evidence, subject),
     ...checkRefusedCreation(evidence, subject),
@@ -29,7 +29,7 @@ function historyOf({ calls, missedMs }: Subject): string {
 /** How many endings were acknowledged in a loss window, and how many of those sessions were seen afterwards. */
 export function countLostEndings(evidence: Evidence): { readonly excused: number; readonly lost: number } {
   const counts = { excused: 0, lost: 0 }
-  for (const subject of evidence.scene.subjects) {
+  for (const subject of evidence.workload.subjects) {
     const excused = endingsOf(subject).filter((call) => isExcused(evidence, call))
     if (excused.length === 0) continue
     counts.excused += 1

@@ -1,8 +1,8 @@
 import type { SessionData } from 'express-session'
 import type { EventLoopWatch } from '../event-loop.ts'
-import type { Call } from '../journal.ts'
-import type { Scene } from '../scene.ts'
+import type { Call } from '../history.ts'
 import type { Subject, User } from '../subject.ts'
+import type { Workload } from '../workload.ts'
 
 /** What stood when all was over. */
 export interface Inventory {
@@ -19,7 +19,7 @@ export interface LossWindow {
 }
 
 export interface Evidence {
-  readonly scene: Scene
+  readonly workload: Workload
   readonly inventory: Inventory
   readonly windows: readonly LossWindow[]
   /** The most sessions a user may have. */

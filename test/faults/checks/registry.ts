@@ -3,7 +3,7 @@ import { type Evidence, isTainted, type Violation } from './evidence.ts'
 
 /** At the end each user's list shows exactly the living; and never did more live than may. */
 export function checkRegistry(evidence: Evidence & { readonly isTorn: boolean }): Violation[] {
-  const { users } = evidence.scene
+  const { users } = evidence.workload
   return users.flatMap((user, index) => {
     const isLossy = user.subjects.some((subject) => isTainted(evidence, subject))
     return [
@@ -13,8 +13,8 @@ export function checkRegistry(evidence: Evidence & { readonly isTorn: boolean })
   })
 }
 
-function checkList({ scene, inventory, cap }: Evidence, user: User, index: number): Violation[] {
-  const listed = new Set(inventory.lists.get(user)?.map((handle) => scene.subjectOf(handle)))
+function checkList({ workload, inventory, cap }: Evidence, user: User, index: number): Violation[] {
+  const listed = new Set(inventory.lists.get(user)?.map((handle) => workload.subjectOf(handle)))
   const living = new Set(user.subjects.filter((subject) => inventory.contents.has(subject)))
   const missing = [...living].filter((subject) => !listed.has(subject)).length
   const dead = [...listed].filter((subject) => subject === undefined || !living.has(subject)).length

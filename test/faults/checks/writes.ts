@@ -1,4 +1,4 @@
-import { type Call, joint } from '../journal.ts'
+import { type Call, joint } from '../history.ts'
 import type { Subject, Write } from '../subject.ts'
 import { type Evidence, isExcused, type Violation } from './evidence.ts'
 
@@ -14,7 +14,7 @@ export interface WriteCounts {
 export function checkWrites(evidence: Evidence): { violations: Violation[]; counts: WriteCounts } {
   const violations: Violation[] = []
   const counts = { checked: 0, excused: 0, lost: 0 }
-  for (const subject of evidence.scene.subjects) {
+  for (const subject of evidence.workload.subjects) {
     const marks = marksOf(evidence, subject)
     if (marks === undefined || subject.isScripted) continue
     for (const write of subject.writes) {
