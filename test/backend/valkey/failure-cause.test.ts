@@ -2,16 +2,19 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { causeOf, parseAddress, placeOf } from '../../../lib/backend/valkey/commands/failure-cause.ts'
 import type { ValkeyConnection } from '../../../lib/backend/valkey/connection/connection.ts'
+import { troubleOf } from '../../../lib/backend/valkey/connection/connection-trouble.ts'
 import { describeFailure, StoreUnavailableError } from '../../../lib/errors.ts'
 import { ValkeyStore } from '../../../lib/store/valkey-store.ts'
 import { createCertificates, tlsArguments } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { until } from '../../support/until.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
+import { FakeClient } from './fake-client.ts'
 
 const SECRET = '0123456789abcdef0123456789abcdef'
 const PASSWORD = 'hunter2-hunter2'
@@ -71,6 +74,7 @@ async function failureOf(store: ValkeyStore): Promise<StoreUnavailableError> {
   throw new Error(`not unavailable: ${String(error)}`)
 }
 
+const coded = (code: string, more: object = {}) => Object.assign(new Error('canary'), { code }, more)
 const nowhere = 'nowhere.invalid'
 const at = (port: number, host = '127.0.0.1') => ({ host, port })
 
@@ -240,9 +244,58 @@ describe('the last failure', () => {
   })
 })
 
-describe('a cause', () => {
-  const coded = (code: string, more: object = {}) => Object.assign(new Error('canary'), { code }, more)
+// A fake client, as the moment between two events of a real one is too short to be busy in.
+describe('what the client has said of its attempt to connect', () => {
+  const wrongPassword = new Error('WRONGPASS invalid username-password pair or user is disabled.')
 
+  function troubled() {
+    const address = `127.0.0.1:${open.port}`
+    const client = Object.assign(new FakeClient(), {
+      status: 'connecting',
+      startupNodes: [at(open.port)],
+      options: { redisOptions: { connectTimeout: 30 } },
+    })
+    const trouble = troubleOf(client)
+    client.emit('connecting')
+    client.emit('node error', wrongPassword, address)
+    return { client, trouble, address }
+  }
+
+  async function busyBetween(event: () => void): Promise<void> {
+    event()
+    const endMs = performance.now() + 150
+    while (performance.now() < endMs);
+    await delay(150)
+  }
+
+  test('is not replaced by what a busy process finds out late', async () => {
+    const { client, trouble } = troubled()
+
+    await busyBetween(() => client.emit('close'))
+
+    expect(trouble.cause).toMatchObject({ reason: 'not-authenticated', ...at(open.port) })
+  })
+
+  test('outlives an attempt that only this process was late for', async () => {
+    const { client, trouble, address } = troubled()
+
+    client.emit('connecting')
+    await busyBetween(() => client.emit('node error', coded('ETIMEDOUT'), address))
+
+    expect(trouble.cause).toMatchObject({ reason: 'not-authenticated', ...at(open.port) })
+  })
+
+  test('is replaced by what the next attempt shows', async () => {
+    const { client, trouble, address } = troubled()
+
+    client.emit('connecting')
+    client.emit('node error', coded('ECONNREFUSED'), address)
+
+    expect(trouble.cause).toMatchObject({ reason: 'connection', systemCode: 'ECONNREFUSED' })
+  })
+})
+
+describe('a cause', () => {
   test('is the first of several addresses that were tried', () => {
     const errors = [
       coded('ECONNREFUSED', { address: '::1', port: 6379 }),

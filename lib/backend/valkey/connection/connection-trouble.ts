@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls'
 import { describeFailure, type FailureCause } from '../../../errors.ts'
+import { Patience } from '../../../patience.ts'
 import { causeOf, type Place, parseAddress, placeOf } from '../commands/failure-cause.ts'
 import type { ValkeyClient } from './client.ts'
 
@@ -25,10 +26,15 @@ export class ConnectionTrouble {
   readonly #warned = new Map<string, number>()
   #cause: FailureCause | undefined
   #isImpostor = false
+  /** Whether the client has said itself why its present attempt to connect fails. */
+  #isToldByClient = false
   #probedAt = Number.NEGATIVE_INFINITY
 
   constructor(client: ValkeyClient) {
     this.#client = client
+    client.on('connecting', () => {
+      this.#isToldByClient = false
+    })
     client.on('connect', () => {
       this.#isImpostor = false
     })
@@ -81,6 +87,7 @@ export class ConnectionTrouble {
       this.#cause ??= cause
       if (this.#isConnecting()) void this.#probe(cause)
     } else {
+      this.#isToldByClient = true
       this.#learn(cause)
     }
   }
@@ -91,10 +98,12 @@ export class ConnectionTrouble {
     if (this.#isConnecting()) this.warn(cause)
   }
 
-  /** Whether a connection of our own can show more: that TCP works and TLS does not, or what a client keeps to itself. */
+  /**
+   * Whether a connection of our own can show more: that TCP works and TLS does not, what a client keeps to itself, or
+   * that only this process was late. A client's time limits do not know that it was busy.
+   */
   #isVague({ reason, systemCode }: FailureCause): boolean {
-    if (systemCode !== undefined) return systemCode === 'ETIMEDOUT' && tlsOf(this.#client) !== undefined
-    return reason === 'connection'
+    return systemCode === 'ETIMEDOUT' || (systemCode === undefined && reason === 'connection')
   }
 
   /** A cluster's client always may be, to one of its nodes. */
@@ -104,7 +113,7 @@ export class ConnectionTrouble {
 
   async #probe(vague?: FailureCause): Promise<void> {
     const now = performance.now()
-    if (now - this.#probedAt < PROBED_FOR_MS) return
+    if (this.#isToldByClient || now - this.#probedAt < PROBED_FOR_MS) return
     this.#probedAt = now
     const places = vague?.host === undefined ? placesOf(this.#client) : [vague]
     const tls = tlsOf(this.#client)
@@ -113,7 +122,7 @@ export class ConnectionTrouble {
     )
     const fault = faults.find((found) => found !== undefined) ?? (this.#cause === vague ? vague : undefined)
     const isOver = this.#client.status === 'end' || (vague === undefined && this.#client.status === 'ready')
-    if (fault !== undefined && !isOver) this.#learn(fault)
+    if (fault !== undefined && !isOver && !this.#isToldByClient) this.#learn(fault)
   }
 }
 
@@ -172,13 +181,13 @@ function faultOf({ host, port }: Place, { tls, timeoutMs }: ProbeTerms): Promise
     const socket = tls ? connectTls({ ...tls, host, port }) : connect({ host, port })
     let hasConnected = false
     const settle = (fault?: FailureCause) => {
-      clearTimeout(timer)
+      patience.end()
       socket.destroy()
       const isOfTls = fault?.reason === 'connection' && hasConnected
       resolve(isOfTls ? { ...fault, reason: 'tls' } : fault)
     }
     const late = Object.assign(new Error('late'), { code: 'ETIMEDOUT' })
-    const timer = setTimeout(() => settle(causeOf(late, { host, port })), timeoutMs)
+    const patience = new Patience(timeoutMs, () => settle(causeOf(late, { host, port })))
     socket.unref()
     socket.on('error', (error) => settle(causeOf(error, { host, port })))
     socket.once('connect', () => {
