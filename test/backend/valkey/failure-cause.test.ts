@@ -21,7 +21,10 @@ const PASSWORD = 'hunter2-hunter2'
 const SID = 'x'.repeat(32)
 
 let open: ValkeyServer
+// One for each case that a password keeps out, as their warnings are told apart by the port.
+let unsigned: ValkeyServer
 let locked: ValkeyServer
+let lockedNode: ValkeyServer
 let secure: ValkeyServer
 let other: Server
 let dir: string
@@ -34,9 +37,12 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'cause-test-'))
   for (const name of ['dead', 'deadCluster', 'deadSentinel', 'tls'] as const) ports[name] = await freePort()
   const tls = tlsArguments(dir, ports.tls, await createCertificates())
-  ;[open, locked, secure] = await Promise.all([
+  const lock = { args: ['--requirepass', 'another'] }
+  ;[open, unsigned, locked, lockedNode, secure] = await Promise.all([
     startValkey(),
-    startValkey({ args: ['--requirepass', 'another'] }),
+    startValkey(lock),
+    startValkey(lock),
+    startValkey(lock),
     startValkey({ args: [...tls, '--tls-auth-clients', 'no'] }),
   ])
   other = createServer((socket) =>
@@ -48,7 +54,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   vi.restoreAllMocks()
-  await Promise.all([open, locked, secure].map((server) => server.stop()))
+  await Promise.all([open, unsigned, locked, lockedNode, secure].map((server) => server.stop()))
   other.close()
   rmSync(dir, { recursive: true })
 })
@@ -127,7 +133,11 @@ const cases: readonly (readonly [name: string, connection: () => ValkeyConnectio
     () => ({ url: `valkeys://127.0.0.1:${ports.tls}` }),
     () => ({ reason: 'tls', systemCode: 'SELF_SIGNED_CERT_IN_CHAIN', ...at(ports.tls) }),
   ],
-  ['no password', () => ({ url: locked.url }), () => ({ reason: 'not-authenticated', ...at(locked.port) })],
+  [
+    'no password',
+    () => ({ url: unsigned.url }),
+    () => ({ reason: 'not-authenticated', ...at(unsigned.port) }),
+  ],
   [
     'a wrong password',
     () => ({ url: locked.url, password: PASSWORD }),
@@ -169,8 +179,8 @@ const cases: readonly (readonly [name: string, connection: () => ValkeyConnectio
   ],
   [
     'a wrong password of a cluster',
-    () => ({ nodes: [at(locked.port)], password: PASSWORD }),
-    () => ({ reason: 'not-authenticated', ...at(locked.port) }),
+    () => ({ nodes: [at(lockedNode.port)], password: PASSWORD }),
+    () => ({ reason: 'not-authenticated', ...at(lockedNode.port) }),
   ],
   [
     'TLS to a plain node of a cluster',
@@ -246,7 +256,8 @@ describe('the last failure', () => {
 
 // A fake client, as the moment between two events of a real one is too short to be busy in.
 describe('what the client has said of its attempt to connect', () => {
-  const wrongPassword = new Error('WRONGPASS invalid username-password pair or user is disabled.')
+  const refused = (message: string, name: string) => Object.assign(new Error(message), { command: { name } })
+  const wrongPassword = refused('WRONGPASS invalid username-password pair or user is disabled.', 'auth')
 
   function troubled() {
     const address = `127.0.0.1:${open.port}`
@@ -283,6 +294,15 @@ describe('what the client has said of its attempt to connect', () => {
     await busyBetween(() => client.emit('node error', coded('ETIMEDOUT'), address))
 
     expect(trouble.cause).toMatchObject({ reason: 'not-authenticated', ...at(open.port) })
+  })
+
+  test('is one cause, whichever of its commands was refused last', () => {
+    const { client, trouble, address } = troubled()
+    const cause = { reason: 'not-authenticated', ...at(open.port) }
+
+    expect(trouble.cause).toEqual(cause)
+    client.emit('node error', refused('NOAUTH Authentication required.', 'cluster'), address)
+    expect(trouble.cause).toEqual(cause)
   })
 
   test('is replaced by what the next attempt shows', async () => {

@@ -128,8 +128,14 @@ export class ConnectionTrouble {
 
 // Of what fails while a client connects, no command is in doubt.
 function asConnecting(cause: FailureCause): FailureCause {
+  // Of AUTH, and of whatever the client sent without waiting for it, in no particular order.
+  if (cause.reason === 'not-authenticated') return withoutCommand(cause)
   if (cause.reason === 'timeout') return { ...cause, reason: 'connection', systemCode: 'ETIMEDOUT' }
   return cause.reason === 'unknown' ? { ...cause, reason: 'connection' } : cause
+}
+
+function withoutCommand({ command: _command, ...cause }: FailureCause): FailureCause {
+  return cause
 }
 
 function causeOfSentinel({ message }: Error): FailureCause {
