@@ -1,6 +1,6 @@
-/** The error classes of stores, and the union of their codes; those of labels are in labels/. Each code has its heading in docs/ERRORS.md. */
+/** The error classes of this package and the union of their codes. Each code has its heading in docs/ERRORS.md. */
 
-/** The `code` of every error a store raises, except the `TypeError`s of wrong options. */
+/** The `code` of every error this package raises at run time; a wrong option is a `TypeError`. */
 export type SessionStoreErrorCode =
   | 'ERR_SESSION_CONFLICT'
   | 'ERR_SESSION_ENDED'
@@ -20,6 +20,9 @@ export type SessionStoreErrorCode =
   | 'ERR_STORE_SECRETS'
   | 'ERR_STORE_SERIALIZER'
   | 'ERR_STORE_OPTION'
+  | 'ERR_LABELS_UNREADABLE'
+  | 'ERR_LABELS_LIMIT'
+  | 'ERR_TAINT_DENIED'
 
 /**
  * Why and where something failed at the server, as far as it is known. It is safe to log: it carries neither arguments nor
@@ -52,114 +55,185 @@ export function describeFailure({ reason, host, port, systemCode, command, right
 }
 
 interface ErrorFacts {
-  readonly code: SessionStoreErrorCode
+  /** Written out, as minifiers rename classes. */
+  readonly name: string
+  /** Of HTTP. */
   readonly status: number
-  readonly headers?: Readonly<Record<string, string>>
+  /** When a retry makes sense, in seconds. */
+  readonly retryAfterS?: number
 }
 
+const ERRORS: Readonly<Record<SessionStoreErrorCode, ErrorFacts>> = {
+  ERR_SESSION_CONFLICT: { name: 'SessionConflictError', status: 409 },
+  ERR_SESSION_ENDED: { name: 'SessionEndedError', status: 401 },
+  ERR_SESSION_LIMIT: { name: 'SessionLimitError', status: 409 },
+  ERR_SESSION_INVALID: { name: 'SessionInvalidError', status: 500 },
+  ERR_SESSION_UNKNOWN_KEY: { name: 'SessionUnknownKeyError', status: 503, retryAfterS: 5 },
+  ERR_SESSION_TOO_LARGE: { name: 'SessionTooLargeError', status: 500 },
+  ERR_SESSION_NOT_SERIALIZABLE: { name: 'SessionNotSerializableError', status: 500 },
+  ERR_SESSION_TTL: { name: 'SessionTtlError', status: 500 },
+  ERR_SESSION_USER_ID: { name: 'SessionUserIdError', status: 500 },
+  ERR_SESSION_ID: { name: 'SessionIdError', status: 500 },
+  ERR_SESSION_FOREIGN: { name: 'SessionForeignError', status: 500 },
+  ERR_SESSION_WATCH_BEHIND: { name: 'SessionWatchBehindError', status: 500 },
+  ERR_STORE_UNAVAILABLE: { name: 'StoreUnavailableError', status: 503, retryAfterS: 1 },
+  ERR_STORE_OUTCOME_UNKNOWN: { name: 'OutcomeUnknownError', status: 503, retryAfterS: 1 },
+  ERR_STORE_CLOSED: { name: 'StoreClosedError', status: 503, retryAfterS: 5 },
+  ERR_STORE_SECRETS: { name: 'StoreSecretsError', status: 503, retryAfterS: 1 },
+  ERR_STORE_SERIALIZER: { name: 'StoreSerializerError', status: 503, retryAfterS: 1 },
+  ERR_STORE_OPTION: { name: 'StoreOptionError', status: 500 },
+  ERR_LABELS_UNREADABLE: { name: 'LabelsUnreadableError', status: 503, retryAfterS: 5 },
+  ERR_LABELS_LIMIT: { name: 'LabelLimitError', status: 500 },
+  ERR_TAINT_DENIED: { name: 'TaintDeniedError', status: 403 },
+}
+
+// Registered for the whole process: the ESM and the CommonJS build of this package each have classes of their own.
+const BRAND = Symbol.for('express-session-valkey.error')
+
 /**
- * The base of all errors a store raises at run time; those of labels are `LabelError`s. `status`, `statusCode`, `expose` and
- * `headers` are those of http-errors: Express's default error handler and koa reply with them, NestJS with the status alone.
- * No message, property or cause carries a session id, a key, a token, a payload or the arguments of a client command.
+ * The base of all errors this package raises at run time. `status`, `statusCode`, `expose` and `headers` are those of
+ * http-errors: Express's default error handler and koa reply with them, NestJS with the status alone. No message, property
+ * or cause carries a session id, a key, a token, a payload or the arguments of a client command.
  *
- * @example
- * ```ts
- * import { SessionStoreError } from 'express-session-valkey'
- *
- * function isOutage(error: unknown): boolean {
- *   return error instanceof SessionStoreError && error.status === 503
- * }
- * ```
+ * Recognize one with {@link isSessionStoreError}, which narrows by `code` and works across copies of this package.
  */
-export class SessionStoreError extends Error {
-  readonly code: SessionStoreErrorCode
+export class SessionStoreError<Code extends SessionStoreErrorCode = SessionStoreErrorCode> extends Error {
+  readonly code: Code
   readonly status: number
   /** The same as `status`. */
   readonly statusCode: number
   /** Whether the message is for the client: true below 500. */
   readonly expose: boolean
+  /** `Retry-After`, where a retry makes sense. */
   readonly headers: Readonly<Record<string, string>>
 
-  constructor(message: string, facts: ErrorFacts) {
+  static {
+    Object.defineProperty(SessionStoreError.prototype, BRAND, { value: true })
+  }
+
+  constructor(code: Code, message: string) {
     super(message)
-    this.name = new.target.name
-    this.code = facts.code
-    this.status = facts.status
-    this.statusCode = facts.status
-    this.expose = facts.status < 500
-    this.headers = facts.headers ?? {}
+    const { name, status, retryAfterS } = ERRORS[code]
+    this.name = name
+    this.code = code
+    this.status = status
+    this.statusCode = status
+    this.expose = status < 500
+    this.headers = retryAfterS === undefined ? {} : { 'Retry-After': String(retryAfterS) }
   }
 }
 
+/** Every error of this package: a union that a `switch` over `code` narrows. */
+export type AnySessionStoreError =
+  | SessionConflictError
+  | SessionEndedError
+  | SessionLimitError
+  | SessionInvalidError
+  | SessionUnknownKeyError
+  | SessionTooLargeError
+  | SessionNotSerializableError
+  | SessionTtlError
+  | SessionUserIdError
+  | SessionIdError
+  | SessionForeignError
+  | SessionWatchBehindError
+  | StoreUnavailableError
+  | OutcomeUnknownError
+  | StoreClosedError
+  | StoreSecretsError
+  | StoreSerializerError
+  | StoreOptionError
+  | LabelsUnreadableError
+  | LabelLimitError
+  | TaintDeniedError
+
+/**
+ * Returns whether a value is an error of this package. Unlike `instanceof`, it also recognizes the errors of another copy,
+ * as where one module imports the package and another requires it.
+ *
+ * @example
+ * ```ts
+ * import { isSessionStoreError } from 'express-session-valkey'
+ *
+ * function explain(error: unknown): string {
+ *   if (!isSessionStoreError(error)) return 'an error of something else'
+ *   switch (error.code) {
+ *     case 'ERR_SESSION_LIMIT':
+ *       return `signed in ${error.maxSessionsPerUser} times already`
+ *     case 'ERR_STORE_UNAVAILABLE':
+ *       return `Valkey is unavailable: ${error.reason}`
+ *     default:
+ *       return error.message
+ *   }
+ * }
+ * ```
+ */
+export function isSessionStoreError(value: unknown): value is AnySessionStoreError {
+  return typeof value === 'object' && value !== null && BRAND in value
+}
+
 /** Another request saved the same session first, and the policy (`concurrency: 'reject'`) or the retry bound forbids a merge. Nothing was written. */
-export class SessionConflictError extends SessionStoreError {
+export class SessionConflictError extends SessionStoreError<'ERR_SESSION_CONFLICT'> {
   constructor(message = 'The session was changed by another request; load it again and repeat the change') {
-    super(message, { code: 'ERR_SESSION_CONFLICT', status: 409 })
+    super('ERR_SESSION_CONFLICT', message)
   }
 }
 
 /** The session was ended, or expired, while this request held a copy of it. Nothing was written. */
-export class SessionEndedError extends SessionStoreError {
+export class SessionEndedError extends SessionStoreError<'ERR_SESSION_ENDED'> {
   /** `ended`: by a sign-out, an eviction or an administrator. `gone`: it expired or was removed. */
   readonly ending: 'ended' | 'gone'
 
   constructor(ending: 'ended' | 'gone') {
     super(
+      'ERR_SESSION_ENDED',
       ending === 'ended'
         ? 'The session was ended while this request ran; sign in again'
         : 'The session no longer exists; sign in again',
-      { code: 'ERR_SESSION_ENDED', status: 401 },
     )
     this.ending = ending
   }
 }
 
 /** The user has as many sessions as `maxSessionsPerUser` allows, and `onMaxSessions` is `'reject'`. Nothing was written. */
-export class SessionLimitError extends SessionStoreError {
+export class SessionLimitError extends SessionStoreError<'ERR_SESSION_LIMIT'> {
   readonly maxSessionsPerUser: number
 
   constructor(maxSessionsPerUser: number) {
     super(
+      'ERR_SESSION_LIMIT',
       `The user already has ${maxSessionsPerUser} sessions, as many as "maxSessionsPerUser" allows; end one of them first`,
-      {
-        code: 'ERR_SESSION_LIMIT',
-        status: 409,
-      },
     )
     this.maxSessionsPerUser = maxSessionsPerUser
   }
 }
 
 /** The stored session fails verification or cannot be read; raised only with `onInvalid: 'error'`, or by a write over foreign data. */
-export class SessionInvalidError extends SessionStoreError {
+export class SessionInvalidError extends SessionStoreError<'ERR_SESSION_INVALID'> {
   constructor() {
-    super('The stored session failed verification', { code: 'ERR_SESSION_INVALID', status: 500 })
+    super('ERR_SESSION_INVALID', 'The stored session failed verification')
   }
 }
 
 /** The stored session names a key that is not among `secrets`; raised only with `onUnknownKey: 'error'`. */
-export class SessionUnknownKeyError extends SessionStoreError {
+export class SessionUnknownKeyError extends SessionStoreError<'ERR_SESSION_UNKNOWN_KEY'> {
   constructor() {
-    super('The stored session was sealed with a secret that is not configured; add it to "secrets"', {
-      code: 'ERR_SESSION_UNKNOWN_KEY',
-      status: 503,
-      headers: { 'Retry-After': '5' },
-    })
+    super(
+      'ERR_SESSION_UNKNOWN_KEY',
+      'The stored session was sealed with a secret that is not configured; add it to "secrets"',
+    )
   }
 }
 
 /** The serialized session is larger than `maxBytes`. Nothing was sent. */
-export class SessionTooLargeError extends SessionStoreError {
+export class SessionTooLargeError extends SessionStoreError<'ERR_SESSION_TOO_LARGE'> {
   readonly bytes: number
   readonly maxBytes: number
 
   constructor(bytes: number, maxBytes: number) {
     super(
+      'ERR_SESSION_TOO_LARGE',
       `The session has ${bytes} bytes, more than "maxBytes" (${maxBytes}) allows; keep large data elsewhere`,
-      {
-        code: 'ERR_SESSION_TOO_LARGE',
-        status: 500,
-      },
     )
     this.bytes = bytes
     this.maxBytes = maxBytes
@@ -167,22 +241,19 @@ export class SessionTooLargeError extends SessionStoreError {
 }
 
 /** The session holds something the serializer cannot write: a BigInt, a cycle, a value nested too deeply. Nothing was sent. */
-export class SessionNotSerializableError extends SessionStoreError {
+export class SessionNotSerializableError extends SessionStoreError<'ERR_SESSION_NOT_SERIALIZABLE'> {
   constructor(reason: string) {
-    super(`The session cannot be serialized: ${reason}`, {
-      code: 'ERR_SESSION_NOT_SERIALIZABLE',
-      status: 500,
-    })
+    super('ERR_SESSION_NOT_SERIALIZABLE', `The session cannot be serialized: ${reason}`)
   }
 }
 
 /** A session's lifetime is not a positive, finite duration. Nothing was sent. */
-export class SessionTtlError extends SessionStoreError {
+export class SessionTtlError extends SessionStoreError<'ERR_SESSION_TTL'> {
   constructor(source: 'cookie.expires' | 'ttl') {
-    super(`The session lifetime from ${source} is not a positive, finite duration of at most 100 years`, {
-      code: 'ERR_SESSION_TTL',
-      status: 500,
-    })
+    super(
+      'ERR_SESSION_TTL',
+      `The session lifetime from ${source} is not a positive, finite duration of at most 100 years`,
+    )
   }
 }
 
@@ -190,11 +261,11 @@ export class SessionTtlError extends SessionStoreError {
  * What the `userId` option returned for a session is neither a user id nor `undefined` or `null`, which is nobody. A user id
  * is a non-empty, well-formed string, a finite number, a bigint, or an object that serializes to one of these. Nothing was sent.
  */
-export class SessionUserIdError extends SessionStoreError {
+export class SessionUserIdError extends SessionStoreError<'ERR_SESSION_USER_ID'> {
   constructor(value: unknown) {
     super(
+      'ERR_SESSION_USER_ID',
       `The "userId" option returned ${kindOf(value)}; it must return a non-empty string, a finite number, a bigint, or undefined for nobody. With Passport: userId: (s) => s.passport?.user?.id`,
-      { code: 'ERR_SESSION_USER_ID', status: 500 },
     )
   }
 }
@@ -209,62 +280,61 @@ function kindOf(value: unknown): string {
 }
 
 /** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads answer "no session". */
-export class SessionIdError extends SessionStoreError {
+export class SessionIdError extends SessionStoreError<'ERR_SESSION_ID'> {
   constructor() {
     super(
+      'ERR_SESSION_ID',
       'The session id must be a string of 1 to 256 characters of [A-Za-z0-9._~+/=:-]; check the option "genid" of session()',
-      { code: 'ERR_SESSION_ID', status: 500 },
     )
   }
 }
 
 /** `req.session` is not what the store made or loaded for the request's session id. Nothing was stored. */
-export class SessionForeignError extends SessionStoreError {
+export class SessionForeignError extends SessionStoreError<'ERR_SESSION_FOREIGN'> {
   constructor(reason: string) {
-    super(`The session cannot be stored: ${reason}`, { code: 'ERR_SESSION_FOREIGN', status: 500 })
+    super('ERR_SESSION_FOREIGN', `The session cannot be stored: ${reason}`)
   }
 }
 
 /** So many endings wait to be read that a watch has stopped: those that are kept are read first, later ones are not told. */
-export class SessionWatchBehindError extends SessionStoreError {
+export class SessionWatchBehindError extends SessionStoreError<'ERR_SESSION_WATCH_BEHIND'> {
   constructor(unread: number) {
-    super(`The watch has stopped, as ${unread} endings wait to be read; begin another, and read it in time`, {
-      code: 'ERR_SESSION_WATCH_BEHIND',
-      status: 500,
-    })
+    super(
+      'ERR_SESSION_WATCH_BEHIND',
+      `The watch has stopped, as ${unread} endings wait to be read; begin another, and read it in time`,
+    )
   }
 }
 
 /** The backend could not be reached or refused the call. It was definitely not applied. */
-export class StoreUnavailableError extends SessionStoreError {
+export class StoreUnavailableError extends SessionStoreError<'ERR_STORE_UNAVAILABLE'> {
   /** Why, as one of the words docs/ERRORS.md lists: `timeout`, `connection`, `read-only`, `out-of-memory`, ... */
   readonly reason: string
   /** The root cause: with the reason `breaker-open`, the failure that opened it. */
   readonly failure: FailureCause
 
-  constructor(reason: string, failure: FailureCause = { reason }) {
-    super(`The session backend is unavailable (${told(reason, failure)}); nothing was applied`, {
-      code: 'ERR_STORE_UNAVAILABLE',
-      status: 503,
-      headers: { 'Retry-After': '1' },
-    })
+  constructor(
+    reason: string,
+    failure: FailureCause = { reason },
+    message = `The session backend is unavailable (${told(reason, failure)}); nothing was applied`,
+  ) {
+    super('ERR_STORE_UNAVAILABLE', message)
     this.reason = reason
     this.failure = failure
   }
 }
 
 /** The reply to a write was lost: it may or may not have been applied. Repeating it is harmless. */
-export class OutcomeUnknownError extends SessionStoreError {
+export class OutcomeUnknownError extends SessionStoreError<'ERR_STORE_OUTCOME_UNKNOWN'> {
   readonly reason: string
   /** The root cause. */
   readonly failure: FailureCause
 
   constructor(reason: string, failure: FailureCause = { reason }) {
-    super(`The session backend did not answer (${told(reason, failure)}); the write may have been applied`, {
-      code: 'ERR_STORE_OUTCOME_UNKNOWN',
-      status: 503,
-      headers: { 'Retry-After': '1' },
-    })
+    super(
+      'ERR_STORE_OUTCOME_UNKNOWN',
+      `The session backend did not answer (${told(reason, failure)}); the write may have been applied`,
+    )
     this.reason = reason
     this.failure = failure
   }
@@ -273,7 +343,7 @@ export class OutcomeUnknownError extends SessionStoreError {
 /** The root cause of an error of a store; of one that did not come from a server, its `code`. */
 export function failureOf(error: unknown): FailureCause {
   if (error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError) return error.failure
-  return { reason: error instanceof SessionStoreError ? error.code : 'unknown' }
+  return { reason: isSessionStoreError(error) ? error.code : 'unknown' }
 }
 
 function told(reason: string, failure: FailureCause): string {
@@ -282,51 +352,67 @@ function told(reason: string, failure: FailureCause): string {
 }
 
 /** The store was closed with `close()`. */
-export class StoreClosedError extends SessionStoreError {
+export class StoreClosedError extends SessionStoreError<'ERR_STORE_CLOSED'> {
   constructor() {
-    super('The session store is closed', {
-      code: 'ERR_STORE_CLOSED',
-      status: 503,
-      headers: { 'Retry-After': '5' },
-    })
+    super('ERR_STORE_CLOSED', 'The session store is closed')
   }
 }
 
 /** The function given as `secrets` failed or returned something that is not a list of secrets. */
-export class StoreSecretsError extends SessionStoreError {
+export class StoreSecretsError extends SessionStoreError<'ERR_STORE_SECRETS'> {
   constructor(reason: string) {
-    super(`The "secrets" function ${reason}`, {
-      code: 'ERR_STORE_SECRETS',
-      status: 503,
-      headers: { 'Retry-After': '1' },
-    })
+    super('ERR_STORE_SECRETS', `The "secrets" function ${reason}`)
   }
 }
 
 /** The `serializer` did not answer in time. Nothing was sent, and what is stored stays. */
-export class StoreSerializerError extends SessionStoreError {
+export class StoreSerializerError extends SessionStoreError<'ERR_STORE_SERIALIZER'> {
   constructor(method: 'stringify' | 'parse', deadlineMs: number) {
-    super(`The serializer's "${method}" did not answer within ${deadlineMs} ms`, {
-      code: 'ERR_STORE_SERIALIZER',
-      status: 503,
-      headers: { 'Retry-After': '1' },
-    })
+    super('ERR_STORE_SERIALIZER', `The serializer's "${method}" did not answer within ${deadlineMs} ms`)
   }
 }
 
 /** A function of the app's that was given as an option threw. Nothing was sent. */
-export class StoreOptionError extends SessionStoreError {
+export class StoreOptionError extends SessionStoreError<'ERR_STORE_OPTION'> {
   /** The name of the option. */
   readonly option: string
   /** What the function threw, as it is: what it says is the app's own. */
   override readonly cause: unknown
 
   constructor(option: string, cause: unknown) {
-    super(`The function given as option "${option}" threw an error, which is the "cause" of this one`, {
-      code: 'ERR_STORE_OPTION',
-      status: 500,
-    })
+    super(
+      'ERR_STORE_OPTION',
+      `The function given as option "${option}" threw an error, which is the "cause" of this one`,
+    )
     this.option = option
     this.cause = cause
+  }
+}
+
+/** What is stored is not a set of labels. It counts as neither labelled nor empty; nothing was changed. */
+export class LabelsUnreadableError extends SessionStoreError<'ERR_LABELS_UNREADABLE'> {
+  constructor() {
+    super(
+      'ERR_LABELS_UNREADABLE',
+      'What is stored is not a set of labels; find out who else writes there, or remove it',
+    )
+  }
+}
+
+/** More distinct labels than a session or user may gather. Nothing was added. */
+export class LabelLimitError extends SessionStoreError<'ERR_LABELS_LIMIT'> {
+  constructor(limit: number) {
+    super('ERR_LABELS_LIMIT', `There would be more than ${limit} distinct labels; use fewer, coarser ones`)
+  }
+}
+
+/** A gate refused the request for its labels, or because labels that were there are lost. */
+export class TaintDeniedError extends SessionStoreError<'ERR_TAINT_DENIED'> {
+  /** `labels`: those it has are refused here. `lost`: it had labels that are no longer stored. */
+  readonly reason: 'labels' | 'lost'
+
+  constructor(reason: 'labels' | 'lost') {
+    super('ERR_TAINT_DENIED', 'What this session has been exposed to may not leave here')
+    this.reason = reason
   }
 }

@@ -13,7 +13,11 @@ export type { ServerAddress, ValkeyConnection } from './backend/valkey/connectio
 export type { ValkeyOptions } from './backend/valkey/connection/valkey-options.ts'
 export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'
 export {
+  type AnySessionStoreError,
   type FailureCause,
+  isSessionStoreError,
+  LabelLimitError,
+  LabelsUnreadableError,
   OutcomeUnknownError,
   SessionConflictError,
   SessionEndedError,
@@ -34,6 +38,7 @@ export {
   StoreSecretsError,
   StoreSerializerError,
   StoreUnavailableError,
+  TaintDeniedError,
 } from './errors.ts'
 export {
   type AdminAction,
@@ -66,13 +71,6 @@ export {
 } from './labels/create-label-store.ts'
 export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
 export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
-export {
-  LabelError,
-  type LabelErrorCode,
-  LabelLimitError,
-  LabelsUnreadableError,
-  TaintDeniedError,
-} from './labels/label-errors.ts'
 export type { LabelHolder } from './labels/label-holder.ts'
 export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'

@@ -1,6 +1,6 @@
 /** Checks of single options. Each failure is a `TypeError` that names the option and says what it should be. */
 
-import { SessionStoreError, StoreOptionError } from './errors.ts'
+import { isSessionStoreError, StoreOptionError } from './errors.ts'
 
 export function optionError(name: string, expectation: string, value?: unknown): TypeError {
   return new TypeError(
@@ -164,6 +164,6 @@ export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
   try {
     return ask()
   } catch (error) {
-    throw error instanceof SessionStoreError ? error : new StoreOptionError(option, error)
+    throw isSessionStoreError(error) ? error : new StoreOptionError(option, error)
   }
 }

@@ -2,16 +2,14 @@ import { createRequire } from 'node:module'
 import express from 'express'
 import createError, { isHttpError } from 'http-errors'
 import request from 'supertest'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import * as library from '../lib/index.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
 
-const { LabelError, SessionStoreError } = library
+const { isSessionStoreError, SessionStoreError } = library
 
-type AnyError = InstanceType<typeof SessionStoreError> | InstanceType<typeof LabelError>
-
-const ERRORS: readonly AnyError[] = [
+const ERRORS: readonly library.AnySessionStoreError[] = [
   new library.SessionConflictError(),
   new library.SessionEndedError('ended'),
   new library.SessionLimitError(3),
@@ -45,6 +43,22 @@ describe.each(named)('$name', ({ error }) => {
     expect(error.expose).toBe(error.status < 500)
   })
 
+  it('has the one base, and the name of its class', () => {
+    expect(error).toBeInstanceOf(SessionStoreError)
+    expect(error.name).toBe(error.constructor.name)
+    expect(isSessionStoreError(error)).toBe(true)
+  })
+
+  it('is recognized by a second copy of the package, and shows nothing of how', async () => {
+    vi.resetModules()
+    const copy = await import('../lib/errors.ts')
+
+    expect(copy.SessionStoreError).not.toBe(SessionStoreError)
+    expect(copy.isSessionStoreError(error)).toBe(true)
+    expect(Object.keys(error)).not.toContain('express-session-valkey.error')
+    expect(Object.getOwnPropertySymbols(error)).toEqual([])
+  })
+
   it.each([
     ['5', express],
     ['4', express4],
@@ -61,11 +75,37 @@ describe.each(named)('$name', ({ error }) => {
 })
 
 it('every class of the package is among these', () => {
-  const classes = Object.values(library).filter(
-    (value) => isErrorClass(value) && value !== SessionStoreError && value !== LabelError,
-  )
+  const classes = Object.values(library).filter((value) => isErrorClass(value) && value !== SessionStoreError)
 
   expect(new Set(ERRORS.map((error) => error.constructor))).toEqual(new Set(classes))
+})
+
+it.each([undefined, null, 'ERR_STORE_CLOSED', {}, new Error('other'), { code: 'ERR_STORE_CLOSED' }])(
+  '%o is no error of the package',
+  (value) => {
+    expect(isSessionStoreError(value)).toBe(false)
+  },
+)
+
+it('a switch over the code narrows to the class, without a cast', () => {
+  const details = ERRORS.map((error) => {
+    switch (error.code) {
+      case 'ERR_SESSION_LIMIT':
+        return error.maxSessionsPerUser
+      case 'ERR_SESSION_TOO_LARGE':
+        return error.bytes
+      case 'ERR_SESSION_ENDED':
+        return error.ending
+      case 'ERR_STORE_OPTION':
+        return error.option
+      case 'ERR_TAINT_DENIED':
+        return error.reason
+      default:
+        return undefined
+    }
+  })
+
+  expect(details.filter((detail) => detail !== undefined)).toEqual(['ended', 3, 2, 'userId', 'labels'])
 })
 
 function isErrorClass(value: unknown): boolean {

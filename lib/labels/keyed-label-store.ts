@@ -1,10 +1,15 @@
 import { traced } from '../diagnostics.ts'
-import { OutcomeUnknownError, StoreClosedError, StoreUnavailableError } from '../errors.ts'
+import {
+  LabelLimitError,
+  LabelsUnreadableError,
+  OutcomeUnknownError,
+  StoreClosedError,
+  StoreUnavailableError,
+} from '../errors.ts'
 import { checkKnown, checkNumber } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
 import { distinctLabels, isLabel, MAX_LABELS } from './label.ts'
 import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
-import { LabelLimitError, LabelsUnreadableError } from './label-errors.ts'
 import { type LabelHolder, type LabelPlace, placeOf } from './label-holder.ts'
 import { labelOfMark, markOf } from './label-mark.ts'
 import type { Keeping, LabelSets } from './label-sets.ts'

@@ -1,7 +1,7 @@
+import { LabelsUnreadableError } from '../errors.ts'
 import type { Declassification } from './declassification.ts'
 import { isLabel } from './label.ts'
 import type { LabelAlarm } from './label-alarm.ts'
-import { LabelsUnreadableError } from './label-errors.ts'
 import type { LabelHolder } from './label-holder.ts'
 
 /** What a load answers. */

@@ -5,9 +5,8 @@ import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
 import { addLabels } from '../backend/valkey/scripts/add-labels.ts'
 import { loadLabels } from '../backend/valkey/scripts/load-labels.ts'
 import { releaseLabels } from '../backend/valkey/scripts/release-labels.ts'
-import { SessionInvalidError } from '../errors.ts'
+import { LabelsUnreadableError, SessionInvalidError } from '../errors.ts'
 import { MAX_LABELS } from './label.ts'
-import { LabelsUnreadableError } from './label-errors.ts'
 import type { Keeping, LabelSets, SetReading, SetRelease, SetUnion } from './label-sets.ts'
 
 export interface ValkeyLabelSetsOptions extends ValkeyLinkOptions {

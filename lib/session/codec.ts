@@ -1,6 +1,6 @@
 import {
+  isSessionStoreError,
   SessionNotSerializableError,
-  SessionStoreError,
   SessionTooLargeError,
   StoreSerializerError,
 } from '../errors.ts'
@@ -76,7 +76,7 @@ export class SessionCodec {
       const written = await this.#inTime('stringify', this.#serializer.stringify(content))
       if (typeof written === 'string' || written instanceof Uint8Array) return written
     } catch (error) {
-      if (error instanceof SessionStoreError) throw error
+      if (isSessionStoreError(error)) throw error
       throw new SessionNotSerializableError('the serializer failed')
     }
     throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')

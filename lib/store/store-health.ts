@@ -1,5 +1,5 @@
 import type { Backend, Condition } from '../backend/backend.ts'
-import { SessionStoreError } from '../errors.ts'
+import { isSessionStoreError } from '../errors.ts'
 import { late, withDeadline } from '../operations.ts'
 
 /** What `health()` answers. */
@@ -18,7 +18,7 @@ export async function healthOf(backend: Backend, deadlineMs: number): Promise<St
     await withDeadline(backend.ping(), deadlineMs, late.read)
     return { isReady: true, latencyMs: performance.now() - startMs, ...backend.condition }
   } catch (error) {
-    const failure = error instanceof SessionStoreError ? error.code : 'ERR_STORE_UNAVAILABLE'
+    const failure = isSessionStoreError(error) ? error.code : 'ERR_STORE_UNAVAILABLE'
     return { isReady: false, failure, ...backend.condition }
   }
 }

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { SessionStoreError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
 import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
-import { LabelError } from '../../lib/labels/label-errors.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { createTaintApp, serve, Visitor } from '../http/taint-site.ts'
 import { createCertificates, tlsArguments } from '../support/certificates.ts'
@@ -183,7 +183,7 @@ describe('a gateway’s label store', () => {
       const visitor = await gateway(store)
       await admin.sadd(keyOf(visitor.sid), 'no label')
 
-      await expect(store.load(visitor.sid)).rejects.toThrow(LabelError)
+      await expect(store.load(visitor.sid)).rejects.toThrow(SessionStoreError)
       expect((await visitor.post('/export')).status).toBe(503)
       expect(codes()).toEqual(['load-failed', 'load-failed'])
     })

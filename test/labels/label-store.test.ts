@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { StoreClosedError } from '../../lib/errors.ts'
-import { LabelLimitError } from '../../lib/labels/label-errors.ts'
+import { LabelLimitError, StoreClosedError } from '../../lib/errors.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { kinds } from './kinds.ts'
 import { newSid, type Observed } from './subjects.ts'

@@ -8,7 +8,6 @@ import { ROOT } from './library.ts'
 // A name that comes or goes here is a change users see: say so in CHANGELOG.md.
 const VALUES = [
   'InProcessStore',
-  'LabelError',
   'LabelLimitError',
   'LabelsUnreadableError',
   'OutcomeUnknownError',
@@ -37,6 +36,7 @@ const VALUES = [
   'createLabelStore',
   'createSessionStore',
   'deniesTaint',
+  'isSessionStoreError',
   'safeClientOptions',
   'safeClusterOptions',
   'sessionAdmin',
@@ -49,6 +49,7 @@ const TYPES = [
   'AdminAction',
   'AdminRequest',
   'AdministeredStore',
+  'AnySessionStoreError',
   'Clock',
   'ClientSetting',
   'ClientTiming',
@@ -74,7 +75,6 @@ const TYPES = [
   'LabelAlarm',
   'LabelAlarmCode',
   'LabelAudit',
-  'LabelErrorCode',
   'LabelHolder',
   'LabelStore',
   'LabelStoreConfig',

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { SessionStoreError, StoreOptionError } from '../../errors.ts'
+import { isSessionStoreError } from '../../errors.ts'
 
 export interface JsonReply {
   readonly status: number
@@ -18,6 +18,6 @@ export function sendJson(res: ServerResponse, { status, body, headers }: JsonRep
 
 /** The reply for a failure of the store; `undefined` for anything else, which is the app's own to handle. */
 export function failureReply(error: unknown): JsonReply | undefined {
-  if (!(error instanceof SessionStoreError) || error instanceof StoreOptionError) return undefined
+  if (!isSessionStoreError(error) || error.code === 'ERR_STORE_OPTION') return undefined
   return { status: error.status, body: { error: error.code }, headers: error.headers }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import { SessionNotSerializableError, SessionStoreError } from '../../errors.ts'
+import { isSessionStoreError, SessionNotSerializableError, StoreUnavailableError } from '../../errors.ts'
 import {
   checkBoolean,
   checkFunction,
@@ -128,7 +128,7 @@ function logError(error: unknown): void {
   if (refusalOf(error).status < 500) return
   const kind = error instanceof Error ? error.name : typeof error
   const hint = `sessionGuard could not let a response leave: unexpected ${kind}; the option "onError" gets it whole`
-  console.error(error instanceof SessionStoreError ? error.stack : hint)
+  console.error(isSessionStoreError(error) ? error.stack : hint)
 }
 
 interface SessionFields {
@@ -143,11 +143,12 @@ function hasSessionOf(req: AnyRequest & SessionFields, store: GuardedStore): boo
   return req.sessionStore === store && typeof req.session === 'object' && req.session !== null
 }
 
-function skippedError(): SessionStoreError {
-  return new SessionStoreError(
+function skippedError(): StoreUnavailableError {
+  return new StoreUnavailableError(
+    'no-session',
+    { reason: 'no-session' },
     'The request came without a session of the store that sessionGuard was given: mount sessionGuard after session(), ' +
       'give both the same store, and mount neither on paths outside of cookie.path',
-    { code: 'ERR_STORE_UNAVAILABLE', status: 503, headers: { 'Retry-After': '1' } },
   )
 }
 

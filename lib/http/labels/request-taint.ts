@@ -1,7 +1,6 @@
 import type { Request, Response } from 'express'
-import { SessionConflictError } from '../../errors.ts'
+import { LabelsUnreadableError, SessionConflictError, TaintDeniedError } from '../../errors.ts'
 import { distinctLabels } from '../../labels/label.ts'
-import { LabelsUnreadableError, TaintDeniedError } from '../../labels/label-errors.ts'
 import type { LabelHolder } from '../../labels/label-holder.ts'
 import { checkedAnswer, isLabelSet, type LabelStore } from '../../labels/label-store.ts'
 import { optionError } from '../../option.ts'

@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express'
 import { decide } from '../../diagnostics.ts'
+import { TaintDeniedError } from '../../errors.ts'
 import { distinctLabels } from '../../labels/label.ts'
-import { TaintDeniedError } from '../../labels/label-errors.ts'
 import type { TaintPolicy } from './taint.ts'
 import { requestTaintOf } from './taint-labels.ts'
 
