@@ -87,10 +87,10 @@ export type {
 export type { SessionTarget, WatchTarget } from './registry/targets.ts'
 export type { SessionWatch, WatchedEnding, WatchOptions } from './registry/watch.ts'
 export type { Secret, Secrets } from './seal/secret.ts'
+export type { SessionSerializer } from './session/codec.ts'
 export type { SessionDevice } from './session/device.ts'
 export type { EndingTerms, SessionActor, SessionEnding } from './session/ending.ts'
-export type { UserId } from './session/owner.ts'
-export type { SessionSerializer } from './session/serializer.ts'
+export type { UserId } from './session/names.ts'
 export {
   createSessionStore,
   type SessionStoreConfig,

@@ -1,5 +1,5 @@
 import { type TracedOperation, traced } from './diagnostics.ts'
-import { OutcomeUnknownError, StoreUnavailableError } from './errors.ts'
+import { OutcomeUnknownError, SessionConflictError, StoreUnavailableError } from './errors.ts'
 import { Patience } from './patience.ts'
 
 /** Node's callback form of an outcome. */
@@ -32,6 +32,17 @@ export function answer<Value>(
 export const late = {
   read: () => new StoreUnavailableError('timeout'),
   write: () => new OutcomeUnknownError('timeout'),
+}
+
+/** Returns what a failure means once a part of the work may have been done: an error that says "nothing was applied" would deny it. */
+export function inDoubt(error: unknown): unknown {
+  if (error instanceof StoreUnavailableError) return new OutcomeUnknownError(error.reason)
+  return error instanceof SessionConflictError ? new OutcomeUnknownError('conflict') : error
+}
+
+/** Rejects with what a failure means {@link inDoubt}. */
+export function failInDoubt(error: unknown): never {
+  throw inDoubt(error)
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { UserId } from '../session/owner.ts'
+import type { UserId } from '../session/names.ts'
 
 /** A user as the token routes return them to the client. Serialized as JSON, at most 8 KiB. */
 export interface AuthUser {

@@ -2,114 +2,124 @@ import { randomBytes } from 'node:crypto'
 import type { Backend, EndReply } from '../backend/backend.ts'
 import { type Departed, MAX_DEPARTED_BYTES, PAGE_SIZE } from '../backend/registry.ts'
 import { SessionInvalidError } from '../errors.ts'
+import { failInDoubt } from '../operations.ts'
 import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { encodeDeparted } from '../session/departed.ts'
-import { encodeEnding, type SessionEnding } from '../session/ending.ts'
+import {
+  type EndingTerms,
+  encodeEnding,
+  encodeHistory,
+  endingOf,
+  type SessionEnding,
+} from '../session/ending.ts'
 import type { Announce } from '../session/events.ts'
 import type { SessionMeta } from '../session/metadata.ts'
 import type { SessionRecords } from '../session/records.ts'
-import { failInDoubt } from './doubt.ts'
 
 // How long a write that was given up may still arrive: about as long as TCP keeps retransmitting by Linux's default.
 const FENCE_TTL_MS = 15 * 60_000
 
-/** How many pages of pending handles one call ends at most; the next goes on where it stopped. */
-export const MAX_ROUNDS = 100
-
-export interface SessionEnderParts {
+export interface EndSessionsParts {
   readonly backend: Backend
   readonly sealer: Sealer
-  readonly records: SessionRecords
+  /** Opens records of every kind that a user's registry holds. */
+  readonly records: Pick<SessionRecords, 'metaOf'>
   readonly prefix: string
   readonly endedTtlMs: number
   readonly announce: Announce
 }
 
-/** One session after it was struck: ended, but still in its owner's registry. */
-export interface Struck {
+/** A record that was ended, and that may still be in its owner's registry. */
+export interface EndedRecord {
   readonly handle: string
   readonly answer: EndReply['answer']
   readonly owner: string | undefined
-  /** The epoch that the removed record was sealed with, as far as it opens. */
+  /** The epoch that the removed record was sealed with, if it opens. */
   readonly epoch: number | undefined
-  readonly departed: Departed | undefined
+  /** What its owner's registry remembers of it. */
+  readonly history: Departed | undefined
 }
 
-export interface StrikeReply {
-  readonly struck: readonly Struck[]
+export interface EndedRecords {
+  readonly ended: readonly EndedRecord[]
+  /** The first failure; every record was tried. */
   readonly failure: Error | undefined
 }
 
-/** Ends sessions: first the record, which no read finds from then on, then its place in its owner's registry. */
-export class SessionEnder {
-  readonly #parts: SessionEnderParts
+/**
+ * Ends sessions of one prefix, of whatever kind: first the record, which no read finds from then on, then its place in
+ * its owner's registry.
+ */
+export class EndSessions {
+  readonly #parts: EndSessionsParts
 
-  constructor(parts: SessionEnderParts) {
+  constructor(parts: EndSessionsParts) {
     this.#parts = parts
   }
 
-  async end(handle: string, ending: SessionEnding): Promise<EndReply['answer']> {
-    const struck = await this.#strike(handle, ending)
-    if (struck.owner !== undefined) await this.withdraw(struck.owner, [struck]).catch(failInDoubt)
-    return struck.answer
+  /** Ends a session and removes it from its owner's registry. Rejects with a `TypeError` that names a wrong term. */
+  async end(handle: string, terms: EndingTerms): Promise<EndReply['answer']> {
+    const ended = await this.#end(handle, await this.#ending(terms))
+    if (ended.owner !== undefined) await this.remove(ended.owner, [ended]).catch(failInDoubt)
+    return ended.answer
   }
 
   /**
-   * Ends a record and leaves its registration. `ended` says that this very call ended it, also where a reply was lost
-   * and the repeat met the tombstone.
+   * Ends a record and leaves its registration. The answer is `ended` only if this very call ended it, also where a reply
+   * was lost and the repeat met the tombstone.
    */
-  async strike(handle: string, ending: SessionEnding): Promise<Struck> {
+  async endRecord(handle: string, terms: EndingTerms): Promise<EndedRecord> {
+    const ending = await this.#ending(terms)
     // Two endings of one millisecond must not pass for each other.
-    const blob = await this.#seal(
-      'ending',
-      handle,
-      encodeEnding(ending, randomBytes(12).toString('base64url')),
-    )
-    const struck = await this.#strike(handle, ending, blob)
-    if (struck.answer !== 'already-ended') return struck
-    const stands = await this.#parts.backend.ending(handle).catch((error: unknown) => {
+    const call = randomBytes(12).toString('base64url')
+    const blob = await this.#seal('ending', handle, encodeEnding(ending, call))
+    const ended = await this.#end(handle, ending, blob)
+    if (ended.answer !== 'already-ended') return ended
+    const tombstone = await this.#parts.backend.ending(handle).catch((error: unknown) => {
       if (!(error instanceof SessionInvalidError)) failInDoubt(error)
     })
-    return stands?.equals(blob) ? { ...struck, answer: 'ended' } : struck
+    return tombstone?.equals(blob) ? { ...ended, answer: 'ended' } : ended
   }
 
-  /** Ends several at once, in one round trip where the backend has one. Every one is tried; the first failure is told beside what was struck. */
-  async strikeAll(handles: readonly string[], ending: SessionEnding): Promise<StrikeReply> {
-    const outcomes = await Promise.allSettled(handles.map((handle) => this.#strike(handle, ending)))
-    const struck = outcomes
-      .filter((outcome) => outcome.status === 'fulfilled')
-      .map((outcome) => outcome.value)
+  /** Ends several records in one round trip where the backend has one, and leaves their registrations. */
+  async endRecords(handles: readonly string[], terms: EndingTerms): Promise<EndedRecords> {
+    const ending = await this.#ending(terms)
+    const outcomes = await Promise.allSettled(handles.map((handle) => this.#end(handle, ending)))
+    const ended = outcomes.filter((outcome) => outcome.status === 'fulfilled').map((outcome) => outcome.value)
     const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    return { struck, failure: failed?.reason as Error | undefined }
+    return { ended, failure: failed?.reason as Error | undefined }
   }
 
   /**
-   * Takes what was ended out of the owner's registry, which remembers how it ended. `taken` is a session of the owner that
-   * is stored by now.
+   * Removes ended records from the owner's registry, which remembers how they ended. `confirmed` is a session of the owner
+   * that is stored by now.
    */
-  async withdraw(owner: string, struck: readonly Struck[], taken?: string): Promise<void> {
-    if (struck.length === 0 && taken === undefined) return
-    // One may have become another user's a moment ago: it is on both registers, and that user's remembers it.
-    const strays = struck.filter((one) => one.owner !== undefined && one.owner !== owner)
-    const own = struck.map((one) => (strays.includes(one) ? { ...one, departed: undefined } : one))
+  async remove(owner: string, ended: readonly EndedRecord[], confirmed?: string): Promise<void> {
+    if (ended.length === 0 && confirmed === undefined) return
+    // One may have become another user's a moment ago: both registries have it, and that user's remembers it.
+    const strays = ended.filter((one) => one.owner !== undefined && one.owner !== owner)
+    const own = ended.map((one) => (strays.includes(one) ? { ...one, history: undefined } : one))
     await Promise.all([
-      this.#withdraw(owner, own.slice(0, PAGE_SIZE), taken),
+      this.#withdraw(owner, own.slice(0, PAGE_SIZE), confirmed),
       ...pagesOf(own.slice(PAGE_SIZE)).map((page) => this.#withdraw(owner, page)),
       ...strays.map((one) => this.#withdraw(one.owner ?? owner, [one])),
     ])
   }
 
-  #withdraw(owner: string, struck: readonly Struck[], taken?: string): Promise<void> {
+  #withdraw(owner: string, ended: readonly EndedRecord[], confirmed?: string): Promise<void> {
     return this.#parts.backend.registry.withdraw(owner, {
-      handles: struck.map(({ handle }) => handle),
-      departed: struck.map(({ departed }) => departed).filter((departed) => departed !== undefined),
+      handles: ended.map(({ handle }) => handle),
+      departed: ended.map(({ history }) => history).filter((history) => history !== undefined),
       departedTtlMs: this.#parts.endedTtlMs,
-      taken,
+      taken: confirmed,
     })
   }
 
-  async #strike(handle: string, ending: SessionEnding, sealed?: Buffer): Promise<Struck> {
+  async #ending(terms: EndingTerms): Promise<SessionEnding> {
+    return endingOf(terms, await this.#parts.backend.now())
+  }
+
+  async #end(handle: string, ending: SessionEnding, sealed?: Buffer): Promise<EndedRecord> {
     const { backend, records, endedTtlMs, announce } = this.#parts
     const blob = sealed ?? (await this.#seal('ending', handle, encodeEnding(ending)))
     const ownedTtlMs = Math.max(endedTtlMs, FENCE_TTL_MS)
@@ -117,16 +127,16 @@ export class SessionEnder {
     const meta = reply.blob && (await records.metaOf(handle, reply.blob))
     const isNews = reply.answer === 'ended' || (reply.answer === 'missing' && ending.reason === 'evicted')
     if (isNews) announce('session-ended', { handle, reason: ending.reason })
-    const departed = meta && (await this.#departed(handle, meta, ending))
-    return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, epoch: meta?.epoch, departed }
+    const history = meta && (await this.#history(handle, meta, ending))
+    return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, epoch: meta?.epoch, history }
   }
 
-  async #departed(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {
+  async #history(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {
     const { createdAtMs, device } = meta
-    const known = encodeDeparted({ createdAtMs, device, ending })
+    const known = encodeHistory({ createdAtMs, device, ending })
     // A registry remembers many of them.
     const isTooMuch = known.length > MAX_DEPARTED_BYTES - MAX_OVERHEAD_BYTES
-    const kept = isTooMuch ? encodeDeparted({ createdAtMs, device: undefined, ending }) : known
+    const kept = isTooMuch ? encodeHistory({ createdAtMs, device: undefined, ending }) : known
     return { handle, blob: await this.#seal('departed', handle, kept) }
   }
 

@@ -1,205 +1,330 @@
-import type { Registry, Standing } from '../backend/registry.ts'
-import { SessionEndedError, SessionLimitError, StoreUnavailableError } from '../errors.ts'
+import type { Backend, PutAnswer } from '../backend/backend.ts'
+import { PAGE_SIZE, type Roster, type Standing } from '../backend/registry.ts'
+import {
+  SessionConflictError,
+  SessionEndedError,
+  SessionLimitError,
+  StoreUnavailableError,
+} from '../errors.ts'
+import { failInDoubt } from '../operations.ts'
+import { optionError } from '../option.ts'
 import type { SessionDevice } from '../session/device.ts'
-import { endingOf, type SessionEnding } from '../session/ending.ts'
 import type { SessionMeta } from '../session/metadata.ts'
-import type { SessionRecords } from '../session/records.ts'
-import { failInDoubt } from './doubt.ts'
-import { MAX_ROUNDS, type SessionEnder, type Struck } from './end-sessions.ts'
+import type { SessionRecord, SessionRecords } from '../session/records.ts'
+import type { EndedRecord, EndSessions } from './end-sessions.ts'
 import type { PrefixSharing } from './prefix-sharing.ts'
 
 // A record is stored a moment after its registration, perhaps on a node whose clock differs a little.
 const MARGIN_MS = 1000
 
-/** How long a sign-in may take from its registration to its record; a place that was not taken by then is given up. */
-export const TAKEN_WITHIN_MS = 60_000
+// Saves of the session to keep may come in between, seldom more than one or two.
+const MAX_RESEALS = 8
 
-export interface EnrolmentParts {
-  readonly registry: Registry
+/** How long a sign-in may take from its registration to its record; a place that is not confirmed by then is given up. */
+export const CONFIRMED_WITHIN_MS = 60_000
+
+/** How many pages of pending handles one call ends at most; the next continues where it stopped. */
+export const MAX_ROUNDS = 100
+
+export interface MembershipParts {
+  readonly backend: Backend
+  /** Opens records of every kind that a user's registry holds. */
   readonly records: SessionRecords
-  readonly ender: SessionEnder
+  readonly endSessions: EndSessions
   readonly maxSessionsPerUser: number | undefined
   readonly onMaxSessions: 'evict-oldest' | 'reject'
-  readonly now: () => Promise<number>
+  readonly endedTtlMs: number
   readonly sharing: PrefixSharing
 }
 
-/** A session that asks for a place in its owner's registry. */
-export interface Applicant {
+/** A session that is about to become its owner's. */
+export interface NewMember {
   readonly handle: string
   readonly owner: string
   readonly device: SessionDevice | undefined
   readonly ttlMs: number
+  /** What is sealed with it so far. */
   readonly meta: SessionMeta
   readonly predecessor?: Predecessor | undefined
+  /** Whether nothing can be stored under its handle yet: what is certainly not stored then needs no place. */
+  readonly isNew: boolean
 }
 
-/** The user's session that a request had before the one it asks a place for, and whose data that one may carry on. */
+/** The user's session that a request had before a new one, whose data the new one may carry on. */
 export interface Predecessor {
   readonly handle: string
   readonly owner: string
   readonly epoch: number | undefined
-  /** Whether it was superseded, and so found to live and to be upheld until then. */
+  /** Whether `supersede` ended it, and so found it to be a member until then. */
   readonly isSuperseded: boolean
-  /** What became of it if the request destroyed it by hand; nothing if it had ended before. */
-  readonly departure?: Promise<Departure | undefined> | undefined
+  /** What it was, if the request destroyed it by hand; nothing if it had ended before. */
+  readonly ended?: Promise<EndedMember | undefined> | undefined
 }
 
 /** What a session was that a request ended. */
-export interface Departure {
+export interface EndedMember {
   readonly owner: string | undefined
   readonly epoch: number | undefined
 }
 
-interface Enrolled extends Omit<Applicant, 'ttlMs'> {
-  readonly epoch: number
+/** What became of the record that a session was registered for. */
+export type Outcome = PutAnswer | 'unavailable' | 'unknown'
+
+/** What a registration changes once its record is stored. */
+interface MemberChange {
+  readonly handle: string
+  readonly meta: SessionMeta
+  /** The owner whose registry it joins, and leaves again if it is not stored. */
+  readonly joins?: string | undefined
+  /** The owner in whose registry its place is to be confirmed. */
+  readonly confirms?: string | undefined
+  /** The owner whose registry it leaves. */
+  readonly leaves?: string | undefined
+  /** Those that the cap evicted for it. */
+  readonly evicted?: readonly EndedRecord[]
+  readonly isNew?: boolean
 }
 
-/** A place taken in a registry before the session is stored. */
-export interface Place {
+/** A session that is registered, and about to be stored. */
+export class Registration {
   /** What is to be sealed with the session. */
   readonly meta: SessionMeta
+  readonly #change: MemberChange
+  readonly #endSessions: EndSessions
+  readonly #membership: Pick<Membership, 'remove'>
+
+  /** Made by {@link Membership}. */
+  constructor(change: MemberChange, endSessions: EndSessions, membership: Pick<Membership, 'remove'>) {
+    this.meta = change.meta
+    this.#change = change
+    this.#endSessions = endSessions
+    this.#membership = membership
+  }
+
   /**
-   * To be called once the session stands, or was refused: takes the place for good, and the displaced, which have ended by
-   * now, out of the registry.
+   * Call it once, with what became of the record. Stored: confirms the place, and removes the evicted, which have ended by
+   * now. Certainly not stored: removes the session from the registry it was to join.
    */
-  settle(isStored: boolean): Promise<void>
+  async finish(outcome: Outcome): Promise<void> {
+    const { handle, confirms, leaves, joins, evicted = [], isNew } = this.#change
+    if (outcome === 'stored') {
+      if (confirms !== undefined) await this.#endSessions.remove(confirms, evicted, handle).catch(failInDoubt)
+      if (leaves !== undefined) await this.#membership.remove(leaves, handle).catch(failInDoubt)
+    } else if (outcome === 'ended' || outcome === 'gone') {
+      await this.undo()
+      if (joins !== undefined) await this.#endSessions.remove(joins, evicted).catch(failInDoubt)
+    } else if (outcome === 'unavailable' && isNew) await this.undo().catch(() => {})
+  }
+
+  /** Gives the place up. For a session that will not be stored for this owner after all. */
+  async undo(): Promise<void> {
+    const { handle, joins } = this.#change
+    if (joins !== undefined) await this.#membership.remove(joins, handle)
+  }
 }
 
-/** Keeps the registry right as sessions gain, keep and lose their user. */
-export class Enrolment {
-  readonly #parts: EnrolmentParts
+/** Keeps the registry right as sessions gain, keep and lose their owner. Knows no session's content, and any kind of record. */
+export class Membership {
+  readonly #parts: MembershipParts
 
-  constructor(parts: EnrolmentParts) {
+  constructor(parts: MembershipParts) {
     this.#parts = parts
   }
 
-  /** Registers a session before it can be read, and ends whom the cap displaces before it is granted. */
-  async admit({ handle, owner, device, ttlMs, meta, predecessor }: Applicant): Promise<Place> {
-    const { registry, ender, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
-    const carried = predecessor?.owner === owner ? await this.#carriedEpoch(predecessor) : undefined
-    this.#parts.sharing.note()
-    const beyondCap = onMaxSessions === 'reject' ? 'refuse' : 'evict'
-    const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs: meta.endsAtMs, takenWithinMs: TAKEN_WITHIN_MS }
-    for (let round = 1; round <= MAX_ROUNDS; round += 1) {
-      const reply = await registry.enroll(owner, { ...term, cap, beyondCap })
-      if (reply.answer === 'full') throw new SessionLimitError(cap ?? 0)
-      if (reply.answer === 'gone') throw new SessionEndedError('gone')
-      // All sessions of the user were ended after the data was loaded that this one carries on.
-      if (reply.answer === 'enrolled' && (carried ?? reply.epoch) < reply.epoch) {
-        await this.leave(owner, handle)
-        throw new SessionEndedError('ended')
-      }
-      const struck = await this.#displace(owner, handle, reply.pending)
-      if (reply.answer === 'crowded') await ender.withdraw(owner, struck)
-      else return this.#place({ handle, owner, device, meta, epoch: reply.epoch }, struck)
+  /**
+   * Registers a session before it can be read, and ends those that the cap evicts before it is granted. Rejects with
+   * `SessionLimitError` if the cap is reached and evicts nobody, with `SessionEndedError` if the session, or the one that
+   * it carries on, was ended.
+   */
+  async register(member: NewMember): Promise<Registration> {
+    const { handle, owner, device, meta, isNew } = member
+    try {
+      const { epoch, evicted } = await this.#join(member)
+      return this.#registration({
+        handle,
+        meta: { ...meta, owner, epoch, device },
+        joins: owner,
+        confirms: owner,
+        leaves: meta.owner === owner ? undefined : meta.owner,
+        evicted,
+        isNew,
+      })
+    } catch (error) {
+      const isRefused = error instanceof SessionLimitError || error instanceof SessionEndedError
+      if (isNew && !isRefused) await this.remove(owner, handle).catch(() => {})
+      throw error
     }
-    throw new StoreUnavailableError('crowded')
   }
 
-  /** Ends a session, and returns what it was; `undefined` if it did not live. */
-  async depart(handle: string): Promise<Departure | undefined> {
-    const { ender } = this.#parts
-    const struck = await ender.strike(handle, await this.#ending('logout', 'user'))
-    const { answer, owner, epoch } = struck
-    if (owner !== undefined) await ender.withdraw(owner, [struck]).catch(failInDoubt)
+  /** For a session that has no owner from now on. */
+  registerNobody(handle: string, { owner: leaves, ...meta }: SessionMeta): Registration {
+    return this.#registration({ handle, meta: { ...meta, epoch: undefined, device: undefined }, leaves })
+  }
+
+  /** For a session that keeps its owner. Confirms its place if an earlier save of it failed before it did. */
+  registerAgain(handle: string, meta: SessionMeta, isConfirmed: boolean): Registration {
+    return this.#registration({ handle, meta, confirms: isConfirmed ? undefined : meta.owner })
+  }
+
+  /** Removes a session whose sign-in did not come about, or whose user signed out of it. */
+  async remove(owner: string, handle: string): Promise<void> {
+    await this.#parts.backend.registry.withdraw(owner, { handles: [handle], departedTtlMs: 1 })
+  }
+
+  /** Ends a session that signs out, and returns what it was; `undefined` if it was not active. */
+  async end(handle: string): Promise<EndedMember | undefined> {
+    const { endSessions } = this.#parts
+    const ended = await endSessions.endRecord(handle, SIGNED_OUT)
+    const { answer, owner, epoch } = ended
+    if (owner !== undefined) await endSessions.remove(owner, [ended]).catch(failInDoubt)
     return answer === 'ended' ? { owner, epoch } : undefined
   }
 
   /**
-   * Ends a user's session that another is to follow, and returns what that one may carry on. Rejects if it had ended
-   * before, or had lost its user or its place: what is no more has no successor.
+   * Ends a user's session that a new one replaces, and returns what the new one may carry on. Rejects with
+   * `SessionEndedError` if it had ended before, or had lost its user or its place.
    */
   async supersede(handle: string, meta: SessionMeta & { readonly owner: string }): Promise<Predecessor> {
-    const { registry, ender } = this.#parts
-    const struck = await ender.strike(handle, await this.#ending('logout', 'user'))
-    const { owner = meta.owner, epoch = meta.epoch } = struck
-    // Asked before it is withdrawn, as it then has no place for certain.
-    const isUpheldYet = await isUpheld({ ...meta, owner, epoch }, () =>
-      registry.standing(owner, handle),
+    const { backend, endSessions } = this.#parts
+    const ended = await endSessions.endRecord(handle, SIGNED_OUT)
+    const { owner = meta.owner, epoch = meta.epoch } = ended
+    // Asked before it is removed: afterwards it has no place for certain.
+    const wasMember = await isMember({ ...meta, owner, epoch }, () =>
+      backend.registry.standing(owner, handle),
     ).catch(failInDoubt)
-    await ender.withdraw(owner, [struck]).catch(failInDoubt)
-    if (struck.answer !== 'ended') throw new SessionEndedError(struck.answer === 'missing' ? 'gone' : 'ended')
-    if (owner !== meta.owner || !isUpheldYet) throw new SessionEndedError('ended')
+    await endSessions.remove(owner, [ended]).catch(failInDoubt)
+    if (ended.answer !== 'ended') throw new SessionEndedError(ended.answer === 'missing' ? 'gone' : 'ended')
+    if (owner !== meta.owner || !wasMember) throw new SessionEndedError('ended')
     return { handle, owner, epoch, isSuperseded: true }
   }
 
-  /** Takes a place for good, for a session that is known to be stored. */
-  take(owner: string, handle: string): Promise<void> {
-    return this.#parts.ender.withdraw(owner, [], handle)
-  }
-
-  /** Removes a session whose sign-in did not take place, or whose user signed out of it. */
-  async leave(owner: string, handle: string): Promise<void> {
-    await this.#parts.registry.withdraw(owner, { handles: [handle], departedTtlMs: 1 })
-  }
-
-  /** Keeps a session registered for longer. If it has lost its place it is ended; the answer is whether it may go on. */
+  /** Keeps a session registered for longer. Returns whether it may go on; if it has lost its place it is ended. */
   extend(handle: string, meta: SessionMeta, ttlMs: number, isExtension = false): Promise<boolean> {
-    return this.#uphold(handle, meta, (owner, { endsAtMs }) =>
-      this.#parts.registry.extend(owner, { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs, isExtension }),
+    return this.#check(handle, meta, (owner, { endsAtMs }) =>
+      this.#parts.backend.registry.extend(owner, { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs, isExtension }),
     )
   }
 
   /** As {@link extend}, without extending. */
-  verify(handle: string, meta: SessionMeta): Promise<boolean> {
-    return this.#uphold(handle, meta, (owner) => this.#parts.registry.standing(owner, handle))
+  checkMembership(handle: string, meta: SessionMeta): Promise<boolean> {
+    return this.#check(handle, meta, (owner) => this.#parts.backend.registry.standing(owner, handle))
   }
 
-  #place(enrolled: Enrolled, struck: readonly Struck[]): Place {
-    const { handle, owner, device, meta, epoch } = enrolled
-    const { ender } = this.#parts
-    const former = meta.owner === owner ? undefined : meta.owner
-    return {
-      meta: { ...meta, owner, epoch, device },
-      settle: async (isStored) => {
-        await ender.withdraw(owner, struck, isStored ? handle : undefined)
-        if (isStored && former !== undefined) await this.leave(former, handle)
-      },
+  /** Ends those that a cap evicted, or a sign-in left unconfirmed, and that nobody has ended yet. */
+  async endPending(owner: string, pending: readonly string[]): Promise<void> {
+    const { backend, endSessions } = this.#parts
+    let waiting = pending
+    for (let round = 1; waiting.length > 0 && round <= MAX_ROUNDS; round += 1) {
+      const { ended, failure } = await endSessions.endRecords(waiting, EVICTED)
+      await endSessions.remove(owner, ended)
+      if (failure) throw failure
+      waiting = waiting.length < PAGE_SIZE ? [] : (await backend.registry.roster(owner)).pending
     }
   }
 
-  /** The epoch that a session of the same user may carry on; rejects if its predecessor was ended by another request. */
-  async #carriedEpoch({ handle, owner, epoch, isSuperseded, departure }: Predecessor): Promise<number> {
-    if (isSuperseded) return epoch ?? 0
-    const departed = await departure?.catch(() => undefined)
-    const stands = departed ?? (await this.#parts.records.read(handle))?.meta
-    if (stands?.owner !== owner) throw new SessionEndedError('ended')
-    return stands.epoch ?? epoch ?? 0
+  /**
+   * Bumps the owner's epoch, which ends all of its sessions but `except`, and returns the first page of them. The session
+   * to keep is sealed with the new epoch before that is in force: at no instant does it look ended.
+   */
+  async bumpEpoch(owner: string, except: string | undefined): Promise<Roster> {
+    const { backend, endedTtlMs: keepMs } = this.#parts
+    if (except === undefined) return backend.registry.raise(owner, { keepMs })
+    const { epoch } = await backend.registry.roster(owner)
+    const next = Math.max(epoch + 1, Math.floor((await backend.now()) * 1000))
+    await this.#resealUnderEpoch(except, owner, next)
+    return backend.registry.raise(owner, { keepMs, epoch: next })
   }
 
-  async #displace(owner: string, handle: string, pending: readonly string[]): Promise<readonly Struck[]> {
+  #registration(change: MemberChange): Registration {
+    return new Registration(change, this.#parts.endSessions, this)
+  }
+
+  async #join({ handle, owner, ttlMs, meta, predecessor }: NewMember): Promise<Joined> {
+    const { backend, endSessions, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
+    const carried = predecessor?.owner === owner ? await this.#carriedEpoch(predecessor) : undefined
+    this.#parts.sharing.note()
+    const beyondCap = onMaxSessions === 'reject' ? 'refuse' : 'evict'
+    const { endsAtMs } = meta
+    const term = { handle, ttlMs: ttlMs + MARGIN_MS, endsAtMs, takenWithinMs: CONFIRMED_WITHIN_MS }
+    for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+      const reply = await backend.registry.enroll(owner, { ...term, cap, beyondCap })
+      if (reply.answer === 'full') throw new SessionLimitError(cap ?? 0)
+      if (reply.answer === 'gone') throw new SessionEndedError('gone')
+      // All sessions of the user were ended after the data was loaded that this one carries on.
+      if (reply.answer === 'enrolled' && (carried ?? reply.epoch) < reply.epoch) {
+        await this.remove(owner, handle)
+        throw new SessionEndedError('ended')
+      }
+      const evicted = await this.#evict(owner, handle, reply.pending)
+      if (reply.answer === 'enrolled') return { epoch: reply.epoch, evicted }
+      await endSessions.remove(owner, evicted)
+    }
+    throw new StoreUnavailableError('crowded')
+  }
+
+  async #evict(owner: string, handle: string, pending: readonly string[]): Promise<readonly EndedRecord[]> {
     if (pending.length === 0) return []
-    const { struck, failure } = await this.#parts.ender.strikeAll(
-      pending,
-      await this.#ending('evicted', 'system'),
-    )
+    const { ended, failure } = await this.#parts.endSessions.endRecords(pending, EVICTED)
     if (failure) throw failure
-    if (!pending.includes(handle)) return struck
-    // A later sign-in displaced this one before it was stored: its own tombstone stands now.
-    await this.#parts.ender.withdraw(owner, struck)
+    if (!pending.includes(handle)) return ended
+    // A later sign-in evicted this one before it was stored: its own tombstone stands now.
+    await this.#parts.endSessions.remove(owner, ended)
     throw new SessionEndedError('ended')
   }
 
-  // The copy in hand may be older than a change of user or of epoch, both of which are stored before the registry shows them.
-  async #uphold(handle: string, meta: SessionMeta, ask: Question): Promise<boolean> {
-    if (await isUpheld(meta, ask)) return true
+  /** The epoch that a session of the same user may carry on. Rejects if another request ended its predecessor. */
+  async #carriedEpoch({ handle, owner, epoch, isSuperseded, ended }: Predecessor): Promise<number> {
+    if (isSuperseded) return epoch ?? 0
+    const known = (await ended?.catch(() => undefined)) ?? (await this.#parts.records.read(handle))?.meta
+    if (known?.owner !== owner) throw new SessionEndedError('ended')
+    return known.epoch ?? epoch ?? 0
+  }
+
+  // The copy in hand may be older than a change of owner or of epoch, both of which are stored before the registry shows them.
+  async #check(handle: string, meta: SessionMeta, ask: AskRegistry): Promise<boolean> {
+    if (await isMember(meta, ask)) return true
     const current = (await this.#parts.records.read(handle))?.meta
     const isNewer = current !== undefined && (current.owner !== meta.owner || current.epoch !== meta.epoch)
-    if (isNewer && (await isUpheld(current, ask))) return true
-    await this.#parts.ender.end(handle, await this.#ending('owner-mismatch', 'system'))
+    if (isNewer && (await isMember(current, ask))) return true
+    await this.#parts.endSessions.end(handle, { reason: 'owner-mismatch', actor: { type: 'system' } })
     return false
   }
 
-  async #ending(reason: string, type: string): Promise<SessionEnding> {
-    return endingOf({ reason, actor: { type } }, await this.#parts.now())
+  async #resealUnderEpoch(handle: string, owner: string, epoch: number): Promise<void> {
+    for (let attempt = 1; attempt <= MAX_RESEALS; attempt += 1) {
+      const record = await this.#parts.records.read(handle)
+      if (record === undefined) throw new SessionEndedError('gone')
+      if (record.meta.owner !== owner) throw optionError('except', 'a session of the same user')
+      if ((record.meta.epoch ?? 0) >= epoch) return
+      const answer = await this.#reseal(record, epoch)
+      if (answer === 'stored') return
+      if (answer === 'ended' || answer === 'gone') throw new SessionEndedError(answer)
+    }
+    throw new SessionConflictError()
+  }
+
+  async #reseal(record: SessionRecord, epoch: number): Promise<PutAnswer> {
+    const { kind, handle, body, meta, etag, expiresAtMs } = record
+    const { backend, records } = this.#parts
+    const sealed = await records.seal(kind, handle, { body, meta: { ...meta, epoch } })
+    const ttlMs = Math.max(1, expiresAtMs - (await backend.now()))
+    const { answer } = await records.store(sealed, { expect: { kind: 'version', etag }, ttlMs })
+    return answer
   }
 }
 
-/** Asks a registry how a session stands there. */
-type Question = (owner: string, meta: SessionMeta) => Promise<Standing>
+const SIGNED_OUT = { reason: 'logout', actor: { type: 'user' } }
+const EVICTED = { reason: 'evicted', actor: { type: 'system' } }
 
-async function isUpheld(meta: SessionMeta, ask: Question): Promise<boolean> {
+interface Joined {
+  readonly epoch: number
+  readonly evicted: readonly EndedRecord[]
+}
+
+/** Asks a registry for the membership of a session. */
+type AskRegistry = (owner: string, meta: SessionMeta) => Promise<Standing>
+
+async function isMember(meta: SessionMeta, ask: AskRegistry): Promise<boolean> {
   if (meta.owner === undefined) return true
   const { isMember, epoch } = await ask(meta.owner, meta)
   return isMember && (meta.epoch ?? 0) >= epoch

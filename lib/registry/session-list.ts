@@ -1,12 +1,10 @@
 import type { Backend } from '../backend/backend.ts'
-import { type Departed, type Member, PAGE_SIZE, type Roster } from '../backend/registry.ts'
+import { type Departed, type Member, PAGE_SIZE } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { decodeDeparted } from '../session/departed.ts'
 import type { SessionDevice } from '../session/device.ts'
-import { endingOf, type SessionEnding } from '../session/ending.ts'
+import { decodeHistory, type SessionEnding } from '../session/ending.ts'
 import type { SessionRecords } from '../session/records.ts'
-import { MAX_ROUNDS, type SessionEnder } from './end-sessions.ts'
-import { TAKEN_WITHIN_MS } from './membership.ts'
+import { CONFIRMED_WITHIN_MS, type Membership } from './membership.ts'
 
 /** A session as its user's device list shows it. */
 export interface RegisteredSession {
@@ -32,14 +30,14 @@ export interface SessionPage {
   /** The cursor of the next page; none after the last. */
   readonly next: string | undefined
   /** What ended lately, newest first; with the first page only. */
-  readonly departed: readonly Departed[]
+  readonly history: readonly Departed[]
 }
 
 export interface SessionListParts {
   readonly backend: Backend
   readonly sealer: Sealer
   readonly records: SessionRecords
-  readonly ender: SessionEnder
+  readonly membership: Membership
   readonly prefix: string
 }
 
@@ -64,17 +62,17 @@ export class SessionList {
   async page({ owner, cursor, current, limit }: SessionPageTerms): Promise<SessionPage> {
     const { backend } = this.#parts
     const [roster, nowMs] = await Promise.all([backend.registry.roster(owner, cursor), backend.now()])
-    await this.#endPending(owner, roster)
+    await this.#parts.membership.endPending(owner, roster.pending)
     const members = roster.members.slice(-Math.min(limit, PAGE_SIZE))
     const found = await Promise.all(members.map((member) => this.#registered(member, owner, current)))
     // A sign-in registers before it stores, and even one that is held up for long may still store. A place that was not
-    // taken goes with the next enrolment, whose tombstone keeps that out.
+    // confirmed goes with the next sign-in, whose tombstone keeps that out.
     const isDead = ({ isTaken, seenAtMs }: Member, index: number) =>
-      found[index] === 'vacant' && isTaken && seenAtMs < nowMs - TAKEN_WITHIN_MS
+      found[index] === 'absent' && isTaken && seenAtMs < nowMs - CONFIRMED_WITHIN_MS
     const dead = members.filter(isDead).map(({ handle }) => handle)
     if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
     const sessions = found.reverse().filter((session) => typeof session === 'object')
-    return { sessions, next: roster.next, departed: roster.departed }
+    return { sessions, next: roster.next, history: roster.departed }
   }
 
   /** Whether it is an active session of the owner. */
@@ -88,33 +86,20 @@ export class SessionList {
   }
 
   /** Those that ended lately and can still be read. */
-  async ended(departed: readonly Departed[]): Promise<RegisteredSession[]> {
-    const sessions = await Promise.all(departed.map((one) => this.#ended(one)))
+  async ended(history: readonly Departed[]): Promise<RegisteredSession[]> {
+    const sessions = await Promise.all(history.map((one) => this.#ended(one)))
     return sessions.filter((session) => session !== undefined)
-  }
-
-  // What an interrupted sign-in displaced and left standing.
-  async #endPending(owner: string, { pending }: Roster): Promise<void> {
-    const { ender, backend } = this.#parts
-    let waiting = pending
-    for (let round = 1; waiting.length > 0 && round <= MAX_ROUNDS; round += 1) {
-      const ending = endingOf({ reason: 'evicted', actor: { type: 'system' } }, await backend.now())
-      const { struck, failure } = await ender.strikeAll(waiting, ending)
-      await ender.withdraw(owner, struck)
-      if (failure) throw failure
-      waiting = waiting.length < PAGE_SIZE ? [] : (await backend.registry.roster(owner)).pending
-    }
   }
 
   async #registered(
     { handle, seenAtMs }: Member,
     owner: string,
     current?: string,
-  ): Promise<RegisteredSession | 'vacant' | 'unreadable'> {
+  ): Promise<RegisteredSession | 'absent' | 'unreadable'> {
     const record = await this.#parts.records.read(handle)
     // Another process may have the secret that this one lacks.
-    if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'vacant'
-    if (record.meta.owner !== owner) return 'vacant'
+    if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'absent'
+    if (record.meta.owner !== owner) return 'absent'
     const { createdAtMs, device } = record.meta
     return {
       handle,
@@ -130,9 +115,9 @@ export class SessionList {
   async #ended({ handle, blob }: Departed): Promise<RegisteredSession | undefined> {
     const { sealer, prefix } = this.#parts
     const opened = await sealer.open(blob, { purpose: 'departed', prefix, name: handle })
-    const departed = opened.state === 'open' ? decodeDeparted(opened.plaintext) : undefined
-    if (departed === undefined) return undefined
-    const { createdAtMs, device, ending } = departed
+    const history = opened.state === 'open' ? decodeHistory(opened.plaintext) : undefined
+    if (history === undefined) return undefined
+    const { createdAtMs, device, ending } = history
     return {
       handle,
       status: 'ended',

@@ -1,21 +1,20 @@
 import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
-import { PAGE_SIZE, type Roster } from '../backend/registry.ts'
-import { late, type Operations, type Step } from '../operations.ts'
+import { PAGE_SIZE } from '../backend/registry.ts'
+import { failInDoubt, late, type Operations, type Step } from '../operations.ts'
 import { checkInteger, checkKnown, checkObject } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
-import type { UserId } from '../session/owner.ts'
+import type { UserId } from '../session/names.ts'
 import type { SessionRecords } from '../session/records.ts'
-import { failInDoubt } from './doubt.ts'
 import {
   type Durability,
   type ReplicaTerms,
   type ResolvedReplicaTerms,
   resolveReplicaTerms,
 } from './durability.ts'
-import type { SessionEnder, Struck } from './end-sessions.ts'
+import type { EndedRecord, EndSessions } from './end-sessions.ts'
+import type { Membership } from './membership.ts'
 import { type RegisteredSession, SessionList, type SessionPageTerms } from './session-list.ts'
-import type { SessionSparer } from './session-sparer.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './targets.ts'
 import { checkWatchOptions, type SessionWatch, type WatchOptions } from './watch.ts'
 import { type Finding, SessionWatchers } from './watchers.ts'
@@ -50,7 +49,7 @@ export interface DurableEndAll extends Durability {
 
 interface OwnersEnding {
   readonly owner: string
-  /** The handle of the one to spare. */
+  /** The handle of the one to keep. */
   readonly except: string | undefined
   readonly terms: EndingTerms
 }
@@ -66,10 +65,9 @@ export interface SessionRegistryParts {
   readonly backend: Backend
   readonly sealer: Sealer
   readonly records: SessionRecords
-  readonly ender: SessionEnder
-  readonly sparer: SessionSparer
+  readonly endSessions: EndSessions
+  readonly membership: Membership
   readonly prefix: string
-  readonly endedTtlMs: number
   readonly watchIntervalMs: number
   readonly operations: Operations
 }
@@ -253,7 +251,7 @@ export class SessionRegistry {
   ): Promise<RegisteredSession[]> {
     const sessions: RegisteredSession[] = []
     const first = await step(() => this.#list.page(terms))
-    const ended = includeEnded ? await step(() => this.#list.ended(first.departed)) : []
+    const ended = includeEnded ? await step(() => this.#list.ended(first.history)) : []
     for (let page = first; ; ) {
       sessions.push(...page.sessions)
       const { next: cursor } = page
@@ -277,15 +275,14 @@ export class SessionRegistry {
   }
 
   async #end(handle: string, terms: EndingTerms): Promise<EndOutcome> {
-    const { ender, backend } = this.#parts
-    const answer = await ender.end(handle, endingOf(terms, await backend.now()))
+    const answer = await this.#parts.endSessions.end(handle, terms)
     return answer === 'missing' ? 'not-found' : answer
   }
 
   async #endAll({ owner, except, terms }: OwnersEnding, step: Step): Promise<EndedOnes> {
-    const { registry } = this.#parts.backend
+    const { backend, membership } = this.#parts
     const all: EndedOnes = { ended: [], handles: [] }
-    for (let page = await step(() => this.#raise(owner, except)); ; ) {
+    for (let page = await step(() => membership.bumpEpoch(owner, except)); ; ) {
       const { members, pending, next } = page
       const named = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
       for (const { handle, answer } of await step(() => this.#endEach(owner, named, terms))) {
@@ -293,31 +290,25 @@ export class SessionRegistry {
         if (answer === 'ended') all.ended.push(handle)
       }
       if (next === undefined && pending.length < PAGE_SIZE) return all
-      page = await step(() => registry.roster(owner, next ?? PAST_MEMBERS)).catch(failInDoubt)
+      page = await step(() => backend.registry.roster(owner, next ?? PAST_MEMBERS)).catch(failInDoubt)
     }
   }
 
-  // The epoch was raised before, so that whatever fails here, something was done.
-  async #endEach(owner: string, handles: readonly string[], terms: EndingTerms): Promise<readonly Struck[]> {
-    const { backend, ender } = this.#parts
-    const { struck, failure } = await ender.strikeAll(handles, endingOf(terms, await backend.now()))
-    await ender.withdraw(owner, struck).catch(failInDoubt)
-    return failure ? failInDoubt(failure) : struck
+  // The epoch was bumped before, so that whatever fails here, something was done.
+  async #endEach(
+    owner: string,
+    handles: readonly string[],
+    terms: EndingTerms,
+  ): Promise<readonly EndedRecord[]> {
+    const { endSessions } = this.#parts
+    const { ended, failure } = await endSessions.endRecords(handles, terms)
+    await endSessions.remove(owner, ended).catch(failInDoubt)
+    return failure ? failInDoubt(failure) : ended
   }
 
   async #confirm(ended: EndedHandles, terms: ResolvedReplicaTerms): Promise<Durability> {
     const acknowledgedBy = await this.#parts.backend.confirm(ended, terms)
     return { acknowledgedBy, isDurable: acknowledgedBy >= terms.replicas }
-  }
-
-  // The spared session is sealed with the new epoch before that comes into force: at no instant does it look ended.
-  async #raise(owner: string, except: string | undefined): Promise<Roster> {
-    const { backend, sparer, endedTtlMs: keepMs } = this.#parts
-    if (except === undefined) return backend.registry.raise(owner, { keepMs })
-    const { epoch } = await backend.registry.roster(owner)
-    const next = Math.max(epoch + 1, Math.floor((await backend.now()) * 1000))
-    await sparer.spare(except, owner, next)
-    return backend.registry.raise(owner, { keepMs, epoch: next })
   }
 
   async #look(handles: readonly string[]): Promise<readonly (Finding | undefined)[]> {

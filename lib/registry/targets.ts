@@ -1,7 +1,6 @@
 import { SessionIdError } from '../errors.ts'
 import { optionError } from '../option.ts'
-import { handleOf, isHandle } from '../session/names.ts'
-import { ownerName, type UserId, userIdFrom } from '../session/owner.ts'
+import { handleOf, isHandle, ownerName, type UserId, userIdFrom } from '../session/names.ts'
 
 /**
  * One session, named by its session id or by its handle. Which of them a text is, is never guessed: a session id may

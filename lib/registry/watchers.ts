@@ -1,7 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backend, EndNotice, Lookout } from '../backend/backend.ts'
 import { StoreClosedError } from '../errors.ts'
 import type { SessionEnding } from '../session/ending.ts'
-import { Batches } from './batches.ts'
 import { SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './watch.ts'
 
 /** Whose endings a watch is for. */
@@ -277,4 +277,53 @@ export class SessionWatchers {
 
 function nameOf(watched: Watched): string {
   return 'handle' in watched ? `handle ${watched.handle}` : `owner ${watched.owner}`
+}
+
+interface BatchTerms<Key> {
+  /** How many keys go together at most. */
+  readonly size: number
+  /** How many batches are under way at most. */
+  readonly lanes: number
+  /** Must not reject. */
+  readonly work: (keys: readonly Key[]) => Promise<void>
+}
+
+/** Works through keys in batches, so that any number of them burdens a server no more than a few. */
+class Batches<Key> {
+  readonly #terms: BatchTerms<Key>
+  readonly #waiting = new Set<Key>()
+  #underWay = 0
+
+  constructor(terms: BatchTerms<Key>) {
+    this.#terms = terms
+  }
+
+  /** Does nothing for a key that waits already. */
+  add(key: Key): void {
+    this.#waiting.add(key)
+    if (this.#underWay < this.#terms.lanes) void this.#run()
+  }
+
+  /** Forgets those that wait. */
+  clear(): void {
+    this.#waiting.clear()
+  }
+
+  async #run(): Promise<void> {
+    this.#underWay += 1
+    // What is added in one turn of the event loop goes together.
+    await nextTurn()
+    while (this.#waiting.size > 0) await this.#terms.work(this.#take())
+    this.#underWay -= 1
+  }
+
+  #take(): readonly Key[] {
+    const keys: Key[] = []
+    for (const key of this.#waiting) {
+      if (keys.length === this.#terms.size) break
+      keys.push(key)
+      this.#waiting.delete(key)
+    }
+    return keys
+  }
 }

@@ -1,4 +1,5 @@
 import { checkKnown, checkObject, optionError } from '../option.ts'
+import { isDevice, type SessionDevice } from './device.ts'
 
 /** Who ended a session. */
 export interface SessionActor {
@@ -70,6 +71,38 @@ export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
     if (call !== undefined && !(typeof call === 'string' && CALL.test(call))) return undefined
     if (!Number.isSafeInteger(at) || Object.keys(unknown).length > 0) return undefined
     return endingOf({ reason: reason as string, actor: actor as SessionActor }, at as number)
+  } catch {
+    return undefined
+  }
+}
+
+/** What its owner's registry remembers of a session that was ended. */
+export interface SessionHistory {
+  readonly createdAtMs: number
+  readonly device: SessionDevice | undefined
+  readonly ending: SessionEnding
+}
+
+export function encodeHistory({ createdAtMs, device, ending }: SessionHistory): Buffer {
+  return Buffer.from(
+    JSON.stringify({ created: createdAtMs, device, ending: encodeEnding(ending).toString() }),
+  )
+}
+
+/** Strict: anything but what {@link encodeHistory} writes is `undefined`. */
+export function decodeHistory(bytes: Buffer): SessionHistory | undefined {
+  try {
+    const {
+      created,
+      device,
+      ending: text,
+      ...unknown
+    } = JSON.parse(bytes.toString()) as Record<string, unknown>
+    const ending = typeof text === 'string' ? decodeEnding(Buffer.from(text)) : undefined
+    if (!Number.isSafeInteger(created) || ending === undefined || Object.keys(unknown).length > 0)
+      return undefined
+    if (device !== undefined && !isDevice(device)) return undefined
+    return { createdAtMs: created as number, device, ending }
   } catch {
     return undefined
   }

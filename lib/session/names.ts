@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
+import { isDigest } from '../backend/arguments.ts'
 
 // NUL, braces, globs and lone surrogates (which all collapse to U+FFFD in UTF-8) never reach a key or a hash.
 const SESSION_ID = /^[A-Za-z0-9._~+/=:-]{1,256}$/
-const HANDLE = /^[A-Za-z0-9_-]{43}$/
 
 /** The handle of a session id, or `undefined` if the id cannot be one. */
 export function handleOf(sid: unknown): string | undefined {
@@ -10,7 +10,29 @@ export function handleOf(sid: unknown): string | undefined {
   return hash('sha256', sid, 'base64url')
 }
 
-/** Whether a text has the form of a handle; session ids that do are told apart by their place in the API. */
-export function isHandle(text: unknown): text is string {
-  return typeof text === 'string' && HANDLE.test(text)
+/** Whether a text has the form of a handle; session ids that have it are told apart by their place in the API. */
+export const isHandle = isDigest
+
+/** What names a user. `42`, `'42'` and `42n` are one user, as JSON may make one of the other. */
+export type UserId = string | number | bigint
+
+/** The user id that a value is, or that an object serializes to; `undefined` if it is none. */
+export function userIdFrom(value: unknown): UserId | undefined {
+  const said = typeof value === 'object' && value !== null ? serialized(value) : value
+  if (typeof said === 'string') return said !== '' && said.isWellFormed() ? said : undefined
+  if (typeof said === 'number') return Number.isFinite(said) ? said : undefined
+  return typeof said === 'bigint' ? said : undefined
+}
+
+function serialized(value: object): unknown {
+  try {
+    return JSON.parse(JSON.stringify(value)) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** The owner name of a user id: a hash, so that user ids do not stand in the keyspace. */
+export function ownerName(userId: UserId): string {
+  return hash('sha256', `express-session-valkey/v1/owner\0${userId}`, 'base64url')
 }

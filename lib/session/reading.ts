@@ -4,7 +4,7 @@ import { askOption } from '../option.ts'
 import type { SessionBody, SessionCodec } from './codec.ts'
 import { type StoredCookie, storedAgain } from './cookie.ts'
 import type { Content } from './merge.ts'
-import { ownerName, type UserId, userIdFrom } from './owner.ts'
+import { ownerName, type UserId, userIdFrom } from './names.ts'
 
 /** What a stored body says of its session. */
 export interface Reading {

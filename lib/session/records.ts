@@ -2,7 +2,7 @@ import { type Backend, type Expectation, etagOf, type PutAnswer } from '../backe
 import { SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
 import type { Context } from '../seal/context.ts'
 import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
-import type { Sealer } from '../seal/sealer.ts'
+import type { Opened, Sealer } from '../seal/sealer.ts'
 import type { SessionBody } from './codec.ts'
 import type { Announce } from './events.ts'
 import {
@@ -13,8 +13,12 @@ import {
   type SessionPlaintext,
 } from './metadata.ts'
 
+/** What a record is for. Each kind has keys of its own, so that no record opens as one of another kind. */
+export type RecordKind = 'session' | 'token'
+
 /** One opened version of a session's record. */
 export interface SessionRecord {
+  readonly kind: RecordKind
   readonly handle: string
   readonly meta: SessionMeta
   readonly body: SessionBody
@@ -27,6 +31,7 @@ export interface SessionRecord {
 
 /** A version of a session, sealed and ready to be stored as often as it takes. */
 export interface SealedSession {
+  readonly kind: RecordKind
   readonly handle: string
   readonly meta: SessionMeta
   readonly body: SessionBody
@@ -48,6 +53,8 @@ export interface SessionRecordsParts {
   readonly backend: Backend
   readonly sealer: Sealer
   readonly prefix: string
+  /** Which kinds of records open. Others count as invalid. */
+  readonly kinds: readonly RecordKind[]
   readonly maxBytes: number
   readonly onInvalid: 'discard' | 'error'
   readonly onUnknownKey: 'discard' | 'error'
@@ -72,11 +79,12 @@ export class SessionRecords {
     const found = await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))
     if (found === undefined) return undefined
     if (found === 'unreadable') return this.#invalid(handle)
-    const opened = await this.#parts.sealer.open(found.blob, this.#context(handle))
+    const { opened, kind } = await this.#open(handle, found.blob)
     if (opened.state === 'unknown-key') return this.#unknownKey(handle)
     const plaintext = opened.state === 'open' ? decodePlaintext(opened.plaintext) : undefined
     if (opened.state === 'invalid' || plaintext === undefined) return this.#invalid(handle)
     return {
+      kind,
       handle,
       ...plaintext,
       etag: etagOf(found.blob),
@@ -85,9 +93,9 @@ export class SessionRecords {
     }
   }
 
-  async seal(handle: string, plaintext: SessionPlaintext): Promise<SealedSession> {
-    const blob = await this.#parts.sealer.seal(encodePlaintext(plaintext), this.#context(handle))
-    return { handle, ...plaintext, blob, etag: etagOf(blob) }
+  async seal(kind: RecordKind, handle: string, { meta, body }: SessionPlaintext): Promise<SealedSession> {
+    const blob = await this.#parts.sealer.seal(encodePlaintext({ meta, body }), this.#context(kind, handle))
+    return { kind, handle, meta, body, blob, etag: etagOf(blob) }
   }
 
   async store(sealed: SealedSession, terms: StoreTerms): Promise<StoreReply> {
@@ -102,7 +110,7 @@ export class SessionRecords {
 
   /** What is sealed in a blob that was removed; `undefined` if it does not open. */
   async metaOf(handle: string, blob: Buffer): Promise<SessionMeta | undefined> {
-    const opened = await this.#parts.sealer.open(blob, this.#context(handle))
+    const { opened } = await this.#open(handle, blob)
     return opened.state === 'open' ? decodePlaintext(opened.plaintext)?.meta : undefined
   }
 
@@ -111,8 +119,19 @@ export class SessionRecords {
     return this.#invalid(handle)
   }
 
-  #context(handle: string): Context {
-    return { purpose: 'session', prefix: this.#parts.prefix, name: handle }
+  async #open(handle: string, blob: Buffer): Promise<{ readonly opened: Opened; readonly kind: RecordKind }> {
+    const [first = 'session', ...others] = this.#parts.kinds
+    const opened = await this.#parts.sealer.open(blob, this.#context(first, handle))
+    if (opened.state !== 'invalid') return { opened, kind: first }
+    for (const kind of others) {
+      const other = await this.#parts.sealer.open(blob, this.#context(kind, handle))
+      if (other.state !== 'invalid') return { opened: other, kind }
+    }
+    return { opened, kind: first }
+  }
+
+  #context(kind: RecordKind, handle: string): Context {
+    return { purpose: kind, prefix: this.#parts.prefix, name: handle }
   }
 
   #invalid(handle: string): undefined {

@@ -11,11 +11,11 @@ import {
   optionError,
 } from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
+import { jsonSerializer, type SessionSerializer } from '../session/codec.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { LifetimeOptions } from '../session/lifetime.ts'
-import type { UserId } from '../session/owner.ts'
+import type { UserId } from '../session/names.ts'
 import type { UserIdOption } from '../session/reading.ts'
-import { jsonSerializer, type SessionSerializer } from '../session/serializer.ts'
 import type { Concurrency } from './session-saver.ts'
 
 /** What tells the time; in ms since the epoch, like `Date`. */

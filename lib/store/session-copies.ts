@@ -1,6 +1,6 @@
 import type { Session, SessionData } from 'express-session'
 import { SessionForeignError, SessionIdError, StoreUnavailableError } from '../errors.ts'
-import type { Departure } from '../registry/membership.ts'
+import type { EndedMember } from '../registry/membership.ts'
 import { handleOf } from '../session/names.ts'
 import type { SessionRecord } from '../session/records.ts'
 import { type CopyOrigin, SessionCopy } from './session-copy.ts'
@@ -54,10 +54,10 @@ export class SessionCopies {
     this.#note(req, req.session, new SessionCopy(handle, { ...origin, labels }))
   }
 
-  /** Takes note that a request ends its session itself, perhaps to replace it by hand. */
-  depart(req: object, handle: string | undefined, departure: Promise<Departure | undefined>): void {
+  /** Notes that a request ends its session itself, perhaps to replace it by hand. */
+  endedByHand(req: object, handle: string | undefined, ended: Promise<EndedMember | undefined>): void {
     const latest = this.#latest.get(req)
-    if (latest && latest.handle === handle) latest.departure = departure
+    if (latest && latest.handle === handle) latest.endedByHand = ended
   }
 
   /** Lets nothing that a request holds of a session be saved any more, and throws why. */

@@ -1,4 +1,4 @@
-import type { Departure, Predecessor } from '../registry/membership.ts'
+import type { EndedMember, Predecessor } from '../registry/membership.ts'
 import type { SessionBody } from '../session/codec.ts'
 import type { SessionMeta } from '../session/metadata.ts'
 import type { SessionRecord } from '../session/records.ts'
@@ -33,11 +33,11 @@ export class SessionCopy {
   /** The user's session that this one may carry on. */
   readonly predecessor: Predecessor | undefined
   /** The request's own ending of it by hand. */
-  departure: Promise<Departure | undefined> | undefined
+  endedByHand: Promise<EndedMember | undefined> | undefined
   /** Why this copy must not be saved any more. */
   refusal: Error | undefined
-  /** The user in whose registry a save of this copy may have a place that it has not taken yet. */
-  untakenOf: string | undefined
+  /** The owner in whose registry a save of this copy may have a place that is not confirmed yet. */
+  unconfirmedOwner: string | undefined
   /** The versions that saves of this copy may have stored, though their replies were lost. */
   #attempts: readonly Buffer[] = []
   #labels: ReadonlySet<string>
@@ -60,9 +60,9 @@ export class SessionCopy {
 
   /** What a session that takes this one's place may carry on. */
   get succession(): Predecessor | undefined {
-    const { handle, departure } = this
+    const { handle, endedByHand: ended } = this
     const { owner, epoch } = this.record?.meta ?? {}
-    return owner === undefined ? this.predecessor : { handle, owner, epoch, isSuperseded: false, departure }
+    return owner === undefined ? this.predecessor : { handle, owner, epoch, isSuperseded: false, ended }
   }
 
   addLabels(labels: readonly string[]): void {

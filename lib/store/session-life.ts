@@ -3,12 +3,11 @@ import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
 import { SessionEndedError } from '../errors.ts'
 import { askOption } from '../option.ts'
-import type { SessionEnder } from '../registry/end-sessions.ts'
-import type { Departure, Enrolment, Predecessor } from '../registry/membership.ts'
+import type { EndSessions } from '../registry/end-sessions.ts'
+import type { EndedMember, Membership, Predecessor } from '../registry/membership.ts'
 import { type SessionCodec, sameBody } from '../session/codec.ts'
 import { loadedCookie, storedCookie } from '../session/cookie.ts'
 import { deviceOf, type SessionDevice } from '../session/device.ts'
-import { endingOf } from '../session/ending.ts'
 import type { Announce } from '../session/events.ts'
 import { hardEndMs, idleTtlMs, isTouchDue, liveTtlMs } from '../session/lifetime.ts'
 import { changedKeys, changesBetween } from '../session/merge.ts'
@@ -26,8 +25,8 @@ export interface SessionLifeParts {
   readonly announce: Announce
   readonly records: SessionRecords
   readonly codec: SessionCodec
-  readonly enrolment: Enrolment
-  readonly ender: SessionEnder
+  readonly membership: Membership
+  readonly endSessions: EndSessions
 }
 
 export interface LoadedSession {
@@ -43,27 +42,27 @@ export class SessionLife {
   readonly #records: SessionRecords
   readonly #reader: SessionReader
   readonly #saver: SessionSaver
-  readonly #enrolment: Enrolment
-  readonly #ender: SessionEnder
+  readonly #membership: Membership
+  readonly #endSessions: EndSessions
   readonly #announce: Announce
   readonly #queue = new SaveQueue()
   /** How far the clock that decides is ahead of this process's, as of the last load. */
   #aheadMs = 0
 
-  constructor({ backend, options, announce, records, codec, enrolment, ender }: SessionLifeParts) {
+  constructor({ backend, options, announce, records, codec, membership, endSessions }: SessionLifeParts) {
     this.#backend = backend
     this.#options = options
     this.#announce = announce
     this.#codec = codec
     this.#records = records
-    this.#enrolment = enrolment
-    this.#ender = ender
+    this.#membership = membership
+    this.#endSessions = endSessions
     this.#reader = new SessionReader(codec, options.userId)
     this.#saver = new SessionSaver({
       records,
       codec,
       reader: this.#reader,
-      enrolment,
+      membership,
       concurrency: options.concurrency,
       lifetime: options,
       announce,
@@ -80,8 +79,11 @@ export class SessionLife {
     const nowMs = await this.#backend.now()
     this.#aheadMs = nowMs - this.#options.clock.now()
     const endsAtMs = this.#hardEndOf(record.meta)
-    if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle, nowMs)
-    if (this.#options.verifyOwner === 'always' && !(await this.#enrolment.verify(handle, record.meta)))
+    if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle)
+    if (
+      this.#options.verifyOwner === 'always' &&
+      !(await this.#membership.checkMembership(handle, record.meta))
+    )
       return undefined
     const leftMs = Math.min(record.expiresAtMs, endsAtMs ?? record.expiresAtMs) - nowMs
     const content = await this.#codec.decode(record.body)
@@ -146,15 +148,15 @@ export class SessionLife {
   }
 
   /** Ends a session at the wish of its request, and returns what it was; `undefined` if it did not live. */
-  depart(handle: string): Promise<Departure | undefined> {
-    return this.#enrolment.depart(handle)
+  end(handle: string): Promise<EndedMember | undefined> {
+    return this.#membership.end(handle)
   }
 
-  /** As {@link depart}, for a session that another is to replace; returns what of a user's session that one may carry on. */
+  /** As {@link end}, for a session that another is to replace; returns what of a user's session that one may carry on. */
   async supersede({ handle, record }: SessionCopy): Promise<Predecessor | undefined> {
     const owner = record?.meta.owner
-    if (record && owner !== undefined) return this.#enrolment.supersede(handle, { ...record.meta, owner })
-    await this.depart(handle)
+    if (record && owner !== undefined) return this.#membership.supersede(handle, { ...record.meta, owner })
+    await this.end(handle)
     return undefined
   }
 
@@ -171,8 +173,8 @@ export class SessionLife {
   }
 
   // Its time was shortened by option, or somebody kept the record beyond it.
-  async #expire(handle: string, nowMs: number): Promise<undefined> {
-    await this.#ender.end(handle, endingOf({ reason: 'expired-absolute', actor: { type: 'system' } }, nowMs))
+  async #expire(handle: string): Promise<undefined> {
+    await this.#endSessions.end(handle, { reason: 'expired-absolute', actor: { type: 'system' } })
   }
 
   async #extend(copy: SessionCopy, ttlMs: number): Promise<void> {
@@ -185,7 +187,7 @@ export class SessionLife {
     // Sent one behind the other: one round trip, and on one server the registry moves first.
     // Another request may have stored a longer lifetime meanwhile. A shorter one is set where the record shows a longer.
     const isExtension = nowMs + ttlMs >= record.expiresAtMs
-    const extended = this.#enrolment.extend(copy.handle, record.meta, ttlMs, isExtension)
+    const extended = this.#membership.extend(copy.handle, record.meta, ttlMs, isExtension)
     const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)
     const [extension, touch] = await Promise.allSettled([extended, touched])
     if (extension.status === 'rejected') {
@@ -200,7 +202,7 @@ export class SessionLife {
   }
 
   async #reseal(copy: SessionCopy, record: SessionRecord, ttlMs: number): Promise<void> {
-    if (!(await this.#enrolment.extend(copy.handle, record.meta, ttlMs))) this.#refuse(copy.handle, 'ended')
+    if (!(await this.#membership.extend(copy.handle, record.meta, ttlMs))) this.#refuse(copy.handle, 'ended')
     if (await this.#saver.reseal(copy, ttlMs)) return
     const expiresAtMs = await this.#backend.touch(copy.handle, ttlMs)
     if (expiresAtMs === undefined) this.#refuse(copy.handle, await this.endingOf(copy.handle))

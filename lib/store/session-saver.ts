@@ -3,11 +3,10 @@ import {
   OutcomeUnknownError,
   SessionConflictError,
   SessionEndedError,
-  SessionLimitError,
   StoreUnavailableError,
 } from '../errors.ts'
-import { failInDoubt, inDoubt } from '../registry/doubt.ts'
-import type { Enrolment, Place } from '../registry/membership.ts'
+import { inDoubt } from '../operations.ts'
+import type { Membership, Registration } from '../registry/membership.ts'
 import { type SessionBody, type SessionCodec, sameBody } from '../session/codec.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { Announce } from '../session/events.ts'
@@ -24,7 +23,7 @@ export type Concurrency = 'merge' | 'reject' | 'overwrite'
 export interface SessionSaverParts {
   readonly records: SessionRecords
   readonly codec: SessionCodec
-  readonly enrolment: Enrolment
+  readonly membership: Membership
   readonly concurrency: Concurrency
   readonly lifetime: LifetimeOptions
   readonly announce: Announce
@@ -62,8 +61,12 @@ interface Ground {
 /** A try of a save that met another request's. */
 interface Conflict {
   readonly answer: PutAnswer
-  readonly ground: Ground
   readonly version: Version
+  readonly registration: Registration
+}
+
+interface StoredTry extends StoreReply {
+  readonly registration: Registration
 }
 
 /** What became of the tries of one save so far. */
@@ -110,7 +113,7 @@ export class SessionSaver {
   async reseal(copy: SessionCopy, ttlMs: number): Promise<boolean> {
     const { record } = copy
     if (record === undefined) return false
-    const sealed = await this.#parts.records.seal(copy.handle, record)
+    const sealed = await this.#parts.records.seal(record.kind, copy.handle, record)
     const expect: Expectation = { kind: 'version', etag: record.etag }
     const { answer, record: resealed } = await this.#parts.records.store(sealed, { expect, ttlMs })
     // A save of the same copy may have finished meanwhile and knows better.
@@ -140,7 +143,7 @@ export class SessionSaver {
     for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       const version = await this.#versionOf(copy, draft)
       const ground = await this.#groundOf(copy)
-      const { answer, record } = await this.#store(ground, version)
+      const { answer, record, registration } = await this.#store(ground, version)
       all.areInDoubt ||= answer === 'unsure'
       if (answer === 'stored') {
         copy.stored(record)
@@ -150,7 +153,7 @@ export class SessionSaver {
         return
       }
       if (answer === 'ended' || answer === 'gone') this.#refuse(copy.handle, answer)
-      await this.#catchUp(copy, draft, { answer, ground, version })
+      await this.#catchUp(copy, draft, { answer, version, registration })
     }
     throw new SessionConflictError()
   }
@@ -179,47 +182,25 @@ export class SessionSaver {
     return { handle, record, meta, expect, copy }
   }
 
-  /** Registers, stores, settles: in this order, so that what can be read is registered and nothing displaced can be read. */
-  async #store(ground: Ground, version: Version): Promise<StoreReply> {
-    const { expect } = ground
+  /** Registers, stores, finishes the registration: in this order, so that what can be read is registered and no evicted session can be read. */
+  async #store(ground: Ground, version: Version): Promise<StoredTry> {
+    const { handle, expect, copy } = ground
     const term = await this.#termOf(ground, version)
-    const { place, sealed } = await this.#prepare(ground, version, term)
-    ground.copy?.attempting(sealed.etag)
+    const registration = await this.#register(ground, version, term)
+    const sealed = await this.#parts.records
+      .seal('session', handle, { meta: registration.meta, body: version.body })
+      .catch((error: unknown) => giveUp(registration, error))
+    copy?.attempting(sealed.etag)
     const reply = await this.#parts.records
       .store(sealed, { expect, ttlMs: term.ttlMs })
-      .catch(async (error: unknown) => {
-        if (error instanceof StoreUnavailableError) {
-          ground.copy?.refused(sealed.etag)
-          await this.#giveBack(ground, version)
-        }
-        throw error
+      .catch((error: unknown) => {
+        if (!(error instanceof StoreUnavailableError)) throw error
+        copy?.refused(sealed.etag)
+        return giveUp(registration, error)
       })
-    const isRefused = reply.answer === 'ended' || reply.answer === 'gone'
-    if (isRefused) await this.#vacate(ground, version)
-    if (isRefused || reply.answer === 'stored') await place.settle(!isRefused).catch(failInDoubt)
-    if (reply.answer === 'stored' && ground.copy) ground.copy.untakenOf = undefined
-    return reply
-  }
-
-  async #prepare(ground: Ground, version: Version, term: Term) {
-    try {
-      const place = await this.#placeOf(ground, version, term)
-      return {
-        place,
-        sealed: await this.#parts.records.seal(ground.handle, { meta: place.meta, body: version.body }),
-      }
-    } catch (error) {
-      const hasNoPlace = error instanceof SessionLimitError || error instanceof SessionEndedError
-      if (!hasNoPlace) await this.#giveBack(ground, version)
-      throw error
-    }
-  }
-
-  // It was definitely not stored, and a new session is nobody else's: its registration would count for nothing.
-  // Unless an earlier save of it may have been stored: what can be read must stay registered.
-  async #giveBack(ground: Ground, version: Version): Promise<void> {
-    if (ground.expect.kind !== 'absent' || (ground.copy?.mayBeStored ?? true)) return
-    await this.#vacate(ground, version).catch(() => {})
+    await registration.finish(reply.answer)
+    if (reply.answer === 'stored' && copy) copy.unconfirmedOwner = undefined
+    return { ...reply, registration }
   }
 
   // Between touches a user's session keeps its expiry, so that record and registry always move together.
@@ -232,30 +213,19 @@ export class SessionSaver {
     return { ttlMs: isExtension ? ttlMs : Math.max(1, record.expiresAtMs - nowMs), isExtension }
   }
 
-  async #placeOf({ handle, record, meta, copy }: Ground, version: Version, term: Term): Promise<Place> {
-    const { enrolment } = this.#parts
+  async #register({ handle, record, meta, expect, copy }: Ground, version: Version, term: Term) {
+    const { membership } = this.#parts
     const { owner, device } = version
-    if (owner === undefined) return this.#placeless(handle, meta)
+    if (owner === undefined) return membership.registerNobody(handle, meta)
     const { ttlMs, isExtension } = term
     if (record === undefined || owner !== meta.owner) {
-      if (copy) copy.untakenOf = owner
-      return enrolment.admit({ handle, owner, device, ttlMs, meta, predecessor: copy?.predecessor })
+      const isNew = expect.kind === 'absent' && copy !== undefined && !copy.mayBeStored
+      if (copy) copy.unconfirmedOwner = owner
+      const { predecessor } = copy ?? {}
+      return membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew })
     }
-    if (isExtension && !(await enrolment.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
-    // An earlier try was stored, and failed before it took its place.
-    const isUntaken = copy?.untakenOf === owner
-    return { meta, settle: async () => (isUntaken ? enrolment.take(owner, handle) : undefined) }
-  }
-
-  #placeless(handle: string, { owner, ...meta }: SessionMeta): Place {
-    const { enrolment } = this.#parts
-    const settle = async (isStored: boolean) =>
-      isStored && owner !== undefined ? enrolment.leave(owner, handle) : undefined
-    return { meta: { ...meta, epoch: undefined, device: undefined }, settle }
-  }
-
-  async #vacate({ handle, meta }: Ground, { owner }: Version): Promise<void> {
-    if (owner !== undefined && owner !== meta.owner) await this.#parts.enrolment.leave(owner, handle)
+    if (isExtension && !(await membership.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
+    return membership.registerAgain(handle, meta, copy?.unconfirmedOwner !== owner)
   }
 
   async #versionOf(copy: SessionCopy, draft: Draft): Promise<Version> {
@@ -279,7 +249,11 @@ export class SessionSaver {
   }
 
   /** After a conflict: learns what stands now, and decides whether the policy lets this save go on. */
-  async #catchUp(copy: SessionCopy, draft: Draft, { answer, ground, version }: Conflict): Promise<void> {
+  async #catchUp(
+    copy: SessionCopy,
+    draft: Draft,
+    { answer, version, registration }: Conflict,
+  ): Promise<void> {
     const stands = await this.#parts.records.read(copy.handle)
     try {
       if (stands === undefined) return this.#refuse(copy.handle, 'gone')
@@ -287,7 +261,7 @@ export class SessionSaver {
       copy.record = stands
     } catch (error) {
       // The place that was taken for the user it would have had must not count.
-      if (stands?.meta.owner !== version.owner) await this.#vacate(ground, version)
+      if (stands?.meta.owner !== version.owner) await registration.undo()
       throw error
     }
   }
@@ -336,4 +310,10 @@ export class SessionSaver {
     this.#parts.announce('write-refused', { handle, ending })
     throw new SessionEndedError(ending)
   }
+}
+
+/** Certainly not stored. */
+async function giveUp(registration: Registration, error: unknown): Promise<never> {
+  await registration.finish('unavailable')
+  throw error
 }

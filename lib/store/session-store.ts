@@ -4,16 +4,16 @@ import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { SessionEndedError, SessionIdError } from '../errors.ts'
 import { answer, type Callback, late, Operations } from '../operations.ts'
-import type { SessionEnder } from '../registry/end-sessions.ts'
-import type { Departure, Predecessor } from '../registry/membership.ts'
+import { EndSessions } from '../registry/end-sessions.ts'
+import { type EndedMember, Membership, type Predecessor } from '../registry/membership.ts'
 import { PrefixSharing } from '../registry/prefix-sharing.ts'
-import type { SessionRegistry } from '../registry/session-registry.ts'
+import { SessionRegistry } from '../registry/session-registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { endingOf } from '../session/ending.ts'
+import { SessionCodec } from '../session/codec.ts'
+import type { UserId } from '../session/names.ts'
 import { handleOf } from '../session/names.ts'
-import type { UserId } from '../session/owner.ts'
 import { userIdBy } from '../session/reading.ts'
-import { assemble } from './assembly.ts'
+import { SessionRecords } from '../session/records.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -22,11 +22,14 @@ import { type CommitOptions, type CommittedRequest, SessionCommits } from './ses
 import { SessionCopies } from './session-copies.ts'
 import type { SessionCopy } from './session-copy.ts'
 import { SessionLabels, type StoredSession } from './session-labels.ts'
-import type { SessionLife } from './session-life.ts'
+import { SessionLife } from './session-life.ts'
 import { type ListedSession, SessionScan } from './session-scan.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
+
+// A serializer may take less than a call may in all, so that the caller learns what it waited for.
+const SERIALIZER_SHARE = 3
 
 export interface SessionStoreParts {
   readonly backend: Backend
@@ -44,7 +47,7 @@ export abstract class SessionStore extends StoreEmitter {
   /** Which sessions a user has, and how to end them. */
   readonly registry: SessionRegistry
   readonly #backend: Backend
-  readonly #ender: SessionEnder
+  readonly #endSessions: EndSessions
   readonly #life: SessionLife
   readonly #scan: SessionScan
   readonly #deadlineMs: number
@@ -69,14 +72,46 @@ export abstract class SessionStore extends StoreEmitter {
     this.#options = options
     this.#operations = new Operations(deadlineMs)
     this.#sharing = new PrefixSharing({ backend, sealer, tell: (finding) => this.tellShared(finding) })
-    const shared = { backend, sealer, options, operations: this.#operations, sharing: this.#sharing }
-    const { life, ender, registry } = assemble({ ...shared, announce: this.announce })
+    const { prefix, maxBytes, onInvalid, onUnknownKey, endedTtlMs, maxSessionsPerUser, onMaxSessions } =
+      options
+    const { announce } = this
+    const sealed = { backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce }
+    const records = new SessionRecords({ ...sealed, kinds: ['session'] })
+    const recordsOfAll = new SessionRecords({ ...sealed, kinds: ['session', 'token'] })
+    const endSessions = new EndSessions({
+      backend,
+      sealer,
+      records: recordsOfAll,
+      prefix,
+      endedTtlMs,
+      announce,
+    })
+    const membership = new Membership({
+      backend,
+      records: recordsOfAll,
+      endSessions,
+      maxSessionsPerUser,
+      onMaxSessions,
+      endedTtlMs,
+      sharing: this.#sharing,
+    })
+    const codec = new SessionCodec(options.serializer, maxBytes, Math.ceil(deadlineMs / SERIALIZER_SHARE))
+    const life = new SessionLife({ backend, options, announce, records, codec, membership, endSessions })
     this.#life = life
+    this.#endSessions = endSessions
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
     this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
     this.#scan = new SessionScan(backend, life)
-    this.#ender = ender
-    this.registry = registry
+    this.registry = new SessionRegistry({
+      backend,
+      sealer,
+      records: recordsOfAll,
+      endSessions,
+      membership,
+      prefix,
+      watchIntervalMs: options.watchIntervalMs,
+      operations: this.#operations,
+    })
   }
 
   /** The session's data, or `null` if there is none: missing, expired, ended, or not ours. Rejects only if the backend fails. */
@@ -318,15 +353,15 @@ export abstract class SessionStore extends StoreEmitter {
 
   async #destroyFor(req: Request, sid: string): Promise<void> {
     await this.#work.endOnce(req, sid, async () => {
-      const departure = this.#operations.run('destroy', () => this.#end(sid), late.write)
-      this.#copies.depart(req, handleOf(sid), departure)
-      await departure
+      const ended = this.#operations.run('destroy', () => this.#end(sid), late.write)
+      this.#copies.endedByHand(req, handleOf(sid), ended)
+      await ended
       return undefined
     })
   }
 
-  async #end(sid: string): Promise<Departure | undefined> {
-    return (await this.#unstored.end(sid)) ? undefined : this.#life.depart(this.handle(sid))
+  async #end(sid: string): Promise<EndedMember | undefined> {
+    return (await this.#unstored.end(sid)) ? undefined : this.#life.end(this.handle(sid))
   }
 
   #replace(req: Request, old: SessionCopy | undefined, predecessor = old?.succession): void {
@@ -385,10 +420,7 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   async #clear(handle: string): Promise<void> {
-    await this.#ender.end(
-      handle,
-      endingOf({ reason: 'cleared', actor: { type: 'app' } }, await this.#backend.now()),
-    )
+    await this.#endSessions.end(handle, { reason: 'cleared', actor: { type: 'app' } })
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ownerName, type UserId } from '../../lib/session/owner.ts'
+import { ownerName, type UserId } from '../../lib/session/names.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { SessionNotSerializableError, SessionTooLargeError } from '../../lib/errors.ts'
-import { SessionCodec, sameBody } from '../../lib/session/codec.ts'
-import { jsonSerializer, type SessionSerializer } from '../../lib/session/serializer.ts'
+import { jsonSerializer, SessionCodec, type SessionSerializer, sameBody } from '../../lib/session/codec.ts'
 
 const MAX_BYTES = 1000
 

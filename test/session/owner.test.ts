@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isHandle } from '../../lib/session/names.ts'
-import { ownerName, userIdFrom } from '../../lib/session/owner.ts'
+import { isHandle, ownerName, userIdFrom } from '../../lib/session/names.ts'
 
 describe('ownerName', () => {
   test('has the form of a digest and shows nothing of the user id', () => {

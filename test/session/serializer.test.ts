@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { SessionNotSerializableError } from '../../lib/errors.ts'
+import { jsonSerializer } from '../../lib/session/codec.ts'
 import { MAX_DEPTH, sanitize } from '../../lib/session/sanitize.ts'
-import { jsonSerializer } from '../../lib/session/serializer.ts'
 
 function nested(levels: number, wrap: (inner: unknown) => unknown): object {
   let inner: unknown = 1

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { StoreOptionError, StoreSerializerError } from '../../lib/errors.ts'
-import { jsonSerializer } from '../../lib/session/serializer.ts'
+import { jsonSerializer } from '../../lib/session/codec.ts'
 import { failureOf } from './failure-of.ts'
 import { generateSession, loadedSession, storedContent } from './live-session.ts'
 import { storeKinds } from './stores.ts'

@@ -1,6 +1,6 @@
 import type { SessionData } from 'express-session'
 import { describe, expect, test } from 'vitest'
-import { jsonSerializer } from '../../lib/session/serializer.ts'
+import { jsonSerializer } from '../../lib/session/codec.ts'
 import { resolveOptions, STORE_OPTIONS } from '../../lib/store/options.ts'
 
 const session = (content: object) => content as SessionData

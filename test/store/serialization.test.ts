@@ -1,7 +1,7 @@
 import { pack, unpack } from 'msgpackr'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionNotSerializableError, SessionTooLargeError, SessionTtlError } from '../../lib/errors.ts'
-import type { SessionSerializer } from '../../lib/session/serializer.ts'
+import type { SessionSerializer } from '../../lib/session/codec.ts'
 import { failureOf } from './failure-of.ts'
 import { createGate } from './gate.ts'
 import { generateSession, loadedSession, storedContent } from './live-session.ts'

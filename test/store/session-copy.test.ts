@@ -8,6 +8,7 @@ const TERMS = 1000
 
 const body = (text: string): SessionBody => ({ bytes: Buffer.from(text), isText: true })
 const recordOf = (text: string): SessionRecord => ({
+  kind: 'session',
   handle: HANDLE,
   meta: { createdAtMs: 1 },
   body: body(text),

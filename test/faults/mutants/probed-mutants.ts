@@ -47,7 +47,7 @@ const recordProbes: readonly ProbedMutant[] = [
     patches: [
       {
         file: 'session/records.ts',
-        from: `return { purpose: 'session', prefix: this.#parts.prefix, name: handle }`,
+        from: `return { purpose: kind, prefix: this.#parts.prefix, name: handle }`,
         to: `return { purpose: 'session', prefix: this.#parts.prefix, name: String(handle.length) }`,
       },
     ],

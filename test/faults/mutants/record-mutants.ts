@@ -47,7 +47,7 @@ export const recordMutants: readonly Mutant[] = [
       {
         file: 'store/session-life.ts',
         from: 'const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)',
-        to: `const touched = this.#records.seal(copy.handle, record)
+        to: `const touched = this.#records.seal('session', copy.handle, record)
           .then((sealed) => this.#records.store(sealed, { expect: { kind: 'any' }, ttlMs })).then(() => undefined)`,
       },
     ],

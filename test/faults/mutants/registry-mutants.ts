@@ -2,7 +2,7 @@ import type { Mutant } from './mutant.ts'
 
 const ENROLL = 'backend/valkey/scripts/enroll.ts'
 const SAVER = 'store/session-saver.ts'
-const ENROLMENT = 'registry/membership.ts'
+const MEMBERSHIP = 'registry/membership.ts'
 
 /** Mutants of how sessions come into, stay in and leave their user's registry. */
 export const registryMutants: readonly Mutant[] = [
@@ -15,11 +15,11 @@ export const registryMutants: readonly Mutant[] = [
     name: 'the sessions of a user are counted before the new one is added',
     patches: [
       {
-        file: ENROLMENT,
-        from: 'const reply = await registry.enroll(owner, { ...term, cap, beyondCap })',
-        to: `const { members } = await registry.roster(owner)
+        file: MEMBERSHIP,
+        from: 'const reply = await backend.registry.enroll(owner, { ...term, cap, beyondCap })',
+        to: `const { members } = await backend.registry.roster(owner)
           const older = members.map((member) => member.handle).filter((other) => other !== handle)
-          const enrolled = await registry.enroll(owner, { ...term, cap: undefined, beyondCap })
+          const enrolled = await backend.registry.enroll(owner, { ...term, cap: undefined, beyondCap })
           const pending = older.slice(0, Math.max(0, older.length + 1 - (cap ?? 0)))
           const reply = enrolled.answer === 'enrolled' ? { ...enrolled, pending } : enrolled`,
       },
@@ -27,17 +27,17 @@ export const registryMutants: readonly Mutant[] = [
     found: ['more sessions than allowed'],
   },
   {
-    name: 'who is displaced is forgotten',
+    name: 'those that the cap evicts are forgotten',
     patches: [
       { file: ENROLL, from: `if #moved > 0 then redis.call('ZADD', pending, unpack(moved)) end`, to: '' },
     ],
     found: ['more sessions than allowed', 'not in the registry'],
   },
   {
-    name: 'who is displaced is not ended',
+    name: 'those that the cap evicts are not ended',
     patches: [
       {
-        file: ENROLMENT,
+        file: MEMBERSHIP,
         from: 'if (pending.length === 0) return []',
         to: 'if (pending.length >= 0) return []',
       },
@@ -45,20 +45,20 @@ export const registryMutants: readonly Mutant[] = [
     found: ['more sessions than allowed'],
   },
   {
-    name: 'who is displaced is ended after the new session is granted',
+    name: 'those that the cap evicts are ended after the new session is granted',
     patches: [
       {
-        file: ENROLMENT,
-        from: 'const struck = await this.#displace(owner, handle, reply.pending)',
-        to: 'const struck = reply.pending',
+        file: MEMBERSHIP,
+        from: 'const evicted = await this.#evict(owner, handle, reply.pending)',
+        to: 'const evicted = reply.pending as never',
       },
-      { file: ENROLMENT, from: 'struck: readonly Struck[]): Place', to: 'struck: readonly string[]): Place' },
       {
-        file: ENROLMENT,
-        from: 'await ender.withdraw(owner, struck, isStored ? handle : undefined) if (isStored',
+        file: MEMBERSHIP,
+        from: 'if (confirms !== undefined) await this.#endSessions.remove(confirms, evicted, handle).catch(failInDoubt)',
         // The wait makes the moment long enough to be met.
         to: `await new Promise((done) => setTimeout(done, 30))
-          await ender.withdraw(owner, await this.#displace(owner, handle, struck), handle); if (isStored`,
+          const { ended } = await this.#endSessions.endRecords(evicted as never, EVICTED)
+          if (confirms !== undefined) await this.#endSessions.remove(confirms, ended, handle).catch(failInDoubt)`,
       },
     ],
     found: ['more sessions than allowed'],
@@ -68,10 +68,12 @@ export const registryMutants: readonly Mutant[] = [
     patches: [
       {
         file: SAVER,
-        from: 'return enrolment.admit({ handle, owner, device, ttlMs, meta, predecessor: copy?.predecessor })',
-        to: `return {
+        from: 'return membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew })',
+        to: `const late = () => membership.register({ handle, owner, device, ttlMs, meta, isNew })
+        return {
           meta: { ...meta, owner, epoch: Number.MAX_SAFE_INTEGER },
-          settle: async () => (await enrolment.admit({ handle, owner, device, ttlMs, meta })).settle(true),
+          finish: async () => (await late()).finish('stored'),
+          undo: async () => {},
         }`,
       },
     ],
@@ -83,8 +85,8 @@ export const registryMutants: readonly Mutant[] = [
     patches: [
       {
         file: 'registry/session-registry.ts',
-        from: 'await ender.strikeAll(handles, endingOf(terms, await backend.now()))',
-        to: 'await ender.strikeAll([], endingOf(terms, await backend.now()))',
+        from: 'await endSessions.endRecords(handles, terms)',
+        to: 'await endSessions.endRecords([], terms)',
       },
     ],
     found: ['ended session read'],
