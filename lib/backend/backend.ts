@@ -26,6 +26,8 @@ export interface RecordWrite {
   readonly endsAtMs?: number | undefined
   /** Whose record it is: 43 characters of base64url, or none. */
   readonly owner?: string | undefined
+  /** Whether the expiry is never to come nearer than that of the record it replaces, which a touch may have moved meanwhile. */
+  readonly isExtension?: boolean | undefined
 }
 
 /**

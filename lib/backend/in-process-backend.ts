@@ -82,9 +82,10 @@ export class InProcessBackend implements Backend {
     const refusal = refusalOf(write.expect, record)
     if (refusal !== undefined) return { answer: refusal }
 
-    const { endsAtMs = Number.POSITIVE_INFINITY, owner } = write
+    const { endsAtMs = Number.POSITIVE_INFINITY, owner, isExtension = false } = write
     if (endsAtMs <= nowMs) return { answer: 'gone' }
-    const expiresAtMs = Math.min(nowMs + ttlMs, endsAtMs)
+    const leastMs = isExtension ? (record?.expiresAtMs ?? 0) : 0
+    const expiresAtMs = Math.min(Math.max(nowMs + ttlMs, leastMs), endsAtMs)
     this.#records.set(handle, { blob: Buffer.from(write.blob), expiresAtMs, endsAtMs, owner })
     return { answer: 'stored', expiresAtMs }
   }

@@ -42,6 +42,8 @@ export interface SealedSession {
 export interface StoreTerms {
   readonly expect: Expectation
   readonly ttlMs: number
+  /** Whether the expiry is never to come nearer than it is. */
+  readonly isExtension?: boolean
 }
 
 export interface StoreReply {

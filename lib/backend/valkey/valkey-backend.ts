@@ -19,7 +19,7 @@ import { probeHearing, probeRights } from './checks/rights-probe.ts'
 import { inspectServers } from './checks/server-inspection.ts'
 import type { BreakerOptions } from './commands/breaker.ts'
 import { ValkeyLink } from './commands/link.ts'
-import { askAnyPrimary, type Primary, primariesOf } from './commands/primaries.ts'
+import { askAnyPrimary } from './commands/primaries.ts'
 import { ServerClock } from './commands/server-clock.ts'
 import type { ValkeyClient } from './connection/client.ts'
 import { createKeys, type Keys } from './keys.ts'
@@ -31,14 +31,13 @@ import {
   lastByteToRead,
 } from './record-value.ts'
 import { type ConfirmationOptions, confirmReplicas } from './replica-confirmation.ts'
+import { scanKeys } from './scan.ts'
 import { endRecord } from './scripts/end-record.ts'
 import { markPrefix } from './scripts/mark-prefix.ts'
 import { putRecord } from './scripts/put-record.ts'
 import { touchRecord } from './scripts/touch-record.ts'
 import { ValkeyLookout } from './valkey-lookout.ts'
 import { ValkeyRegistry } from './valkey-registry.ts'
-
-const SCAN_COUNT = 500
 
 export interface ValkeyBackendOptions {
   readonly client: ValkeyClient
@@ -180,7 +179,8 @@ export class ValkeyBackend implements Backend {
   }
 
   async *handles(): AsyncIterable<readonly string[]> {
-    for (const primary of await primariesOf(this.#link)) yield* this.#handlesOn(primary)
+    for await (const keys of scanKeys(this.#link, this.#keys.recordPattern))
+      yield keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
   }
 
   /**
@@ -245,20 +245,6 @@ export class ValkeyBackend implements Backend {
     return { recordKey: this.#keys.record(handle), tombstoneKey: this.#keys.tombstone(handle) }
   }
 
-  async *#handlesOn(primary: Primary): AsyncIterable<readonly string[]> {
-    let cursor = '0'
-    do {
-      const scan = [cursor, 'match', this.#keys.recordPattern, 'count', SCAN_COUNT]
-      const page = await this.#link.read({
-        to: primary,
-        send: async (client) => (await primary.connection(client)).callBuffer('scan', ...scan),
-        decode: decodeScan,
-      })
-      yield page.keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
-      cursor = page.cursor
-    } while (cursor !== '0')
-  }
-
   async #askTime(link: ValkeyLink): Promise<number> {
     const sentAtMs = this.#clock.stamp()
     const serverMs = await askAnyPrimary(link, 'time', decodeTime)
@@ -276,12 +262,6 @@ function unreachable(error: unknown): Finding {
     action: 'Look the reason up in docs/ERRORS.md',
     failure,
   }
-}
-
-function decodeScan(reply: unknown): { cursor: string; keys: string[] } | undefined {
-  if (!Array.isArray(reply)) return undefined
-  const [cursor, keys] = reply as readonly unknown[]
-  return Array.isArray(keys) ? { cursor: String(cursor), keys: keys.map(String) } : undefined
 }
 
 function decodeTime(reply: unknown): number | undefined {

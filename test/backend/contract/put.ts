@@ -36,6 +36,20 @@ export function describePut(create: CreateSubject): void {
       expect(await backend.put(handle, write(absent, blob, { ttlMs: 2 * LONG_MS }))).toEqual(first)
     })
 
+    it('brings the expiry no nearer as an extension', async () => {
+      const { backend } = subject()
+      const handle = newHandle()
+      const first = newBlob()
+      await backend.put(handle, write(absent, first))
+      const touched = await backend.touch(handle, 3 * LONG_MS)
+      const terms = { ttlMs: LONG_MS, isExtension: true }
+
+      const reply = await backend.put(handle, write(version(first), newBlob(), terms))
+      expect(reply).toEqual({ answer: 'stored', expiresAtMs: touched })
+      const last = await backend.put(handle, write(any, newBlob(), { ttlMs: LONG_MS }))
+      expect(last.expiresAtMs).toBeLessThan((touched ?? 0) - LONG_MS)
+    })
+
     it('stores again once the earlier record expired', async () => {
       const { backend, passTo } = subject()
       const handle = newHandle()

@@ -11,6 +11,7 @@ const script = defineScript(/* lua */ `
 -- KEYS[1] record   KEYS[2] tombstone
 -- ARGV[1] 'absent', 'version' or 'any'   ARGV[2] etag expected by 'version'   ARGV[3] ttl, ms
 -- ARGV[4] hard end, ms, or 0   ARGV[5] owner field, 43 bytes   ARGV[6] blob
+-- ARGV[7] 1 if the expiry must not come nearer
 -- returns { answer, expiry, ms (0 unless stored), server time, ms }; error CORRUPT if KEYS[1] holds no record
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,6 +26,7 @@ if ARGV[1] == 'version' and head == '' then return { 'gone', 0, now } end
 if ARGV[1] == 'version' and etag ~= ARGV[2] then return { 'conflict', 0, now } end
 
 local ends, expires = tonumber(ARGV[4]), now + tonumber(ARGV[3])
+if ARGV[7] == '1' and head ~= '' then expires = math.max(expires, tonumber(head:sub(2, 14))) end
 if ends > 0 and ends <= now then return { 'gone', 0, now } end
 if ends > 0 and ends < expires then expires = ends end
 local value = string.format('1%013.0f%013.0f', expires, ends) .. ARGV[5] .. ARGV[6]
@@ -45,10 +47,11 @@ export interface PutRecordReply {
 }
 
 export function putRecord(link: ValkeyLink, put: PutRecord): Promise<Answer<PutRecordReply>> {
-  const { expect, blob, ttlMs, endsAtMs, owner } = put.write
+  const { expect, blob, ttlMs, endsAtMs, owner, isExtension = false } = put.write
   const keys = [put.recordKey, put.tombstoneKey]
   const etag = expect.kind === 'version' ? expect.etag : ''
-  const args = [expect.kind, etag, wholeTtl(ttlMs), endsAtMs ?? 0, owner ?? NO_OWNER, blob]
+  const terms = [wholeTtl(ttlMs), endsAtMs ?? 0, owner ?? NO_OWNER]
+  const args = [expect.kind, etag, ...terms, blob, isExtension ? 1 : 0]
   return link.write({
     to: { key: keys[0] },
     send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
