@@ -1,16 +1,24 @@
-import { defineConfig } from 'tsdown'
+import { defineConfig, type UserConfig } from 'tsdown'
 
-export default defineConfig({
-  entry: { index: 'lib/index.ts', auth: 'lib/auth/index.ts' },
-  format: ['esm', 'cjs'],
+const shared: UserConfig = {
   platform: 'node',
   target: 'node20.19',
   fixedExtension: false,
-  dts: true,
   // No maps: they would point into lib/, which is not published, and the bundle is readable as it is.
   sourcemap: false,
-  clean: true,
   logLevel: 'error',
   // In CI a warning fails the build. CommonJS is meant, and how long plugins take depends on the machine.
   checks: { legacyCjs: false, pluginTimings: false },
-})
+}
+
+export default defineConfig([
+  {
+    ...shared,
+    entry: { index: 'lib/index.ts', auth: 'lib/auth/index.ts' },
+    format: ['esm', 'cjs'],
+    dts: true,
+    clean: true,
+  },
+  // A program of its own: nobody who imports the package loads it.
+  { ...shared, entry: { cli: 'lib/cli/cli.ts' }, format: ['esm'], dts: false, clean: false },
+])

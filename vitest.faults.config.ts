@@ -7,6 +7,7 @@ export default defineConfig({
       'test/**/*.faults.ts',
       // These ask which suite it is, and run more rounds in this one.
       'test/backend/valkey/replica-confirmation.test.ts',
+      'test/cli/scans.test.ts',
       'test/http/taint-moves.test.ts',
       'test/registry/concurrent-sign-ins.test.ts',
       'test/registry/interleavings.test.ts',

@@ -26,6 +26,12 @@ const LAYERS: readonly Layer[] = [
     foreignWords: [],
   },
   {
+    name: 'cli',
+    imports: ['store', 'registry', 'session', 'seal', 'backend', 'backend/valkey'],
+    packages: [],
+    foreignWords: [],
+  },
+  {
     name: 'http',
     imports: ['store', 'registry', 'session', 'labels'],
     packages: ['express-session', 'express', 'express-serve-static-core'],
