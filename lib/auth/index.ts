@@ -16,3 +16,11 @@ export type {
   MoreNeeded,
   UpstreamSession,
 } from './authenticate.ts'
+export {
+  hashPassword,
+  type LocalUser,
+  type LocalUsersOptions,
+  localUsers,
+  type PasswordProblem,
+  type Rehash,
+} from './passwords.ts'

@@ -132,6 +132,8 @@ const AUTH_VALUES = [
   'InvalidTokenError',
   'KeysUnavailableError',
   'TooManyAttemptsError',
+  'hashPassword',
+  'localUsers',
 ]
 
 const AUTH_TYPES = [
@@ -140,7 +142,11 @@ const AUTH_TYPES = [
   'Authenticate',
   'Authenticated',
   'Credentials',
+  'LocalUser',
+  'LocalUsersOptions',
   'MoreNeeded',
+  'PasswordProblem',
+  'Rehash',
   'UpstreamSession',
 ]
 
