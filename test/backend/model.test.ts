@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { Backend, Expectation } from '../../lib/backend/backend.ts'
 import { InProcessBackend } from '../../lib/backend/in-process-backend.ts'
 import type { ValkeyClient } from '../../lib/backend/valkey/connection/client.ts'
@@ -15,6 +15,7 @@ const NOTE = Buffer.from('why')
 // Far apart, so that an expiry tells which of them it came from, whatever a run takes.
 const TTLS_MS = [100_000, 300_000, 500_000]
 const HARD_ENDS_MS = [undefined, -1000, 200_000, 400_000]
+const isLong = inject('suite') === 'long'
 const GRAIN_MS = 50_000
 
 interface Step {
@@ -136,7 +137,7 @@ describe('random steps', () => {
       const batches = steps.map((single) => [single])
       expect(await replay(await openOnValkey(), batches)).toEqual(await replay(openInProcess(), batches))
     })
-    await fc.assert(run, { numRuns: 400 })
+    await fc.assert(run, { numRuns: isLong ? 400 : 80 })
   })
 
   it('have the same answers on Valkey as in process, several in flight at once', async () => {
@@ -147,6 +148,6 @@ describe('random steps', () => {
         expect(await replay(await openOnValkey(), batches)).toEqual(await replay(openInProcess(), batches))
       },
     )
-    await fc.assert(run, { numRuns: 200 })
+    await fc.assert(run, { numRuns: isLong ? 200 : 40 })
   })
 })

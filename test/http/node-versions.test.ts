@@ -30,7 +30,7 @@ async function nodeOf(version: string): Promise<string> {
 }
 
 // What the guard uses of Node is not documented.
-test.each(['20.20.2', '22.23.3', '24.21.0', '25.9.0', '26.10.0'])(
+test.concurrent.each(['20.20.2', '22.23.3', '24.21.0', '25.9.0', '26.10.0'])(
   'the guard holds on Node %s',
   async (version) => {
     const { stdout } = await run(await nodeOf(version), [APP], { cwd: ROOT })

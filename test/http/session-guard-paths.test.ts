@@ -2,10 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import compression from 'compression'
 import connect from 'connect'
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import { frameworks } from '../store/app.ts'
+import { createGate } from '../store/gate.ts'
 import { type Place, storeKinds } from '../store/stores.ts'
 import { chain, guarded, newSid, SID_HEADER } from './guarded.ts'
 import { http1, http2, type Listener, type Protocol, type Site } from './protocols.ts'
@@ -19,8 +20,8 @@ import {
   signInAnd,
 } from './response-paths.ts'
 
-const TIMES = 5
-const PUT_DELAY_MS = 40
+const TIMES = inject('suite') === 'long' ? 5 : 2
+const PUT_DELAY_MS = 20
 const MAX_BYTES = 100_000
 
 const late = (backend: Backend): Partial<Backend> => ({
@@ -99,6 +100,7 @@ describe.each(storeKinds())('a guarded response, with sessions $name,', (kind) =
     place: Place,
     path: ResponsePath,
     headers: Readonly<Record<string, string>> = {},
+    onLooked = () => {},
   ) {
     const sid = newSid()
     const handle = place.share().handle(sid)
@@ -107,7 +109,11 @@ describe.each(storeKinds())('a guarded response, with sessions $name,', (kind) =
       path: `/${path.path}`,
       method: path.method ?? 'GET',
       headers: { [SID_HEADER]: sid, ...path.headers, ...headers },
-      look: async () => (await place.backend().get(handle, MAX_BYTES)) !== undefined,
+      look: async () => {
+        const record = await place.backend().get(handle, MAX_BYTES)
+        onLooked()
+        return record !== undefined
+      },
     })
     return { raw, sid, isStoredAtFirstByte: raw.atFirstByte }
   }
@@ -154,14 +160,21 @@ describe.each(storeKinds())('a guarded response, with sessions $name,', (kind) =
     test('without the guard leaves before its session is stored, and is a 200 even if it never is', async () => {
       const place = kind.place()
       const [path] = paths.filter(({ path }) => path === 'end-with-length')
-      const lateSite = await serve(mount(guarded({ place, verbs: late, guard: 'none' }).middlewares, paths))
+      const looked = createGate()
+      const held = (backend: Backend): Partial<Backend> => ({
+        put: async (handle, write) => {
+          await looked.opened
+          return backend.put(handle, write)
+        },
+      })
+      const lateSite = await serve(mount(guarded({ place, verbs: held, guard: 'none' }).middlewares, paths))
       const failingSite = await serve(
         mount(guarded({ place, verbs: failing, guard: 'none' }).middlewares, paths),
       )
       if (path === undefined) throw new Error('The path is gone')
 
       const [lateResult, failed] = await Promise.all([
-        visit(lateSite, place, path),
+        visit(lateSite, place, path, {}, looked.open),
         visit(failingSite, place, path),
       ])
 

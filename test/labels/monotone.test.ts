@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'iovalkey'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { LabelLimitError } from '../../lib/errors.ts'
 import { placeOf } from '../../lib/labels/label-holder.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
@@ -10,7 +10,7 @@ import { startValkey, type ValkeyServer } from '../support/valkey.ts'
 import type { Adding } from './adding-process.ts'
 import { newSid, openMemory, openValkey } from './subjects.ts'
 
-const OPERATIONS = 10_000
+const OPERATIONS = inject('suite') === 'long' ? 10_000 : 3000
 const LANES = 20
 const NAMES = Array.from({ length: 70 }, (_, index) => `label-${index}`)
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)

@@ -9,7 +9,7 @@ const PROCESSES = 4
 const SIGN_INS = 200
 const CAPS = [1, 2, 5, 10]
 // Together with the caps, the long suite runs a hundred rounds.
-const ROUNDS_PER_CAP = inject('suite') === 'long' ? 25 : 2
+const ROUNDS_PER_CAP = inject('suite') === 'long' ? 25 : 1
 
 function expectExactly(cap: number, round: Round): void {
   const { handles, accepted, newestFirst, orders, evicted } = round

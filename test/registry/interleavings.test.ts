@@ -4,7 +4,7 @@ import { storeKinds } from '../store/stores.ts'
 import { anyInterleavingHolds } from './interleavings.ts'
 
 const RUNS: Readonly<Record<string, number>> =
-  inject('suite') === 'long' ? { 'in process': 400, 'on Valkey': 80 } : { 'in process': 100, 'on Valkey': 20 }
+  inject('suite') === 'long' ? { 'in process': 400, 'on Valkey': 80 } : { 'in process': 60, 'on Valkey': 15 }
 
 describe.each(storeKinds())('two or three who use the same sessions at once $name', (kind) => {
   beforeAll(() => kind.start())

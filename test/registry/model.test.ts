@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { generateSession } from '../store/live-session.ts'
@@ -8,6 +8,7 @@ import { TestClock } from '../support/clock.ts'
 import { edit, newSid, newUser, validOf, visit } from './requests.ts'
 import { UserModel } from './user-model.ts'
 
+const STEPS = inject('suite') === 'long' ? 2000 : 800
 const STEPS_PER_RUN = 40
 // Time goes by in steps of 4 s: what then has expired, has by at least the second that a registration outlasts its session.
 const TTLS_S = [10, 30, 50]
@@ -168,10 +169,10 @@ async function hold(kind: StoreKind, adapt: (step: Step) => Step = (step) => ste
       await run.check()
     }
   })
-  await fc.assert(property, { numRuns: 2000 / STEPS_PER_RUN })
+  await fc.assert(property, { numRuns: STEPS / STEPS_PER_RUN })
 }
 
-describe('2,000 random steps in the life of three users are listed, counted, admitted and ended as the model says', () => {
+describe(`${STEPS} random steps in the life of three users are listed, counted, admitted and ended as the model says`, () => {
   const kinds = [new InProcessKind(), new ValkeyKind()] as const
   beforeAll(() => Promise.all(kinds.map((kind) => kind.start())))
   afterAll(() => Promise.all(kinds.map((kind) => kind.stop())))

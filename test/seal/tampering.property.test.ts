@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 import type { Context } from '../../lib/seal/context.ts'
 import { Sealer } from '../../lib/seal/sealer.ts'
 import { SEED } from './seed.ts'
 
 const CONTEXT: Context = { purpose: 'record', prefix: 'sess', name: 'n'.repeat(43) }
 const BATCH = 100
-const RUNS_PER_MODE = 1_150
+// More than enough: an edit may leave the bytes as they were.
+const LEAST = inject('suite') === 'long' ? 100_000 : 20_000
+const RUNS_PER_MODE = (1.15 * LEAST) / BATCH
 
 const place = fc.nat(400)
 const edit = fc.oneof(
@@ -85,7 +87,7 @@ describe.each([
   { mode: 'signed', encrypt: false },
   { mode: 'encrypted', encrypt: true },
 ])('random edits of a blob in mode $mode', ({ mode, encrypt }) => {
-  test('are refused, more than 100,000 of them', async () => {
+  test(`are refused, more than ${LEAST} of them`, async () => {
     const secrets = [randomBytes(32), randomBytes(32)]
     const sealer = new Sealer({ secrets, encrypt })
     const blob = await sealer.seal(
@@ -114,8 +116,8 @@ describe.each([
 
     console.log(`${mode}: ${JSON.stringify(seen)}`)
     expect(seen.open).toBe(0)
-    expect(seen.invalid + seen['unknown-key']).toBeGreaterThanOrEqual(100_000)
-    expect(seen.invalid).toBeGreaterThan(10_000)
-    expect(seen['unknown-key']).toBeGreaterThan(1_000)
+    expect(seen.invalid + seen['unknown-key']).toBeGreaterThanOrEqual(LEAST)
+    expect(seen.invalid).toBeGreaterThan(LEAST / 10)
+    expect(seen['unknown-key']).toBeGreaterThan(LEAST / 100)
   })
 })

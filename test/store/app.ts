@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import express5, { type Express, type Request, type Response } from 'express'
 import session, { type SessionOptions, type Store } from 'express-session'
+import { createGate, type Gate } from './gate.ts'
 
 const express4: typeof express5 = createRequire(import.meta.url)('express4')
 
@@ -48,6 +49,7 @@ export const save = (req: Request) => promisify(req.session.save.bind(req.sessio
 /** A small app as its users write them: sign in and out, read, change. */
 export function createApp({ store, session: options, express = express5, routes }: AppOptions): Express {
   const app = express()
+  const held = mountReleases(app)
   app.use(session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false, ...options }))
   routes?.(app)
   app.post(
@@ -79,6 +81,18 @@ export function createApp({ store, session: options, express = express5, routes 
       res.json({ user: content['user'] })
     }),
   )
+  // As `/slow`, but it ends when the test says so.
+  app.post(
+    '/held/:name',
+    handled(async (req, res) => {
+      const content = contentOf(req)
+      if (content['user'] !== undefined) content['edited'] = true
+      const { arrived, released } = held(String(req.params['name']))
+      arrived.open()
+      await released.opened
+      res.json({ user: content['user'] })
+    }),
+  )
   app.post(
     '/sign-out',
     handled(async (req, res) => {
@@ -92,6 +106,33 @@ export function createApp({ store, session: options, express = express5, routes 
     if (!res.headersSent) res.status(error.status ?? 500).json({ code: error.code })
   })
   return app
+}
+
+interface HeldRequest {
+  readonly arrived: Gate
+  readonly released: Gate
+}
+
+/** Routes by which a test waits for a held request, and releases it; they need no session. */
+function mountReleases(app: Express): (name: string) => HeldRequest {
+  const requests = new Map<string, HeldRequest>()
+  const held = (name: string): HeldRequest => {
+    const request = requests.get(name) ?? { arrived: createGate(), released: createGate() }
+    requests.set(name, request)
+    return request
+  }
+  app.get(
+    '/arrived/:name',
+    handled(async (req, res) => {
+      await held(String(req.params['name'])).arrived.opened
+      res.json({})
+    }),
+  )
+  app.post('/release/:name', (req, res) => {
+    held(req.params.name).released.open()
+    res.json({})
+  })
+  return held
 }
 
 export interface Running {

@@ -1,5 +1,5 @@
 import fc, { type Scheduler } from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SessionStore } from '../../lib/store/session-store.ts'
@@ -21,6 +21,8 @@ interface Ground {
 const NEWER = 'the newer secret, as long as it has to be'
 const EAGER = { touchAfter: 0, ttl: 600, secrets: [SECRET, NEWER] }
 const ROTATED = { ...EAGER, secrets: [NEWER, SECRET] }
+
+const isLong = inject('suite') === 'long'
 
 // How many verbs do something, rather than wait for a turn.
 let running = 0
@@ -168,8 +170,8 @@ function naiveGround(
 }
 
 describe.each([
-  { kind: new InProcessKind(), numRuns: 200 },
-  { kind: new ValkeyKind(), numRuns: 40 },
+  { kind: new InProcessKind(), numRuns: isLong ? 200 : 60 },
+  { kind: new ValkeyKind(), numRuns: isLong ? 40 : 15 },
 ])('whatever the order of the steps $kind.name', ({ kind, numRuns }) => {
   beforeAll(() => kind.start())
   afterAll(() => kind.stop())

@@ -1,11 +1,13 @@
 import session from 'express-session'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { SessionStore } from '../../lib/store/session-store.ts'
 import { SEED } from '../seal/seed.ts'
 import { COOKIE_SECRET } from './app.ts'
 import { generateSession, type LiveSession, loadSession, storedContent } from './live-session.ts'
 import { InProcessKind, type StoreKind, ValkeyKind } from './stores.ts'
+
+const RUNS = inject('suite') === 'long' ? 120 : 40
 
 type Content = Readonly<Record<string, unknown>>
 
@@ -378,10 +380,10 @@ describe('the stores of both kinds', () => {
         await fc.asyncModelRun(setup, run)
         count += 1
       }),
-      { seed: SEED, numRuns: 120 },
+      { seed: SEED, numRuns: RUNS },
     )
 
-    expect(count).toBe(120)
+    expect(count).toBe(RUNS)
   })
 
   test('are caught when they do not: a store that takes the last write for the whole session', async () => {

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import { RegistryModel } from './model.ts'
 import { type CreateRegistrySubject, newBlob, newHandles, newOwner, type RegistrySubject } from './subject.ts'
 
 const STEP_MS = 1_000_000
-const RUNS = 20
+const RUNS = inject('suite') === 'long' ? 20 : 6
 const OPERATIONS = 100
 
 // Lifetimes end half a step, hard ends a quarter of a step beside the steps of the clock: how long the test itself takes

@@ -27,7 +27,7 @@ const program = (skewMs: number, url: string, prefix: string) => `
   const trueNow = Date.now
   let skewMs = ${skewMs}
   Date.now = () => trueNow() + skewMs
-  const { createValkeyClient } = await import('./lib/backend/valkey/connection.ts')
+  const { createValkeyClient } = await import('./lib/backend/valkey/connection/connection.ts')
   const { ValkeyBackend } = await import('./lib/backend/valkey/valkey-backend.ts')
   const { randomBytes } = await import('node:crypto')
   const limits = { commandTimeoutMs: 3000, connectTimeoutMs: 3000 }
