@@ -22,6 +22,9 @@ export type TracedOperation =
   | 'list'
   | 'regenerate'
   | 'set'
+  | 'token-open'
+  | 'token-read'
+  | 'token-refresh'
   | 'touch'
 
 /** The context of a trace. Beside it there is the `error` of a failed operation, never a result. */
@@ -33,8 +36,8 @@ export interface OperationTrace {
 /**
  * What the channel `express-session-valkey:decision` is told.
  *
- * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`, `shared-prefix`: as the
- *   store's events, without the handle.
+ * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`, `shared-prefix`,
+ *   `refresh-reused`, `refresh-ahead`, `upstream-logout-failed`: as the store's events, without the handle.
  * - `attempt-failed`: an attempt of a call failed; a repeat of it may succeed. `kind` and `reason` as in `health()`.
  * - `breaker`: it is now `state`; that of one `primary` (`host:port`) of a cluster.
  * - `response-refused`: a guard answered in a handler's place, with `status` and the error's `code`.
@@ -44,6 +47,8 @@ export interface Decision {
   readonly decision:
     | 'attempt-failed'
     | 'breaker'
+    | 'refresh-ahead'
+    | 'refresh-reused'
     | 'response-refused'
     | 'session-ended'
     | 'session-invalid'
@@ -52,6 +57,7 @@ export interface Decision {
     | 'shared-prefix'
     | 'taint-denied'
     | 'unsafe-server'
+    | 'upstream-logout-failed'
     | 'write-refused'
   readonly kind?: 'refused' | 'unknown'
   readonly reason?: string
@@ -59,6 +65,7 @@ export interface Decision {
   readonly primary?: string
   readonly ending?: 'ended' | 'gone'
   readonly attempts?: number
+  readonly presented?: 'late-parent' | 'stale'
   readonly status?: number
   readonly code?: string
 }

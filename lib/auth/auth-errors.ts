@@ -3,6 +3,7 @@
 /** The `code` of every error that the auth entry point raises, except the `TypeError`s of wrong options. */
 export type AuthErrorCode =
   | 'ERR_AUTH_REQUEST'
+  | 'ERR_AUTH_CLIENT'
   | 'ERR_AUTH_GRANT'
   | 'ERR_AUTH_TOKEN'
   | 'ERR_AUTH_RATE'
@@ -17,6 +18,7 @@ interface AuthErrorFacts {
   /** The word of GoTrue. */
   readonly errorCode: string
   readonly headers?: Readonly<Record<string, string>>
+  readonly cause?: unknown
 }
 
 /**
@@ -42,8 +44,8 @@ export class AuthError extends Error {
   readonly errorCode: string
   readonly headers: Readonly<Record<string, string>>
 
-  constructor(message: string, { code, status, error, errorCode, headers = {} }: AuthErrorFacts) {
-    super(message)
+  constructor(message: string, { code, status, error, errorCode, headers = {}, cause }: AuthErrorFacts) {
+    super(message, cause === undefined ? undefined : { cause })
     this.name = new.target.name
     this.code = code
     this.status = status
@@ -59,6 +61,19 @@ export class AuthError extends Error {
 export class InvalidRequestError extends AuthError {
   constructor(message: string, error = 'invalid_request', errorCode = 'validation_failed') {
     super(message, { code: 'ERR_AUTH_REQUEST', status: 400, error, errorCode })
+  }
+}
+
+/** The request names a client that is not configured. 401 if by HTTP Basic, as RFC 6749 §5.2 demands, else 400. */
+export class InvalidClientError extends AuthError {
+  constructor({ isBasic }: { readonly isBasic: boolean }) {
+    super('The client is unknown', {
+      code: 'ERR_AUTH_CLIENT',
+      status: isBasic ? 401 : 400,
+      error: 'invalid_client',
+      errorCode: 'invalid_client',
+      headers: isBasic ? { 'WWW-Authenticate': 'Basic' } : {},
+    })
   }
 }
 
@@ -109,8 +124,9 @@ export class KeysUnavailableError extends AuthError {
 
 /** What a sign-in or a refresh needs is away or has too much to do: an upstream, the hashing of passwords, a lost race. */
 export class AuthUnavailableError extends AuthError {
-  constructor(reason: string) {
-    super(`Temporarily unavailable: ${reason}`, { code: 'ERR_AUTH_UNAVAILABLE', ...UNAVAILABLE })
+  /** `cause` is what failed, for logs: no client sees it. */
+  constructor(reason: string, { cause }: { readonly cause?: unknown } = {}) {
+    super(`Temporarily unavailable: ${reason}`, { code: 'ERR_AUTH_UNAVAILABLE', ...UNAVAILABLE, cause })
   }
 }
 

@@ -1,13 +1,21 @@
+export type { AccessClaims, AccessTokenOptions, TokenSubject } from './access-token.ts'
 export {
   AuthError,
   type AuthErrorCode,
   AuthUnavailableError,
+  InvalidClientError,
   InvalidGrantError,
   InvalidRequestError,
   InvalidTokenError,
   KeysUnavailableError,
   TooManyAttemptsError,
 } from './auth-errors.ts'
+export type { AuthOptions, StatefulAuthOptions, StatelessAuthOptions } from './auth-options.ts'
+export {
+  createAuthRouter,
+  type StatefulAuthRouter,
+  type StatelessAuthRouter,
+} from './auth-router.ts'
 export type {
   Authenticate,
   Authenticated,
@@ -24,3 +32,6 @@ export {
   type PasswordProblem,
   type Rehash,
 } from './passwords.ts'
+export type { AuthMiddleware, Authorization, AuthorizedRequest } from './require-auth.ts'
+export type { SigningAlgorithm, SigningKey, SigningKeys } from './signing-keys.ts'
+export type { AuthRequest } from './token-request.ts'

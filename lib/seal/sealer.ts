@@ -1,8 +1,9 @@
 import { inspect } from 'node:util'
 import { checkBoolean } from '../option.ts'
 import { openEnvelope, sealBlob } from './blob.ts'
-import type { Context } from './context.ts'
+import { type Context, encodeContext } from './context.ts'
 import { decodeEnvelope, type Mode } from './envelope.ts'
+import { hmacSha256 } from './hmac.ts'
 import { Keyring } from './keyring.ts'
 import type { Secrets } from './secret.ts'
 
@@ -26,7 +27,7 @@ const INVALID: Opened = Object.freeze({ state: 'invalid' })
 const UNKNOWN_KEY: Opened = Object.freeze({ state: 'unknown-key' })
 
 /**
- * Turns plaintext into a blob and back. Both calls reject with `StoreSecretsError` if a `secrets` function fails, and
+ * Turns plaintext into a blob and back. Calls reject with `StoreSecretsError` if a `secrets` function fails, and
  * with a `TypeError` if the context has no encoding; no blob makes `open` reject.
  */
 export class Sealer {
@@ -52,6 +53,20 @@ export class Sealer {
     if (key === undefined) return UNKNOWN_KEY
     const plaintext = openEnvelope(envelope, { key, context })
     return plaintext === undefined ? INVALID : { state: 'open', plaintext, current: key === keys.first }
+  }
+
+  /**
+   * The MAC of a context alone, by the key with this id; `undefined` if no secret has it. For what is not stored: whoever
+   * has the secret computes it again.
+   */
+  async mac(context: Context, keyId: Buffer): Promise<Buffer | undefined> {
+    const key = (await this.#keyring.load()).find(keyId)?.derive(context.purpose, 'signed', 'mac')
+    return key && hmacSha256(key, [encodeContext(context)])
+  }
+
+  /** The id of the key that seals. */
+  async keyId(): Promise<Buffer> {
+    return (await this.#keyring.load()).first.id
   }
 
   /** The ids of all keys, in hex; each blob names one openly. */

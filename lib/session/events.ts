@@ -10,6 +10,12 @@ export interface SessionEvents {
   'session-ended': [{ readonly handle: string; readonly reason: string }]
   /** A save was refused because the session had been ended, or was gone. */
   'write-refused': [{ readonly handle: string; readonly ending: 'ended' | 'gone' }]
+  /** A refresh token was presented long after it was spent: its token session was ended, as somebody else may have it. */
+  'refresh-reused': [{ readonly handle: string; readonly presented: 'late-parent' | 'stale' }]
+  /** A refresh token is newer than its stored session: the backend has lost a write, as in a failover. */
+  'refresh-ahead': [{ readonly handle: string }]
+  /** A token session was ended, and an upstream could not be told. */
+  'upstream-logout-failed': [{ readonly handle: string }]
 }
 
 /** Tells a store's listeners of one session. Never throws. */

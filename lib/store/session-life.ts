@@ -75,7 +75,12 @@ export class SessionLife {
 
   async load(handle: string): Promise<LoadedSession | undefined> {
     const record = await this.#records.read(handle)
-    if (record === undefined) return undefined
+    return record && this.loaded(record)
+  }
+
+  /** The session of a record, as {@link load} returns it. */
+  async loaded(record: SessionRecord): Promise<LoadedSession | undefined> {
+    const { handle } = record
     const nowMs = await this.#backend.now()
     this.#aheadMs = nowMs - this.#options.clock.now()
     const endsAtMs = this.#hardEndOf(record.meta)

@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { SessionEndedError, SessionIdError } from '../errors.ts'
 import { answer, type Callback, late, Operations } from '../operations.ts'
+import { giveAccess } from '../registry/access.ts'
 import { EndSessions } from '../registry/end-sessions.ts'
 import { type EndedMember, Membership, type Predecessor } from '../registry/membership.ts'
 import { PrefixSharing } from '../registry/prefix-sharing.ts'
@@ -78,6 +79,13 @@ export abstract class SessionStore extends StoreEmitter {
     const sealed = { backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce }
     const records = new SessionRecords({ ...sealed, kinds: ['session'] })
     const recordsOfAll = new SessionRecords({ ...sealed, kinds: ['session', 'token'] })
+    // No outage may end a token session: a node that lacks a secret says so.
+    const tokenRecords = new SessionRecords({
+      ...sealed,
+      kinds: ['token'],
+      onInvalid: 'discard',
+      onUnknownKey: 'error',
+    })
     const endSessions = new EndSessions({
       backend,
       sealer,
@@ -101,7 +109,7 @@ export abstract class SessionStore extends StoreEmitter {
     this.#endSessions = endSessions
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
     this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
-    this.#scan = new SessionScan(backend, life)
+    this.#scan = new SessionScan({ backend, life, records: recordsOfAll })
     this.registry = new SessionRegistry({
       backend,
       sealer,
@@ -111,6 +119,11 @@ export abstract class SessionStore extends StoreEmitter {
       prefix,
       watchIntervalMs: options.watchIntervalMs,
       operations: this.#operations,
+    })
+    giveAccess(this, {
+      ...{ backend, sealer, prefix, tokenRecords, membership, endSessions, announce },
+      operations: this.#operations,
+      verifiesAlways: options.verifyOwner === 'always',
     })
   }
 

@@ -244,3 +244,34 @@ describe('the options of a Sealer', () => {
     expect(() => createSealer(['short'], false)).toThrow(/^Option "secrets\[0\]" must be at least 32 bytes/)
   })
 })
+
+describe('The MAC of a context', () => {
+  const context: Context = { purpose: 'refresh-token', prefix: 'sess', name: 'a name' }
+
+  test('is the same from every sealer that has its key, first or not, in either mode', async () => {
+    const keyId = await createSealer([A], false).keyId()
+    const macs = await Promise.all([
+      createSealer([A], false).mac(context, keyId),
+      createSealer([B, A], true).mac(context, keyId),
+    ])
+
+    expect(macs[0]).toHaveLength(32)
+    expect(macs[1]).toEqual(macs[0])
+    expect(await createSealer([B], false).mac(context, keyId)).toBeUndefined()
+  })
+
+  test('is another for each purpose, prefix, name and secret', async () => {
+    const sealer = createSealer([A], false)
+    const others = [
+      context,
+      { ...context, purpose: 'session' },
+      { ...context, prefix: 'sess2' },
+      { ...context, name: 'another name' },
+    ]
+    const macs = await Promise.all(others.map(async (one) => sealer.mac(one, await sealer.keyId())))
+    const other = createSealer([B], false)
+    macs.push(await other.mac(context, await other.keyId()))
+
+    expect(new Set(macs.map((mac) => mac?.toString('hex'))).size).toBe(5)
+  })
+})
