@@ -32,6 +32,8 @@ export class SessionCommits {
   readonly #work: RequestWork
   readonly #life: SessionLife
   readonly #copies: SessionCopies
+  /** The session of a response that ends in this very turn, if it was found to be stored as it is. */
+  #committed: object | undefined
 
   constructor({ work, life, copies }: SessionCommitsParts) {
     this.#work = work
@@ -40,12 +42,23 @@ export class SessionCommits {
   }
 
   isCommitted(req: CommittedRequest, options: CommitOptions): boolean {
+    this.#committed = undefined
     try {
-      return this.#isCommitted(req, options)
+      if (!this.#isCommitted(req, options)) return false
     } catch {
       // An option of the app's that throws, or a lifetime that is none: `commit` tells what is wrong.
       return false
     }
+    if (this.#work.isConcluded(req)) this.#committed = req.session as object
+    return true
+  }
+
+  /** Whether a session was found to be committed as its response ends, and its cookie has not changed since; once. */
+  isJustCommitted(session: SessionData): boolean {
+    const isIt = this.#committed === session
+    this.#committed = undefined
+    const copy = isIt ? this.#copies.copyOf(session) : undefined
+    return copy !== undefined && !this.#life.hasOtherCookie(copy, session)
   }
 
   async commit(req: CommittedRequest, options: CommitOptions): Promise<void> {

@@ -142,7 +142,7 @@ export class SessionLife {
    * has changed is stored: express-session, which does not see that, asks for no save. Other changes are left to a save.
    */
   async touch(copy: SessionCopy, live: SessionData): Promise<void> {
-    if (this.#hasOtherCookie(copy, live) && (await this.#hasSameKeys(copy, live))) await this.save(copy, live)
+    if (this.hasOtherCookie(copy, live) && (await this.#hasSameKeys(copy, live))) await this.save(copy, live)
     else await this.#extend(copy, this.#ttlMsOf(live))
   }
 
@@ -228,7 +228,7 @@ export class SessionLife {
     return { createdAtMs, endsAtMs: hardEndMs(createdAtMs, undefined, this.#options) }
   }
 
-  #hasOtherCookie({ record }: SessionCopy, live: SessionData): boolean {
+  hasOtherCookie({ record }: SessionCopy, live: SessionData): boolean {
     const reading = record && this.#reader.known(record.body)
     return (
       reading !== undefined && changedKeys({ ...reading.cookie }, { ...storedCookie(live.cookie) }).length > 0

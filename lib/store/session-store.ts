@@ -168,6 +168,11 @@ export abstract class SessionStore extends StoreEmitter {
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
+    if (callback && this.#commits.isJustCommitted(session)) {
+      // In the same turn, in which express-session sends a response in one piece instead of two.
+      callback(null)
+      return undefined
+    }
     return answer(
       this.#commits.reported(
         session,

@@ -71,3 +71,68 @@ describe('a guarded response whose store knows whether its session is committed'
     expect(commit).toHaveBeenCalledOnce()
   })
 })
+
+describe('a guarded response whose session is stored as it is', () => {
+  test.each(frameworks)('is sent by express-session in one piece: $framework', async ({ express }) => {
+    const writes: unknown[] = []
+    const { ask, cookie } = await signedIn(express, (app) => {
+      app.use((_req, res, next) => {
+        const { write } = res
+        Object.assign(res, {
+          write: (...args: Parameters<typeof write>) => {
+            writes.push(args[0])
+            return write.apply(res, args)
+          },
+        })
+        next()
+      })
+    })
+
+    expect(await ask('/read', { headers: { cookie } })).toMatchObject({ status: 200, body: '{"read":true}' })
+    expect(writes).toEqual([])
+  })
+
+  test('stores the cookie that a middleware after session() changes at the end', async () => {
+    const { store, ask, cookie } = await signedIn(frameworks[0].express, undefined, (app) => {
+      app.use((req, res, next) => {
+        const { end } = res
+        const ending = (...args: unknown[]) => {
+          req.session.cookie.maxAge = 7_000_000
+          return Reflect.apply(end, res, args)
+        }
+        Object.assign(res, { end: ending })
+        next()
+      })
+    })
+    const stored = async () => (await store.all()).map((found) => found.cookie.originalMaxAge)
+    // At the sign-in the guard had stored the session before the age was changed.
+    expect(await stored()).toEqual([null])
+
+    expect(await ask('/read', { headers: { cookie } })).toMatchObject({ status: 200 })
+    await vi.waitFor(async () => expect(await stored()).toEqual([7_000_000]))
+  })
+})
+
+/** A guarded site, and the cookie of a session that is stored. */
+async function signedIn(
+  express: (typeof frameworks)[number]['express'],
+  before?: (app: ReturnType<typeof express>) => void,
+  between?: (app: ReturnType<typeof express>) => void,
+) {
+  const store = new InProcessStore()
+  const app = express()
+  before?.(app)
+  app.use(session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false }))
+  between?.(app)
+  app.use(sessionGuard({ store }))
+  app.get('/in', (req, res) => {
+    contentOf(req)['user'] = 'alice'
+    res.send('in')
+  })
+  app.get('/read', (_req, res) => void res.json({ read: true }))
+  const site = await http1.serve(app as unknown as Listener)
+  sites.push(site)
+  const { headers } = await site.ask('/in')
+  const [cookie = ''] = String(headers['set-cookie']).split(';', 1)
+  return { store, ask: site.ask, cookie }
+}
