@@ -24,6 +24,7 @@ export type {
   MoreNeeded,
   UpstreamSession,
 } from './authenticate.ts'
+export { type GotrueUpstreamOptions, gotrueUpstream } from './gotrue-upstream.ts'
 export {
   hashPassword,
   type LocalUser,

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type * as Argon2 from '@node-rs/argon2'
+import { withDeadline } from '../operations.ts'
 import { checkFunction, checkKnown, checkObject } from '../option.ts'
-import { Patience } from '../patience.ts'
 import type { UserId } from '../session/names.ts'
 import { AuthUnavailableError } from './auth-errors.ts'
 import type { Authenticate, Authenticated, Credentials } from './authenticate.ts'
@@ -78,8 +78,18 @@ export function localUsers(options: LocalUsersOptions): Authenticate {
   // Of no password: it costs what a current one costs, and nothing matches it.
   const dummy = phcString(randomBytes(SALT_BYTES), randomBytes(HASH_BYTES))
 
+  /** A "find" that hangs must not keep its place among the sign-ins. */
+  function found(username: string): Promise<LocalUser | null | undefined> {
+    const late = () => new AuthUnavailableError('"find" did not answer in time')
+    return withDeadline(
+      Promise.resolve().then(() => options.find(username)),
+      FIND_DEADLINE_MS,
+      late,
+    )
+  }
+
   async function signIn({ username, password, req }: Credentials): Promise<Authenticated | undefined> {
-    const user = await withinDeadline(async () => options.find(username))
+    const user = await found(username)
     const stored = user?.passwordHash ?? undefined
     const parameters = stored === undefined ? undefined : affordable(argon2, stored)
     if (user && stored !== undefined && parameters === undefined)
@@ -215,16 +225,4 @@ function required(): typeof Argon2 | undefined {
   } catch {
     return undefined
   }
-}
-
-/** A `find` that hangs must not keep its place among the sign-ins. */
-function withinDeadline<Value>(work: () => Promise<Value>): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const patience = new Patience(FIND_DEADLINE_MS, () =>
-      reject(new AuthUnavailableError('"find" did not answer in time')),
-    )
-    work()
-      .then(resolve, reject)
-      .finally(() => patience.end())
-  })
 }

@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { types } from 'node:util'
+import { withDeadline } from '../operations.ts'
 import { optionError } from '../option.ts'
-import { Patience } from '../patience.ts'
 import { parseSecret } from '../seal/secret.ts'
 import { KeysUnavailableError } from './auth-errors.ts'
 
@@ -114,14 +114,8 @@ export class SigningKeyring {
   }
 
   #fetchInTime(): Promise<KeyList> {
-    return new Promise((resolve, reject) => {
-      const patience = new Patience(DEADLINE_MS, () =>
-        reject(new KeysUnavailableError(`the "keys" function did not answer within ${DEADLINE_MS} ms`)),
-      )
-      fetchKeys(this.#fetch, this.#algorithm)
-        .then(resolve, reject)
-        .finally(() => patience.end())
-    })
+    const late = () => new KeysUnavailableError(`the "keys" function did not answer within ${DEADLINE_MS} ms`)
+    return withDeadline(fetchKeys(this.#fetch, this.#algorithm), DEADLINE_MS, late)
   }
 }
 

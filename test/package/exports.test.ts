@@ -134,6 +134,7 @@ const AUTH_VALUES = [
   'KeysUnavailableError',
   'TooManyAttemptsError',
   'createAuthRouter',
+  'gotrueUpstream',
   'hashPassword',
   'localUsers',
 ]
@@ -151,6 +152,7 @@ const AUTH_TYPES = [
   'Authorization',
   'AuthorizedRequest',
   'Credentials',
+  'GotrueUpstreamOptions',
   'LocalUser',
   'LocalUsersOptions',
   'MoreNeeded',
