@@ -1,4 +1,4 @@
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 
 /** Something that goes wrong for a while. */
 export interface FaultKind {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Random } from '../support/random.ts'
 import type { FaultKind, FaultLane } from './fault-kind.ts'
 import type { FaultLog } from './fault-log.ts'
-import type { Random } from './random.ts'
 
 /** Runs lanes of faults side by side until it is told to stop; what is wrong then is put right first. */
 export class FaultSchedule {

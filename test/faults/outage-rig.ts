@@ -4,6 +4,7 @@ import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { listen, type Running } from '../store/app.ts'
 import { SECRET } from '../store/parts-store.ts'
+import { EventLoopWatch } from '../support/event-loop.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
@@ -40,6 +41,7 @@ export interface Site {
 /** What an app answered. */
 export interface Reply {
   readonly status: number
+  /** Less the time for which this process did not run. */
   readonly tookMs: number
   /** The cookie it sets, if any. */
   readonly setCookie: string | undefined
@@ -104,11 +106,14 @@ export class Visit {
 
   async #send(method: string, path: string): Promise<Reply> {
     const headers = this.#cookie === undefined ? {} : { cookie: this.#cookie }
+    const loop = new EventLoopWatch()
     const startMs = performance.now()
     const response = await fetch(`${this.#parts.running.origin}${path}`, { method, headers })
     const body = await response.text()
     const [setCookie] = response.headers.getSetCookie()
-    const tookMs = performance.now() - startMs
+    const endMs = performance.now()
+    loop.stop()
+    const tookMs = endMs - startMs - loop.stalledMs(startMs, endMs)
     return { status: response.status, tookMs, setCookie, body, reason: this.#parts.takeReason() }
   }
 }

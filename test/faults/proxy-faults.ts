@@ -1,6 +1,6 @@
 import type { Fault, FaultProxy } from '../support/fault-proxy.ts'
+import type { Random } from '../support/random.ts'
 import type { FaultKind } from './fault-kind.ts'
-import type { Random } from './random.ts'
 
 const PASS: Fault = { kind: 'pass' }
 const MOST_DELAY_MS = 120

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
+import { SEED } from '../support/seed.ts'
 import { startCluster } from '../support/valkey.ts'
 import type { LossWindow } from './checks/evidence.ts'
 import { ClusterAdmin } from './cluster-nemesis.ts'
@@ -7,7 +8,6 @@ import { FaultLog } from './fault-log.ts'
 import { openStores } from './open-stores.ts'
 import { lossesOf, type Outcome } from './outcome.ts'
 import { PlantedSecret } from './planted-secret.ts'
-import { runSeed } from './random.ts'
 import { DEADLINE_MS } from './timing.ts'
 import { type Progress, runWorkload } from './workload-run.ts'
 
@@ -27,7 +27,6 @@ export interface ClusterRunTerms {
 
 /** Three primaries with a replica each: small faults, a live reshard, a graceful failover, the death of a primary. */
 export async function runCluster(terms: ClusterRunTerms): Promise<Outcome> {
-  const seed = runSeed()
   const planted = new PlantedSecret()
   const cluster = await startCluster({ primaries: 3, replicas: 1 })
   onTestFinished(() => cluster.stop())
@@ -46,7 +45,7 @@ export async function runCluster(terms: ClusterRunTerms): Promise<Outcome> {
   }
   const { workers } = terms
   const report = await runWorkload({
-    seed,
+    seed: SEED,
     stores,
     planted,
     cap: CAP,
@@ -62,7 +61,7 @@ export async function runCluster(terms: ClusterRunTerms): Promise<Outcome> {
     isTorn: true,
     nemesis,
   })
-  return { name: 'cluster', seed, log, report, more: [...more, lossesOf(report)] }
+  return { name: 'cluster', seed: SEED, log, report, more: [...more, lossesOf(report)] }
 }
 
 async function harass(

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
+import { SEED } from '../support/seed.ts'
 import { startSentinels } from '../support/valkey.ts'
 import { FaultLog } from './fault-log.ts'
 import { openStores } from './open-stores.ts'
 import { lossesOf, type Outcome } from './outcome.ts'
 import { PlantedSecret } from './planted-secret.ts'
-import { runSeed } from './random.ts'
 import type { Failover, FailoverTerms } from './sentinel-nemesis.ts'
 import { DEADLINE_MS } from './timing.ts'
 import { type Progress, runWorkload } from './workload-run.ts'
@@ -25,7 +25,6 @@ export interface SentinelTerms {
 export async function runSentinel(
   terms: SentinelTerms,
 ): Promise<Outcome & { readonly failovers: readonly Failover[] }> {
-  const seed = runSeed()
   const planted = new PlantedSecret()
   const sentinels = await startSentinels({ failoverTimeoutMs: FAILOVER_TIMEOUT_MS })
   onTestFinished(() => sentinels.stop())
@@ -47,7 +46,7 @@ export async function runSentinel(
     return failovers.flatMap(({ windows }) => windows)
   }
   const report = await runWorkload({
-    seed,
+    seed: SEED,
     stores,
     planted,
     cap: CAP,
@@ -58,5 +57,5 @@ export async function runSentinel(
   })
   const gaps = failovers.map(({ gapMs }) => (gapMs / 1000).toFixed(1))
   const more = [`failover gaps ${gaps.join(', ')} s`, lossesOf(report)]
-  return { name: 'sentinel', seed, log, report, more, failovers }
+  return { name: 'sentinel', seed: SEED, log, report, more, failovers }
 }

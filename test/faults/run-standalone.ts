@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
+import { SEED } from '../support/seed.ts'
 import { FaultLog } from './fault-log.ts'
 import { FaultSchedule } from './fault-schedule.ts'
 import type { Outcome } from './outcome.ts'
 import { PlantedSecret } from './planted-secret.ts'
-import { runSeed } from './random.ts'
 import { Standalone } from './standalone.ts'
 import { DEADLINE_MS, TIMING } from './timing.ts'
 import { type Progress, runWorkload } from './workload-run.ts'
@@ -18,7 +18,6 @@ export async function runStandalone(least: {
   readonly operations: number
   readonly faults: number
 }): Promise<Outcome> {
-  const seed = runSeed()
   const planted = new PlantedSecret()
   const place = await Standalone.start({ planted, proxies: 6 })
   onTestFinished(() => place.stop())
@@ -38,7 +37,7 @@ export async function runStandalone(least: {
     return []
   }
   const report = await runWorkload({
-    seed,
+    seed: SEED,
     stores,
     planted,
     cap: CAP,
@@ -48,5 +47,5 @@ export async function runStandalone(least: {
     remains: () => place.remains(PREFIX),
     nemesis,
   })
-  return { name: 'standalone', seed, log, report }
+  return { name: 'standalone', seed: SEED, log, report }
 }

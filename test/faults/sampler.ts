@@ -1,4 +1,4 @@
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 import type { SessionPool } from './session-pool.ts'
 import type { StoreUnderTest } from './store-under-test.ts'
 import type { Subject } from './subject.ts'

@@ -1,4 +1,4 @@
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 import type { Subject, User } from './subject.ts'
 
 /** The mortal sessions that are believed to live, and those known to have ended. */

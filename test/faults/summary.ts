@@ -21,7 +21,7 @@ export function summaryOf(
   const { history, writes, violations } = report
   const times = (name: CheckName) => violations.filter(({ check }) => check === name).length
   const facts = [
-    `seed ${seed}`,
+    `SEED=${seed}`,
     `${number(report.operations)} operations (${number(history.count('acked'))} calls acknowledged, ${number(history.count('refused'))} refused, ${number(history.count('unknown'))} unknown)`,
     `${number(log.entries.length)} faults of ${log.kinds.size} kinds`,
     `${number(writes.checked)} acknowledged writes checked one by one`,
@@ -46,7 +46,7 @@ export function describeViolations(
     const examples = found.slice(0, 8).map(({ detail }) => detail)
     return `${check} × ${found.length}: ${examples.join(' | ')}`
   })
-  const facts = [`seed ${seed}`, ...lines, `failures ${entries(failures)}`, `events ${entries(events)}`]
+  const facts = [`SEED=${seed}`, ...lines, `failures ${entries(failures)}`, `events ${entries(events)}`]
   return [...facts, 'faults, in ms since the start:', log.print()].join('\n')
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LiveSession } from '../store/live-session.ts'
+import type { Random } from '../support/random.ts'
 import type { Call } from './history.ts'
-import type { Random } from './random.ts'
 import type { NamedStore } from './store-under-test.ts'
 import type { Subject } from './subject.ts'
 import { marksIn, type Workload } from './workload.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 
 /** Does one step after the other, as a Jepsen worker does. */
 export interface Worker {

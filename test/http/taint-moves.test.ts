@@ -6,10 +6,10 @@ import type { Backend } from '../../lib/backend/backend.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
-import { Random } from '../faults/random.ts'
 import { openMemory, openValkey } from '../labels/subjects.ts'
 import { type StoreKind, storeKinds, ValkeyKind } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'
+import { Random } from '../support/random.ts'
 import { createTaintApp, type Reply, regenerate, type SiteOptions, serve, Visitor } from './taint-site.ts'
 
 const kinds = storeKinds()

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { InProcessKind } from '../store/stores.ts'
+import { SEED } from '../support/seed.ts'
 import {
   endDisplacedAfterPut,
   enrollAfterPut,
@@ -29,6 +30,7 @@ test.each([
   const kind = new InProcessKind()
 
   const { failed, errorInstance } = await fc.check(anyInterleavingHolds(kind, mutant), {
+    seed: SEED,
     numRuns: RUNS,
     endOnFailure: true,
   })

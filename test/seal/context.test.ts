@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Context, encodeContext } from '../../lib/seal/context.ts'
-import { SEED } from './seed.ts'
+import { SEED } from '../support/seed.ts'
 
 const CONTEXT: Context = { purpose: 'record', prefix: 'sess', name: 'a' }
 

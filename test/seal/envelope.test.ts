@@ -11,7 +11,7 @@ import {
   NONCE_BYTES,
   TAG_BYTES,
 } from '../../lib/seal/envelope.ts'
-import { SEED } from './seed.ts'
+import { SEED } from '../support/seed.ts'
 
 const RUNS = inject('suite') === 'long' ? 100_000 : 20_000
 const KEY_ID = Buffer.from('0001020304050607', 'hex')

@@ -6,7 +6,7 @@ import type { Context } from '../../lib/seal/context.ts'
 import { MAX_OVERHEAD_BYTES } from '../../lib/seal/envelope.ts'
 import { Sealer, type SealerOptions } from '../../lib/seal/sealer.ts'
 import type { Secret, Secrets } from '../../lib/seal/secret.ts'
-import { SEED } from './seed.ts'
+import { SEED } from '../support/seed.ts'
 
 const A = randomBytes(32)
 const B = randomBytes(32)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, inject, test } from 'vitest'
 import type { Context } from '../../lib/seal/context.ts'
 import { Sealer } from '../../lib/seal/sealer.ts'
-import { SEED } from './seed.ts'
+import { SEED } from '../support/seed.ts'
 
 const CONTEXT: Context = { purpose: 'record', prefix: 'sess', name: 'n'.repeat(43) }
 const BATCH = 100

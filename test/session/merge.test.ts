@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Content, changedKeys, clashes, mergeContents, overlay } from '../../lib/session/merge.ts'
-import { SEED } from '../seal/seed.ts'
+import { SEED } from '../support/seed.ts'
 
 describe('changedKeys', () => {
   test('names added, removed and changed keys, and no others', () => {

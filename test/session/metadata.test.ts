@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodePlaintext, encodePlaintext, type SessionPlaintext } from '../../lib/session/metadata.ts'
-import { SEED } from '../seal/seed.ts'
+import { SEED } from '../support/seed.ts'
 
 const OWNER = 'A'.repeat(43)
 const SAMPLE: SessionPlaintext = {

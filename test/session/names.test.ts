@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { handleOf, isHandle } from '../../lib/session/names.ts'
-import { SEED } from '../seal/seed.ts'
+import { SEED } from '../support/seed.ts'
 
 describe('handleOf', () => {
   test('is the base64url SHA-256 of the id', () => {

@@ -1,5 +1,5 @@
 import type { SessionData } from 'express-session'
-import type { EventLoopWatch } from '../event-loop.ts'
+import type { EventLoopWatch } from '../../support/event-loop.ts'
 import type { Call } from '../history.ts'
 import type { Subject, User } from '../subject.ts'
 import type { Workload } from '../workload.ts'

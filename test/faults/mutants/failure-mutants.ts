@@ -1,11 +1,11 @@
-import type { Mutant } from './mutant.ts'
+import type { WorkloadMutant } from './mutant.ts'
 
 const LOST_REPLIES = ['drop reply', 'cut inside a reply', 'reset']
 const REFUSING = ['no replica', 'failed snapshot', 'demotion to replica']
 const LINK = 'backend/valkey/commands/link.ts'
 
 /** Mutants of what makes failures quick and honest. */
-export const failureMutants: readonly Mutant[] = [
+export const failureMutants: readonly WorkloadMutant[] = [
   {
     name: 'an outage is no session',
     patches: [

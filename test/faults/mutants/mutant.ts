@@ -1,19 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { SEED } from '../../support/seed.ts'
 import type { CheckName } from '../checks/evidence.ts'
 import type { FaultKind, FaultLane } from '../fault-kind.ts'
 import { FaultLog } from '../fault-log.ts'
 import { FaultSchedule } from '../fault-schedule.ts'
 import type { PlantedSecret } from '../planted-secret.ts'
-import { runSeed } from '../random.ts'
 import type { Standalone } from '../standalone.ts'
 import { statedDeadlineMs } from '../timing.ts'
 import { type RunReport, runWorkload } from '../workload-run.ts'
 import { mutatedBuild, type Patch } from './mutated-build.ts'
 
-/** A change to lib/ that breaks a promise, and the violations that the checker must find. */
+/** A change to lib/ that breaks a promise. */
 export interface Mutant {
   readonly name: string
   readonly patches: readonly Patch[]
+}
+
+/** One that the checker finds in rounds of a workload. */
+export interface WorkloadMutant extends Mutant {
   /** The violations one of which must be found. */
   readonly found: readonly CheckName[]
   /** The faults under which it shows; without any it shows when all is well. */
@@ -33,7 +37,7 @@ let rounds = 0
 export async function findings(
   place: Standalone,
   planted: PlantedSecret,
-  mutant: Mutant,
+  mutant: WorkloadMutant,
 ): Promise<ReadonlySet<CheckName>> {
   const make = await mutatedBuild(mutant.name, mutant.patches)
   const found = new Set<CheckName>()
@@ -50,7 +54,7 @@ export async function findings(
 interface Round {
   readonly place: Standalone
   readonly planted: PlantedSecret
-  readonly mutant: Pick<Mutant, 'faults' | 'lastingMs'>
+  readonly mutant: Pick<WorkloadMutant, 'faults' | 'lastingMs'>
   readonly make: Parameters<Standalone['stores']>[0]['make']
 }
 
@@ -60,7 +64,7 @@ export async function runRound({ place, planted, mutant, make }: Round): Promise
   const stores = place.stores({ make, prefix, cap: CAP, options: QUICK })
   try {
     return await runWorkload({
-      seed: runSeed(),
+      seed: SEED + rounds,
       stores,
       planted,
       cap: CAP,

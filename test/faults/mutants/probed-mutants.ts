@@ -1,13 +1,11 @@
 import type { Request } from 'express'
 import { commandCounts } from '../../support/command-counts.ts'
 import { until } from '../../support/until.ts'
-import type { Patch } from './mutated-build.ts'
+import type { Mutant } from './mutant.ts'
 import { codeOf, type ProbeGround, ready, signIn } from './probe-site.ts'
 
-/** A change to lib/ that breaks a promise, which one probe of a store finds. */
-export interface ProbedMutant {
-  readonly name: string
-  readonly patches: readonly Patch[]
+/** A mutant that one probe of a store finds. */
+export interface ProbedMutant extends Mutant {
   /** Whether the promise is kept. */
   holds(ground: ProbeGround): Promise<boolean>
 }

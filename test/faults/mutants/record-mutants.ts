@@ -1,11 +1,11 @@
-import type { Mutant } from './mutant.ts'
+import type { WorkloadMutant } from './mutant.ts'
 
 const LOST_REPLIES = ['drop reply', 'cut inside a reply', 'reset']
 const PUT = 'backend/valkey/scripts/put-record.ts'
 const END = 'backend/valkey/scripts/end-record.ts'
 
 /** Mutants of what keeps a record. */
-export const recordMutants: readonly Mutant[] = [
+export const recordMutants: readonly WorkloadMutant[] = [
   {
     name: 'an update does not look at the version',
     patches: [

@@ -1,11 +1,11 @@
-import type { Mutant } from './mutant.ts'
+import type { WorkloadMutant } from './mutant.ts'
 
 const ENROLL = 'backend/valkey/scripts/enroll.ts'
 const SAVER = 'store/session-saver.ts'
 const MEMBERSHIP = 'registry/membership.ts'
 
 /** Mutants of how sessions come into, stay in and leave their user's registry. */
-export const registryMutants: readonly Mutant[] = [
+export const registryMutants: readonly WorkloadMutant[] = [
   {
     name: 'nobody counts the sessions of a user',
     patches: [{ file: ENROLL, from: '+ (joined and 0 or 1) - cap or 0', to: '* 0 or 0' }],

@@ -1,10 +1,10 @@
-import type { Mutant } from './mutant.ts'
+import type { WorkloadMutant } from './mutant.ts'
 
 const REFUSING = ['no replica', 'failed snapshot', 'demotion to replica']
 const SAVER = 'store/session-saver.ts'
 
 /** Mutants of how concurrent saves come together. */
-export const saveMutants: readonly Mutant[] = [
+export const saveMutants: readonly WorkloadMutant[] = [
   {
     name: 'the last save takes all',
     patches: [

@@ -50,9 +50,3 @@ export class Random {
     return new Random(this.below(2 ** 32))
   }
 }
-
-/** The seed of a run: `FAULTS_SEED` to repeat one, else a new one. */
-export function runSeed(): number {
-  const given = process.env['FAULTS_SEED']
-  return given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(given)
-}
