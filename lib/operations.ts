@@ -49,20 +49,20 @@ export function failInDoubt(error: unknown): never {
  * Settles as `work` does, or rejects with `late()` once `ms` have passed in which this process was not busy itself.
  * The work is not cancelled.
  */
-export async function withDeadline<Value>(
-  work: Promise<Value>,
-  ms: number,
-  late: () => Error,
-): Promise<Value> {
-  let patience: Patience | undefined
-  const deadline = new Promise<never>((_, reject) => {
-    patience = new Patience(ms, () => reject(late()))
+export function withDeadline<Value>(work: Promise<Value>, ms: number, late: () => Error): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const patience = new Patience(ms, () => reject(late()))
+    work.then(
+      (value) => {
+        patience.end()
+        resolve(value)
+      },
+      (error: unknown) => {
+        patience.end()
+        reject(error)
+      },
+    )
   })
-  try {
-    return await Promise.race([work, deadline])
-  } finally {
-    patience?.end()
-  }
 }
 
 /** Does one step of an operation. Rejects when the step takes too long. */

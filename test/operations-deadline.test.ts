@@ -44,6 +44,7 @@ describe('withDeadline', () => {
     await vi.advanceTimersToNextTimerAsync()
 
     fail(new Error('too late to matter'))
+    await vi.advanceTimersByTimeAsync(0)
     vi.useRealTimers()
     await new Promise((resolve) => setImmediate(resolve))
 

@@ -1,11 +1,4 @@
-import type { Outcome } from '../registry/membership.ts'
-
 // By their codes, not by their classes: an app may load the store as CommonJS and this entry point as a module.
-
-/** What became of a record whose store failed. */
-export function outcomeOf(error: unknown): Outcome {
-  return codeOf(error) === 'ERR_STORE_UNAVAILABLE' ? 'unavailable' : 'unknown'
-}
 
 export function isLimitError(error: unknown): boolean {
   return codeOf(error) === 'ERR_SESSION_LIMIT'

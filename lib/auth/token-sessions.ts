@@ -8,7 +8,7 @@ import { handleOf, ownerName } from '../session/names.ts'
 import type { SessionRecord } from '../session/records.ts'
 import { AuthUnavailableError, InvalidGrantError } from './auth-errors.ts'
 import type { Authenticated, AuthUser } from './authenticate.ts'
-import { isEndedError, isLimitError, outcomeOf } from './failures.ts'
+import { isEndedError, isLimitError } from './failures.ts'
 import { type RefreshToken, RefreshTokens } from './refresh-token.ts'
 import { afterSpending, classOf, decodeTokenState, encodeTokenState, type TokenState } from './token-state.ts'
 
@@ -121,16 +121,14 @@ export class TokenSessions {
     const registration = await membership.register(member).catch(failOpening)
     const body = encodeTokenState(state)
     const sealed = await tokenRecords.seal('token', handle, { meta: registration.meta, body })
-    const outcome = await tokenRecords.store(sealed, { expect: { kind: 'absent' }, ttlMs }).then(
-      ({ answer }) => answer,
-      async (error: unknown) => {
-        await registration.finish(outcomeOf(error)).catch(() => {})
-        throw error
-      },
-    )
-    await registration.finish(outcome)
+    const result = await tokenRecords.put(sealed, { expect: { kind: 'absent' }, ttlMs })
+    if ('error' in result) {
+      await registration.finish(result.outcome).catch(() => {})
+      throw result.error
+    }
+    await registration.finish(result.outcome)
     // An eviction, or the ending of all of the user's sessions, came first.
-    if (outcome !== 'stored') throw new AuthUnavailableError('the session was ended while it began')
+    if (result.outcome !== 'stored') throw new AuthUnavailableError('the session was ended while it began')
     return this.#grant({ id, state, endsAtMs: meta.endsAtMs }, nowMs)
   }
 
@@ -175,8 +173,9 @@ export class TokenSessions {
     const ttlMs = this.#lifetimes.idleMs
     if (!(await membership.extend(handle, meta, ttlMs))) return 'ended'
     const sealed = await tokenRecords.seal('token', handle, { meta, body: encodeTokenState(next) })
-    const { answer } = await tokenRecords.store(sealed, { expect: { kind: 'version', etag }, ttlMs })
-    return answer
+    const result = await tokenRecords.put(sealed, { expect: { kind: 'version', etag }, ttlMs })
+    if ('error' in result) throw result.error
+    return result.outcome
   }
 
   /** Returns the current token again, to a client that may not have seen it. Writes nothing. */

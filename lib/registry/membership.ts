@@ -1,4 +1,4 @@
-import type { Backend, PutAnswer } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
 import { PAGE_SIZE, type Roster, type Standing } from '../backend/registry.ts'
 import {
   SessionConflictError,
@@ -10,7 +10,7 @@ import { failInDoubt } from '../operations.ts'
 import { optionError } from '../option.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { SessionMeta } from '../session/metadata.ts'
-import type { SessionRecord, SessionRecords } from '../session/records.ts'
+import type { PutOutcome, PutResult, SessionRecord, SessionRecords } from '../session/records.ts'
 import type { EndedRecord, EndSessions } from './end-sessions.ts'
 import type { PrefixSharing } from './prefix-sharing.ts'
 
@@ -67,9 +67,6 @@ export interface EndedMember {
   readonly epoch: number | undefined
 }
 
-/** What became of the record that a session was registered for. */
-export type Outcome = PutAnswer | 'unavailable' | 'unknown'
-
 /** What a registration changes once its record is stored. */
 interface MemberChange {
   readonly handle: string
@@ -105,7 +102,7 @@ export class Registration {
    * Call it once, with what became of the record. Stored: confirms the place, and removes the evicted, which have ended by
    * now. Certainly not stored: removes the session from the registry it was to join.
    */
-  async finish(outcome: Outcome): Promise<void> {
+  async finish(outcome: PutOutcome): Promise<void> {
     const { handle, confirms, leaves, joins, evicted = [], isNew } = this.#change
     if (outcome === 'stored') {
       if (confirms !== undefined) await this.#endSessions.remove(confirms, evicted, handle).catch(failInDoubt)
@@ -296,20 +293,20 @@ export class Membership {
       if (record === undefined) throw new SessionEndedError('gone')
       if (record.meta.owner !== owner) throw optionError('except', 'a session of the same user')
       if ((record.meta.epoch ?? 0) >= epoch) return
-      const answer = await this.#reseal(record, epoch)
-      if (answer === 'stored') return
-      if (answer === 'ended' || answer === 'gone') throw new SessionEndedError(answer)
+      const result = await this.#reseal(record, epoch)
+      if ('error' in result) throw result.error
+      if (result.outcome === 'stored') return
+      if (result.outcome === 'ended' || result.outcome === 'gone') throw new SessionEndedError(result.outcome)
     }
     throw new SessionConflictError()
   }
 
-  async #reseal(record: SessionRecord, epoch: number): Promise<PutAnswer> {
+  async #reseal(record: SessionRecord, epoch: number): Promise<PutResult> {
     const { kind, handle, body, meta, etag, expiresAtMs } = record
     const { backend, records } = this.#parts
     const sealed = await records.seal(kind, handle, { body, meta: { ...meta, epoch } })
     const ttlMs = Math.max(1, expiresAtMs - (await backend.now()))
-    const { answer } = await records.store(sealed, { expect: { kind: 'version', etag }, ttlMs })
-    return answer
+    return records.put(sealed, { expect: { kind: 'version', etag }, ttlMs })
   }
 }
 

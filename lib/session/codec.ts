@@ -33,6 +33,9 @@ export interface SessionBody {
   readonly isText: boolean
 }
 
+/** A body, or a promise of one: with an async serializer, or where it failed. */
+export type PendingBody = SessionBody | Promise<SessionBody>
+
 export function sameBody(a: SessionBody, b: SessionBody): boolean {
   return a.isText === b.isText && a.bytes.equals(b.bytes)
 }
@@ -42,7 +45,7 @@ export class SessionCodec {
   readonly #serializer: SessionSerializer
   readonly #maxBytes: number
   readonly #deadlineMs: number
-  /** Whether the serializer has once answered with a promise. */
+  /** Whether the serializer has once returned a promise. */
   #isAsync = false
 
   /** `deadlineMs` is how long one call of the serializer may take. */
@@ -52,50 +55,52 @@ export class SessionCodec {
     this.#deadlineMs = deadlineMs
   }
 
-  /** The body of a live session, or of a plain one. What it holds is captured before this returns its promise. */
-  encodeSession(session: object): Promise<SessionBody> {
-    const body = this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
-    // A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
-    body.catch(() => {})
-    return body
+  /** Returns the body of a live session, or of a plain one. What it holds is captured before this returns. Never throws. */
+  encodeSession(session: object): PendingBody {
+    try {
+      const body = this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
+      return body instanceof Promise ? handled(body) : body
+    } catch (error) {
+      return handled(Promise.reject(error))
+    }
   }
 
   /** The same without a promise; `undefined` if the serializer is async or fails. */
   encodeNow(session: object): SessionBody | undefined {
-    if (this.#isAsync) return undefined
-    const cookie = storedCookie(Reflect.get(session, 'cookie'))
-    try {
-      const written = this.#serializer.stringify({ ...session, cookie })
-      if (typeof written === 'string') return { bytes: Buffer.from(written), isText: true }
-      if (written instanceof Uint8Array) return { bytes: Buffer.from(written), isText: false }
-      this.#isAsync = true
-      Promise.resolve(written).catch(() => {})
-    } catch {
-      // The save that follows tells what is wrong.
-    }
-    return undefined
+    const body = this.#isAsync ? undefined : this.encodeSession(session)
+    return body instanceof Promise ? undefined : body
   }
 
-  async encode(content: Content): Promise<SessionBody> {
-    const written = await this.#stringify(content)
+  /** Returns the body, or a promise of it with an async serializer. Throws what is wrong with the content. */
+  encode(content: Content): PendingBody {
+    let written: string | Uint8Array | Promise<string | Uint8Array>
+    try {
+      written = this.#serializer.stringify(content)
+    } catch (error) {
+      throw stringifyFailure(error)
+    }
+    if (!isThenable(written)) return this.#bodyOf(written)
+    this.#isAsync = true
+    return this.#encodeLate(written)
+  }
+
+  async #encodeLate(writing: PromiseLike<string | Uint8Array>): Promise<SessionBody> {
+    const written = await this.#inTime('stringify', writing).catch((error: unknown) => {
+      throw stringifyFailure(error)
+    })
+    return this.#bodyOf(written)
+  }
+
+  #bodyOf(written: unknown): SessionBody {
     const isText = typeof written === 'string'
+    if (!isText && !(written instanceof Uint8Array))
+      throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')
     // UTF-8 has one replacement for all lone surrogates: two user ids would become one.
     if (isText && !written.isWellFormed())
       throw new SessionNotSerializableError('the serializer returned text that is not well-formed Unicode')
     const bytes = isText ? Buffer.from(written) : Buffer.from(written)
     if (bytes.length > this.#maxBytes) throw new SessionTooLargeError(bytes.length, this.#maxBytes)
     return { bytes, isText }
-  }
-
-  async #stringify(content: Content): Promise<string | Uint8Array> {
-    try {
-      const written = await this.#inTime('stringify', this.#serializer.stringify(content))
-      if (typeof written === 'string' || written instanceof Uint8Array) return written
-    } catch (error) {
-      if (isSessionStoreError(error)) throw error
-      throw new SessionNotSerializableError('the serializer failed')
-    }
-    throw new SessionNotSerializableError('the serializer returned neither a string nor bytes')
   }
 
   /** The content of a body that is about to be stored. Rejects what a later load would refuse. */
@@ -111,12 +116,22 @@ export class SessionCodec {
     return content
   }
 
-  /** The content of a body, or `undefined` if it is none that this serializer and these limits accept. */
-  async decode(body: SessionBody, onDrop?: () => void): Promise<Content | undefined> {
+  /**
+   * Returns the content of a body, or a promise of it with an async serializer; `undefined` if it is none that this
+   * serializer and these limits accept.
+   */
+  decode(body: SessionBody, onDrop?: () => void): PendingContent {
     try {
-      const stored = body.isText ? body.bytes.toString() : Buffer.from(body.bytes)
-      const content = await this.#inTime('parse', this.#serializer.parse(stored))
-      return isPlain(content) && sanitize(content, onDrop) ? content : undefined
+      const content = this.#serializer.parse(body.isText ? body.bytes.toString() : Buffer.from(body.bytes))
+      return isThenable(content) ? this.#decodeLate(content, onDrop) : usableContent(content, onDrop)
+    } catch {
+      return undefined
+    }
+  }
+
+  async #decodeLate(reading: PromiseLike<unknown>, onDrop?: () => void): Promise<Content | undefined> {
+    try {
+      return usableContent(await this.#inTime('parse', reading), onDrop)
     } catch (error) {
       // What was not read in time is not unreadable, which would be absent.
       if (error instanceof StoreSerializerError) throw error
@@ -124,14 +139,30 @@ export class SessionCodec {
     }
   }
 
-  #inTime<Value>(method: 'stringify' | 'parse', answer: Value | PromiseLike<Value>): Value | Promise<Value> {
-    if (!isThenable(answer)) return answer
+  #inTime<Value>(method: 'stringify' | 'parse', answer: PromiseLike<Value>): Promise<Value> {
     return withDeadline(
       Promise.resolve(answer),
       this.#deadlineMs,
       () => new StoreSerializerError(method, this.#deadlineMs),
     )
   }
+}
+
+type PendingContent = Content | undefined | Promise<Content | undefined>
+
+function usableContent(content: unknown, onDrop?: () => void): Content | undefined {
+  return isPlain(content) && sanitize(content, onDrop) ? content : undefined
+}
+
+// The serializer's own errors may quote the session.
+function stringifyFailure(error: unknown): unknown {
+  return isSessionStoreError(error) ? error : new SessionNotSerializableError('the serializer failed')
+}
+
+// A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
+function handled<Value>(promise: Promise<Value>): Promise<Value> {
+  promise.catch(() => {})
+  return promise
 }
 
 // A promise of a library of the app's, too.

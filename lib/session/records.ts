@@ -1,5 +1,5 @@
 import { type Backend, type Expectation, etagOf, type PutAnswer } from '../backend/backend.ts'
-import { SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
+import { SessionInvalidError, SessionUnknownKeyError, StoreUnavailableError } from '../errors.ts'
 import type { Context } from '../seal/context.ts'
 import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
 import type { Opened, Sealer } from '../seal/sealer.ts'
@@ -39,17 +39,20 @@ export interface SealedSession {
   readonly etag: Buffer
 }
 
-export interface StoreTerms {
+export interface PutTerms {
   readonly expect: Expectation
   readonly ttlMs: number
   /** Whether the expiry is never to come nearer than it is. */
   readonly isExtension?: boolean
 }
 
-export interface StoreReply {
-  readonly answer: PutAnswer
-  readonly record: SessionRecord
-}
+/** What became of a version: the backend's answer, `unavailable` if it was certainly not applied, `unknown` if it may have been. */
+export type PutOutcome = PutAnswer | 'unavailable' | 'unknown'
+
+export type PutResult =
+  | { readonly outcome: 'stored'; readonly record: SessionRecord }
+  | { readonly outcome: Exclude<PutAnswer, 'stored'> }
+  | { readonly outcome: 'unavailable' | 'unknown'; readonly error: unknown }
 
 export interface SessionRecordsParts {
   readonly backend: Backend
@@ -100,13 +103,17 @@ export class SessionRecords {
     return { kind, handle, meta, body, blob, etag: etagOf(blob) }
   }
 
-  async store(sealed: SealedSession, terms: StoreTerms): Promise<StoreReply> {
-    const { handle, blob, ...version } = sealed
+  /** Stores a version. Never rejects. */
+  async put({ blob, ...version }: SealedSession, terms: PutTerms): Promise<PutResult> {
     const { endsAtMs, owner } = version.meta
-    const reply = await this.#parts.backend.put(handle, { ...terms, blob, endsAtMs, owner })
-    return {
-      answer: reply.answer,
-      record: { handle, ...version, expiresAtMs: reply.expiresAtMs ?? 0, isCurrent: true },
+    try {
+      const { expect, ttlMs, isExtension } = terms
+      const write = { expect, ttlMs, isExtension, blob, endsAtMs, owner }
+      const { answer, expiresAtMs = 0 } = await this.#parts.backend.put(version.handle, write)
+      if (answer !== 'stored') return { outcome: answer }
+      return { outcome: 'stored', record: { ...version, expiresAtMs, isCurrent: true } }
+    } catch (error) {
+      return { outcome: error instanceof StoreUnavailableError ? 'unavailable' : 'unknown', error }
     }
   }
 

@@ -16,7 +16,7 @@ import type { SessionDevice } from '../session/device.ts'
 import type { LifetimeOptions } from '../session/lifetime.ts'
 import type { UserId } from '../session/names.ts'
 import type { UserIdOption } from '../session/reading.ts'
-import type { Concurrency } from './session-saver.ts'
+import type { Concurrency } from './save-session.ts'
 
 /** What tells the time; in ms since the epoch, like `Date`. */
 export interface Clock {

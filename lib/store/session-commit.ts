@@ -5,8 +5,8 @@ import { type Callback, deliver } from '../operations.ts'
 import { checkKnown } from '../option.ts'
 import type { RequestWork } from './request-work.ts'
 import type { SessionCopies } from './session-copies.ts'
-import type { SessionCopy } from './session-copy.ts'
-import type { SessionLife } from './session-life.ts'
+import type { Sessions } from './sessions.ts'
+import type { TrackedSession } from './tracked-session.ts'
 
 export interface CommitOptions {
   /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
@@ -23,14 +23,14 @@ export interface SessionActs {
 
 export interface SessionCommitsParts {
   readonly work: RequestWork
-  readonly life: SessionLife
+  readonly life: Sessions
   readonly copies: SessionCopies
 }
 
 /** What each request still has to store, and who hears of it when that fails. */
 export class SessionCommits {
   readonly #work: RequestWork
-  readonly #life: SessionLife
+  readonly #life: Sessions
   readonly #copies: SessionCopies
   /** The session of a response that ends in this very turn, if it was found to be stored as it is. */
   #committed: object | undefined
@@ -161,7 +161,7 @@ export function isBlank(session: object): boolean {
   return Object.keys(session).every((key) => key === 'cookie')
 }
 
-function isUnused(copy: SessionCopy | undefined, session: object): boolean {
+function isUnused(copy: TrackedSession | undefined, session: object): boolean {
   return copy?.record === undefined && isBlank(session) && (copy?.labels.length ?? 0) === 0
 }
 

@@ -3,7 +3,7 @@ import { SessionForeignError, SessionIdError, StoreUnavailableError } from '../e
 import type { EndedMember } from '../registry/membership.ts'
 import { handleOf } from '../session/names.ts'
 import type { SessionRecord } from '../session/records.ts'
-import { type CopyOrigin, SessionCopy } from './session-copy.ts'
+import { type Origin, TrackedSession } from './tracked-session.ts'
 
 /** What a Session of express-session has, for which it has no type. */
 interface SessionFields {
@@ -19,9 +19,9 @@ interface SessionFields {
 export class SessionCopies {
   readonly #store: object
   readonly #records = new WeakMap<object, SessionRecord>()
-  readonly #copies = new WeakMap<object, SessionCopy>()
+  readonly #copies = new WeakMap<object, TrackedSession>()
   /** The last copy that each request was given. */
-  readonly #latest = new WeakMap<object, SessionCopy>()
+  readonly #latest = new WeakMap<object, TrackedSession>()
 
   constructor(store: object) {
     this.#store = store
@@ -39,19 +39,19 @@ export class SessionCopies {
     const before = this.#latest.get(req)
     const isAgain = before?.handle === record.handle
     const { labels, predecessor } = isAgain ? before : {}
-    const copy = new SessionCopy(handle ?? record.handle, { record, labels, predecessor })
-    if (handle !== record.handle) copy.refusal = loadedElsewhere()
-    else if (isAgain) copy.refusal = before.refusal
+    const copy = new TrackedSession(handle ?? record.handle, { record, labels, predecessor })
+    if (handle !== record.handle) copy.refuse(loadedElsewhere())
+    else if (isAgain && before.refusal) copy.refuse(before.refusal)
     this.#note(req, session, copy)
   }
 
   /** Takes note of the session that a request was given in the place of another. Throws if its id cannot be one. */
-  succeed(req: { session: Session }, old: SessionCopy, origin: CopyOrigin): void {
+  succeed(req: { session: Session }, old: TrackedSession, origin: Origin): void {
     const handle = handleOf(req.session.id)
     if (handle === undefined) throw new SessionIdError()
     const latest = this.#latest.get(req)
     const labels = [...old.labels, ...(latest?.handle === old.handle ? latest.labels : [])]
-    this.#note(req, req.session, new SessionCopy(handle, { ...origin, labels }))
+    this.#note(req, req.session, new TrackedSession(handle, { ...origin, labels }))
   }
 
   /** Notes that a request ends its session itself, perhaps to replace it by hand. */
@@ -61,28 +61,28 @@ export class SessionCopies {
   }
 
   /** Lets nothing that a request holds of a session be saved any more, and throws why. */
-  condemn(req: object, old: SessionCopy | undefined, error: unknown): never {
+  condemn(req: object, old: TrackedSession | undefined, error: unknown): never {
     const failure = error instanceof Error ? error : new StoreUnavailableError('unknown')
     const latest = this.#latest.get(req)
-    if (old) old.refusal = failure
-    if (old && latest?.handle === old.handle) latest.refusal = failure
+    old?.refuse(failure)
+    if (old && latest?.handle === old.handle) latest.refuse(failure)
     throw failure
   }
 
   // A Session that express-session generated for this store carries its request; a script's plain object does not.
-  copyOf(session: object): SessionCopy | undefined {
+  copyOf(session: object): TrackedSession | undefined {
     const known = this.#copies.get(session)
     if (known) return known
     const { req, id } = session as SessionFields
     const handle = req?.sessionStore === this.#store ? handleOf(id) : undefined
     if (req === undefined || handle === undefined) return undefined
-    const copy = new SessionCopy(handle, { predecessor: this.#latest.get(req)?.succession })
+    const copy = new TrackedSession(handle, { predecessor: this.#latest.get(req)?.succession })
     this.#copies.set(session, copy)
     return copy
   }
 
   /** The copy to store under a handle, `undefined` for a plain object. Throws if it belongs under another. */
-  copyFor(handle: string, session: object): SessionCopy | undefined {
+  copyFor(handle: string, session: object): TrackedSession | undefined {
     const copy = this.copyOf(session)
     const origin = copy ?? this.#records.get(session)
     if (origin && origin.handle !== handle) throw loadedElsewhere()
@@ -93,7 +93,7 @@ export class SessionCopies {
    * The copy of what express-session is to store for a request, `undefined` if its id cannot be one. Throws if
    * express-session would store nothing, or something else.
    */
-  copyToCommit({ sessionID }: { sessionID?: unknown }, session: object): SessionCopy | undefined {
+  copyToCommit({ sessionID }: { sessionID?: unknown }, session: object): TrackedSession | undefined {
     const { id, req, save } = session as SessionFields
     if (typeof save !== 'function' || req === undefined)
       throw new SessionForeignError('something has replaced req.session; change its properties instead')
@@ -105,7 +105,7 @@ export class SessionCopies {
     return this.copyOf(session)
   }
 
-  #note(req: object, session: Session, copy: SessionCopy): void {
+  #note(req: object, session: Session, copy: TrackedSession): void {
     this.#copies.set(session, copy)
     this.#latest.set(req, copy)
   }

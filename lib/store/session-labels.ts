@@ -1,12 +1,12 @@
 import type { SessionData } from 'express-session'
 import { SessionEndedError } from '../errors.ts'
 import { isBlank } from './session-commit.ts'
-import type { SessionCopy } from './session-copy.ts'
-import type { SessionLife } from './session-life.ts'
+import type { Sessions } from './sessions.ts'
+import type { TrackedSession } from './tracked-session.ts'
 
 export interface SessionLabelsParts {
-  readonly life: SessionLife
-  readonly copyOf: (session: object) => SessionCopy | undefined
+  readonly life: Sessions
+  readonly copyOf: (session: object) => TrackedSession | undefined
 }
 
 /** A session as it is stored now. */
@@ -41,7 +41,7 @@ export class SessionLabels {
 
   async stored(session: object): Promise<StoredSession> {
     const copy = this.#copyOf(session)
-    if (copy.refusal) throw copy.refusal
+    copy.checkUsable()
     if (copy.record === undefined && !copy.mayBeStored) return { labels: copy.labels, data: undefined }
     const loaded = await this.#parts.life.load(copy.handle)
     if (loaded === undefined && copy.record) throw new SessionEndedError('gone')
@@ -54,7 +54,7 @@ export class SessionLabels {
   }
 
   // Of a session that was made out of a copy of loaded data nobody knows what it is sealed with.
-  #copyOf(session: object): SessionCopy {
+  #copyOf(session: object): TrackedSession {
     const copy = this.#parts.copyOf(session)
     if (copy && (copy.record || this.#made.has(session))) return copy
     throw new TypeError(

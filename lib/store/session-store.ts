@@ -21,12 +21,11 @@ import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
 import { type CommitOptions, type CommittedRequest, SessionCommits } from './session-commit.ts'
 import { SessionCopies } from './session-copies.ts'
-import type { SessionCopy } from './session-copy.ts'
 import { SessionLabels, type StoredSession } from './session-labels.ts'
-import { SessionLife } from './session-life.ts'
-import { type ListedSession, SessionScan } from './session-scan.ts'
+import { type ListedSession, Sessions } from './sessions.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf, type StoreHealth } from './store-health.ts'
+import type { TrackedSession } from './tracked-session.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
 
 // A serializer may take less than a call may in all, so that the caller learns what it waited for.
@@ -48,9 +47,7 @@ export abstract class SessionStore extends StoreEmitter {
   /** Which sessions a user has, and how to end them. */
   readonly registry: SessionRegistry
   readonly #backend: Backend
-  readonly #endSessions: EndSessions
-  readonly #life: SessionLife
-  readonly #scan: SessionScan
+  readonly #life: Sessions
   readonly #deadlineMs: number
   readonly #options: ResolvedOptions
   readonly #copies = new SessionCopies(this)
@@ -104,12 +101,19 @@ export abstract class SessionStore extends StoreEmitter {
       sharing: this.#sharing,
     })
     const codec = new SessionCodec(options.serializer, maxBytes, Math.ceil(deadlineMs / SERIALIZER_SHARE))
-    const life = new SessionLife({ backend, options, announce, records, codec, membership, endSessions })
+    const life = new Sessions({
+      backend,
+      options,
+      announce,
+      records,
+      recordsOfAll,
+      codec,
+      membership,
+      endSessions,
+    })
     this.#life = life
-    this.#endSessions = endSessions
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
     this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
-    this.#scan = new SessionScan({ backend, life, records: recordsOfAll })
     this.registry = new SessionRegistry({
       backend,
       sealer,
@@ -187,7 +191,7 @@ export abstract class SessionStore extends StoreEmitter {
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
     return answer(
-      this.#operations.runLong('all', () => this.#scan.all()),
+      this.#operations.runLong('all', () => this.#life.all()),
       callback,
     )
   }
@@ -197,7 +201,7 @@ export abstract class SessionStore extends StoreEmitter {
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
     return answer(
-      this.#operations.runLong('ids', () => this.#scan.ids()),
+      this.#operations.runLong('ids', () => this.#life.ids()),
       callback,
     )
   }
@@ -207,7 +211,7 @@ export abstract class SessionStore extends StoreEmitter {
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      this.#operations.runLong('length', async () => (await this.#scan.ids()).length),
+      this.#operations.runLong('length', async () => (await this.#life.ids()).length),
       callback,
     )
   }
@@ -218,7 +222,7 @@ export abstract class SessionStore extends StoreEmitter {
   override clear(callback?: Callback<void>): Promise<void> | undefined {
     this.#sharing.note()
     return answer(
-      this.#operations.runLong('clear', () => this.#scan.each((handle) => this.#clear(handle))),
+      this.#operations.runLong('clear', () => this.#life.clear()),
       callback,
     )
   }
@@ -360,7 +364,7 @@ export abstract class SessionStore extends StoreEmitter {
   }
 
   // Once for each request: what a request ends twice it must not find ended by somebody else.
-  #release(req: Request, old: SessionCopy | undefined): Promise<Predecessor | undefined> {
+  #release(req: Request, old: TrackedSession | undefined): Promise<Predecessor | undefined> {
     const { sessionID: sid } = req
     return this.#work.endOnce(req, sid, async () => {
       if (old === undefined || old.handle !== handleOf(sid)) await this.#end(sid)
@@ -382,7 +386,7 @@ export abstract class SessionStore extends StoreEmitter {
     return (await this.#unstored.end(sid)) ? undefined : this.#life.end(this.handle(sid))
   }
 
-  #replace(req: Request, old: SessionCopy | undefined, predecessor = old?.succession): void {
+  #replace(req: Request, old: TrackedSession | undefined, predecessor = old?.succession): void {
     this.generate(req)
     if (handleOf(req.sessionID) === undefined) throw new SessionIdError()
     if (old) this.#copies.succeed(req, old, { inherited: this.#life.inheritanceOf(old), predecessor })
@@ -435,10 +439,6 @@ export abstract class SessionStore extends StoreEmitter {
     return copy?.record?.handle === handle
       ? this.#life.touch(copy, session)
       : this.#life.touchUnloaded(handle, session)
-  }
-
-  async #clear(handle: string): Promise<void> {
-    await this.#endSessions.end(handle, { reason: 'cleared', actor: { type: 'app' } })
   }
 }
 

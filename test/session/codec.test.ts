@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { SessionNotSerializableError, SessionTooLargeError } from '../../lib/errors.ts'
 import { jsonSerializer, SessionCodec, type SessionSerializer, sameBody } from '../../lib/session/codec.ts'
+import type { Content } from '../../lib/session/merge.ts'
 
 const MAX_BYTES = 1000
 
 function codecOf(serializer: Partial<SessionSerializer>): SessionCodec {
   return new SessionCodec({ ...jsonSerializer, ...serializer }, MAX_BYTES, 1000)
 }
+
+const encoded = async (codec: SessionCodec, content: Content) => codec.encode(content)
 
 const text = (value: string) => ({ bytes: Buffer.from(value), isText: true })
 
@@ -37,12 +40,12 @@ describe('encoding', () => {
     const tooLarge = codecOf({ stringify: () => `${'é'.repeat(MAX_BYTES / 2)}x` })
 
     expect((await fitting.encode({})).bytes).toHaveLength(MAX_BYTES)
-    await expect(tooLarge.encode({})).rejects.toMatchObject({
+    await expect(encoded(tooLarge, {})).rejects.toMatchObject({
       code: 'ERR_SESSION_TOO_LARGE',
       bytes: MAX_BYTES + 1,
       maxBytes: MAX_BYTES,
     })
-    await expect(tooLarge.encode({})).rejects.toBeInstanceOf(SessionTooLargeError)
+    await expect(encoded(tooLarge, {})).rejects.toBeInstanceOf(SessionTooLargeError)
   })
 
   test('keeps its own copy of the bytes a serializer returns', async () => {
@@ -63,7 +66,7 @@ describe('encoding', () => {
   ])('refuses a serializer that returns %s', async (_, stringify) => {
     const codec = codecOf({ stringify: stringify as unknown as SessionSerializer['stringify'] })
 
-    await expect(codec.encode({})).rejects.toBeInstanceOf(SessionNotSerializableError)
+    await expect(encoded(codec, {})).rejects.toBeInstanceOf(SessionNotSerializableError)
   })
 
   test.each([
@@ -75,9 +78,7 @@ describe('encoding', () => {
     ],
     ['rejects', () => Promise.reject(new Error('hunter2'))],
   ])('hides what a serializer %s with', async (_, stringify) => {
-    const error: unknown = await codecOf({ stringify })
-      .encode({})
-      .catch((reason: unknown) => reason)
+    const error: unknown = await encoded(codecOf({ stringify }), {}).catch((reason: unknown) => reason)
 
     expect(error).toBeInstanceOf(SessionNotSerializableError)
     expect(`${String(error)} ${String((error as Error).cause)}`).not.toContain('hunter2')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { SaveQueue } from '../../lib/store/save-queue.ts'
+import { SaveQueue } from '../../lib/store/save-session.ts'
 import { createGate } from './gate.ts'
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))

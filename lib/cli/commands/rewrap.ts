@@ -63,9 +63,10 @@ async function sealAnew(handle: string, { records, site, isDry }: RewrapParts): 
       const ttlMs = Math.max(1, record.expiresAtMs - (await site.backend.now()))
       const sealed = await records.seal(record.kind, handle, record)
       const expect = { kind: 'version', etag: record.etag } as const
-      const { answer } = await records.store(sealed, { expect, ttlMs, isExtension: true })
-      if (answer === 'stored') return 'rewrapped'
-      if (answer === 'gone' || answer === 'ended') return 'gone'
+      const result = await records.put(sealed, { expect, ttlMs, isExtension: true })
+      if ('error' in result) throw result.error
+      if (result.outcome === 'stored') return 'rewrapped'
+      if (result.outcome === 'gone' || result.outcome === 'ended') return 'gone'
     }
     return 'busy'
   } catch (error) {

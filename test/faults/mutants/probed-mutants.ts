@@ -118,8 +118,8 @@ const recordProbes: readonly ProbedMutant[] = [
     patches: [
       {
         file: 'store/session-copies.ts',
-        from: 'new SessionCopy(handle, { ...origin, labels })',
-        to: 'new SessionCopy(handle, origin)',
+        from: 'new TrackedSession(handle, { ...origin, labels })',
+        to: 'new TrackedSession(handle, origin)',
       },
     ],
     async holds(ground) {

@@ -45,10 +45,10 @@ export const recordMutants: readonly WorkloadMutant[] = [
     name: 'a touch writes the record back',
     patches: [
       {
-        file: 'store/session-life.ts',
-        from: 'const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)',
-        to: `const touched = this.#records.seal('session', copy.handle, record)
-          .then((sealed) => this.#records.store(sealed, { expect: { kind: 'any' }, ttlMs })).then(() => undefined)`,
+        file: 'store/sessions.ts',
+        from: 'const touched = this.#backend.touch(tracked.handle, ttlMs, isExtension)',
+        to: `const touched = this.#records.seal('session', tracked.handle, record)
+          .then((sealed) => this.#records.put(sealed, { expect: { kind: 'any' }, ttlMs })).then(() => undefined)`,
       },
     ],
     found: ['write lost'],
@@ -67,7 +67,7 @@ export const recordMutants: readonly WorkloadMutant[] = [
         to: 'value.answer',
       },
       {
-        file: 'store/session-copy.ts',
+        file: 'store/tracked-session.ts',
         from: 'return this.#attempts.some((attempt) => attempt.equals(etag))',
         to: 'return false && etag',
       },

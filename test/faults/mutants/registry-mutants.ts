@@ -1,7 +1,7 @@
 import type { WorkloadMutant } from './mutant.ts'
 
 const ENROLL = 'backend/valkey/scripts/enroll.ts'
-const SAVER = 'store/session-saver.ts'
+const SAVER = 'store/save-session.ts'
 const MEMBERSHIP = 'registry/membership.ts'
 
 /** Mutants of how sessions come into, stay in and leave their user's registry. */

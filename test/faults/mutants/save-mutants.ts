@@ -1,7 +1,7 @@
 import type { WorkloadMutant } from './mutant.ts'
 
 const REFUSING = ['no replica', 'failed snapshot', 'demotion to replica']
-const SAVER = 'store/session-saver.ts'
+const SAVER = 'store/save-session.ts'
 
 /** Mutants of how concurrent saves come together. */
 export const saveMutants: readonly WorkloadMutant[] = [
@@ -21,8 +21,9 @@ export const saveMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: SAVER,
-        from: `if (answer === 'stored') { copy.stored(record)`,
-        to: `if (answer === 'stored' || answer === 'conflict') { copy.stored(record)`,
+        from: `if (result.outcome === 'stored') { tracked.stored(result.record)`,
+        to: `if (result.outcome === 'conflict') return
+          if (result.outcome === 'stored') { tracked.stored(result.record)`,
       },
     ],
     found: ['write lost'],
@@ -31,9 +32,9 @@ export const saveMutants: readonly WorkloadMutant[] = [
     name: 'what a failed save changed is forgotten',
     patches: [
       {
-        file: 'store/session-copy.ts',
-        from: 'this.#unsavedSince ??= { base: draft.base } if (this.#view === draft.ours) this.#view = this.#unsavedSince.base',
-        to: 'void draft',
+        file: 'store/tracked-session.ts',
+        from: 'this.#unsavedSince ??= { base: pending.base } if (this.#view === pending.ours) this.#view = this.#unsavedSince.base',
+        to: 'void pending',
       },
     ],
     found: ['write lost'],

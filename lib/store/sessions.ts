@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
-import { SessionEndedError } from '../errors.ts'
+import { SessionEndedError, SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
 import { askOption } from '../option.ts'
 import type { EndSessions } from '../registry/end-sessions.ts'
 import type { EndedMember, Membership, Predecessor } from '../registry/membership.ts'
@@ -15,33 +15,41 @@ import type { SessionMeta } from '../session/metadata.ts'
 import { SessionReader } from '../session/reading.ts'
 import type { SessionRecord, SessionRecords } from '../session/records.ts'
 import type { ResolvedOptions } from './options.ts'
-import { SaveQueue } from './save-queue.ts'
-import { SessionCopy } from './session-copy.ts'
-import { SessionSaver } from './session-saver.ts'
+import { SaveQueue, SaveSession } from './save-session.ts'
+import { TrackedSession } from './tracked-session.ts'
 
-export interface SessionLifeParts {
+export interface SessionsParts {
   readonly backend: Backend
   readonly options: ResolvedOptions
   readonly announce: Announce
   readonly records: SessionRecords
+  /** Opens records of every kind, so that a list passes over those of another. */
+  readonly recordsOfAll: SessionRecords
   readonly codec: SessionCodec
   readonly membership: Membership
   readonly endSessions: EndSessions
 }
+
+/** A session as `all()` lists it: its data, and its handle as `id`. */
+export type ListedSession = SessionData & { readonly id: string }
+
+// However many a batch of the backend has: others are served between them.
+const SIDE_BY_SIDE = 100
 
 export interface LoadedSession {
   readonly data: SessionData
   readonly record: SessionRecord
 }
 
-/** What happens to sessions between their first save and their end, apart from express-session and its callbacks. */
-export class SessionLife {
+/** The sessions of a store: loads, saves, extends, ends and lists them. Knows none of express-session's callbacks. */
+export class Sessions {
   readonly #backend: Backend
   readonly #options: ResolvedOptions
   readonly #codec: SessionCodec
   readonly #records: SessionRecords
+  readonly #recordsOfAll: SessionRecords
   readonly #reader: SessionReader
-  readonly #saver: SessionSaver
+  readonly #saving: SaveSession
   readonly #membership: Membership
   readonly #endSessions: EndSessions
   readonly #announce: Announce
@@ -49,16 +57,26 @@ export class SessionLife {
   /** How far the clock that decides is ahead of this process's, as of the last load. */
   #aheadMs = 0
 
-  constructor({ backend, options, announce, records, codec, membership, endSessions }: SessionLifeParts) {
+  constructor({
+    backend,
+    options,
+    announce,
+    records,
+    recordsOfAll,
+    codec,
+    membership,
+    endSessions,
+  }: SessionsParts) {
     this.#backend = backend
     this.#options = options
     this.#announce = announce
     this.#codec = codec
     this.#records = records
+    this.#recordsOfAll = recordsOfAll
     this.#membership = membership
     this.#endSessions = endSessions
     this.#reader = new SessionReader(codec, options.userId)
-    this.#saver = new SessionSaver({
+    this.#saving = new SaveSession({
       records,
       codec,
       reader: this.#reader,
@@ -85,11 +103,8 @@ export class SessionLife {
     this.#aheadMs = nowMs - this.#options.clock.now()
     const endsAtMs = this.#hardEndOf(record.meta)
     if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle)
-    if (
-      this.#options.verifyOwner === 'always' &&
-      !(await this.#membership.checkMembership(handle, record.meta))
-    )
-      return undefined
+    const isChecked = this.#options.verifyOwner === 'always'
+    if (isChecked && !(await this.#membership.checkMembership(handle, record.meta))) return undefined
     const leftMs = Math.min(record.expiresAtMs, endsAtMs ?? record.expiresAtMs) - nowMs
     const content = await this.#codec.decode(record.body)
     const cookie = loadedCookie(content?.['cookie'], this.#options.clock.now() + leftMs)
@@ -99,12 +114,12 @@ export class SessionLife {
   }
 
   /** Stores what the live session is now. What it holds is captured before this returns. */
-  save(copy: SessionCopy, live: SessionData): Promise<void> {
-    const draft = copy.draft(live, this.#codec.encodeSession(live), this.#ttlMsOf(live))
-    return this.#queue.run(copy.handle, async () => {
-      if (copy.refusal) throw copy.refusal
-      if (await this.#saver.isUnchanged(copy, draft)) return this.#extend(copy, draft.ttlMs)
-      return this.#saver.save(copy, draft)
+  save(tracked: TrackedSession, live: SessionData): Promise<void> {
+    const pending = tracked.capture(live, this.#codec.encodeSession(live), this.#ttlMsOf(live))
+    return this.#queue.run(tracked.handle, async () => {
+      tracked.checkUsable()
+      if (await this.#saving.isUnchanged(tracked, pending)) return this.#extend(tracked, pending.ttlMs)
+      return this.#saving.save(tracked, pending)
     })
   }
 
@@ -112,11 +127,11 @@ export class SessionLife {
    * Whether the live session is stored as it is and no extension is due, as far as can be told without waiting:
    * `false` with an async serializer.
    */
-  isStored(copy: SessionCopy, live: SessionData): boolean {
-    const { record } = copy
-    if (record === undefined || copy.refusal) return false
+  isStored(tracked: TrackedSession, live: SessionData): boolean {
+    const { record } = tracked
+    if (record === undefined || tracked.refusal) return false
     const reading = this.#reader.known(record.body)
-    if (reading === undefined || !this.#saver.isInStep(copy, reading)) return false
+    if (reading === undefined || !tracked.isInStep(reading.owner)) return false
     const body = this.#codec.encodeNow(live)
     if (body === undefined || !sameBody(body, record.body)) return false
     const nowMs = this.#options.clock.now()
@@ -128,12 +143,12 @@ export class SessionLife {
   /** Stores a plain object under a handle, whatever stands there, unless the session was ended. */
   write(handle: string, session: SessionData): Promise<void> {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
-    const content = this.#codec.encodeSession(session)
+    const written = this.#codec.encodeSession(session)
     return this.#queue.run(handle, async () => {
-      const body = await content
+      const body = await written
       const { owner } = await this.#reader.read(body)
       if (owner === undefined) this.#reader.checkNobody(session)
-      return this.#saver.overwrite(handle, { body, owner, ttlMs })
+      return this.#saving.overwrite(handle, { body, owner, ttlMs })
     })
   }
 
@@ -141,15 +156,16 @@ export class SessionLife {
    * Extends the session, if by enough to be worth a write. Rejects if that finds it ended, or gone. A cookie that alone
    * has changed is stored: express-session, which does not see that, asks for no save. Other changes are left to a save.
    */
-  async touch(copy: SessionCopy, live: SessionData): Promise<void> {
-    if (this.hasOtherCookie(copy, live) && (await this.#hasSameKeys(copy, live))) await this.save(copy, live)
-    else await this.#extend(copy, this.#ttlMsOf(live))
+  async touch(tracked: TrackedSession, live: SessionData): Promise<void> {
+    if (this.hasOtherCookie(tracked, live) && (await this.#hasSameKeys(tracked, live)))
+      await this.save(tracked, live)
+    else await this.#extend(tracked, this.#ttlMsOf(live))
   }
 
   async touchUnloaded(handle: string, session: SessionData): Promise<void> {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
     const record = await this.#records.read(handle)
-    if (record) await this.#extend(new SessionCopy(handle, { record }), ttlMs)
+    if (record) await this.#extend(new TrackedSession(handle, { record }), ttlMs)
   }
 
   /** Ends a session at the wish of its request, and returns what it was; `undefined` if it did not live. */
@@ -158,7 +174,7 @@ export class SessionLife {
   }
 
   /** As {@link end}, for a session that another is to replace; returns what of a user's session that one may carry on. */
-  async supersede({ handle, record }: SessionCopy): Promise<Predecessor | undefined> {
+  async supersede({ handle, record }: TrackedSession): Promise<Predecessor | undefined> {
     const owner = record?.meta.owner
     if (record && owner !== undefined) return this.#membership.supersede(handle, { ...record.meta, owner })
     await this.end(handle)
@@ -171,10 +187,48 @@ export class SessionLife {
   }
 
   /** What a session that replaces another takes over from it. */
-  inheritanceOf(copy: SessionCopy | undefined): SessionMeta | undefined {
-    const meta = copy?.record?.meta ?? copy?.inherited
+  inheritanceOf(tracked: TrackedSession | undefined): SessionMeta | undefined {
+    const meta = tracked?.record?.meta ?? tracked?.inherited
     if (!this.#options.absoluteTtlSurvivesRegenerate || meta === undefined) return undefined
     return { createdAtMs: meta.createdAtMs, endsAtMs: meta.endsAtMs }
+  }
+
+  async ids(): Promise<string[]> {
+    const found = new Set<string>()
+    await this.#each(async (handle) => found.add(handle))
+    return [...found]
+  }
+
+  async all(): Promise<ListedSession[]> {
+    const found = new Map<string, ListedSession>()
+    await this.#each(async (handle) => {
+      const session = await this.#listed(handle)
+      if (session) found.set(handle, session)
+    })
+    return [...found.values()]
+  }
+
+  async clear(): Promise<void> {
+    await this.#each((handle) => this.#endSessions.end(handle, { reason: 'cleared', actor: { type: 'app' } }))
+  }
+
+  /** Visits every handle, a few side by side. */
+  async #each(visit: (handle: string) => Promise<unknown>): Promise<void> {
+    for await (const handles of this.#backend.handles())
+      for (let start = 0; start < handles.length; start += SIDE_BY_SIDE)
+        await Promise.all(handles.slice(start, start + SIDE_BY_SIDE).map(visit))
+  }
+
+  async #listed(handle: string): Promise<ListedSession | undefined> {
+    try {
+      const record = await this.#recordsOfAll.read(handle)
+      const loaded = record?.kind === 'session' ? await this.loaded(record) : undefined
+      return loaded && { ...loaded.data, id: handle }
+    } catch (error) {
+      // With `onInvalid: 'error'` one bad record must not hide the good ones; its event has been emitted.
+      if (error instanceof SessionInvalidError || error instanceof SessionUnknownKeyError) return undefined
+      throw error
+    }
   }
 
   // Its time was shortened by option, or somebody kept the record beyond it.
@@ -182,35 +236,36 @@ export class SessionLife {
     await this.#endSessions.end(handle, { reason: 'expired-absolute', actor: { type: 'system' } })
   }
 
-  async #extend(copy: SessionCopy, ttlMs: number): Promise<void> {
-    const { record } = copy
+  async #extend(tracked: TrackedSession, ttlMs: number): Promise<void> {
+    const { record } = tracked
     if (record === undefined) return
     const nowMs = await this.#backend.now()
     const moment = { ttlMs, nowMs, expiresAtMs: record.expiresAtMs, hardEndMs: record.meta.endsAtMs }
     if (!isTouchDue(moment, this.#options)) return
-    if (!record.isCurrent) return this.#reseal(copy, record, ttlMs)
+    if (!record.isCurrent) return this.#reseal(tracked, record, ttlMs)
     // Sent one behind the other: one round trip, and on one server the registry moves first.
     // Another request may have stored a longer lifetime meanwhile. A shorter one is set where the record shows a longer.
     const isExtension = nowMs + ttlMs >= record.expiresAtMs
-    const extended = this.#membership.extend(copy.handle, record.meta, ttlMs, isExtension)
-    const touched = this.#backend.touch(copy.handle, ttlMs, isExtension)
+    const extended = this.#membership.extend(tracked.handle, record.meta, ttlMs, isExtension)
+    const touched = this.#backend.touch(tracked.handle, ttlMs, isExtension)
     const [extension, touch] = await Promise.allSettled([extended, touched])
     if (extension.status === 'rejected') {
       // Another node may keep the registry: the session must not outlive its place there.
-      await this.#backend.touch(copy.handle, Math.max(1, record.expiresAtMs - nowMs)).catch(() => {})
+      await this.#backend.touch(tracked.handle, Math.max(1, record.expiresAtMs - nowMs)).catch(() => {})
       throw extension.reason
     }
     if (touch.status === 'rejected') throw touch.reason
-    if (!extension.value) this.#refuse(copy.handle, 'ended')
-    if (touch.value === undefined) this.#refuse(copy.handle, await this.endingOf(copy.handle))
-    if (copy.record === record) copy.record = { ...record, expiresAtMs: touch.value }
+    if (!extension.value) this.#refuse(tracked.handle, 'ended')
+    if (touch.value === undefined) this.#refuse(tracked.handle, await this.endingOf(tracked.handle))
+    tracked.update({ ...record, expiresAtMs: touch.value }, record)
   }
 
-  async #reseal(copy: SessionCopy, record: SessionRecord, ttlMs: number): Promise<void> {
-    if (!(await this.#membership.extend(copy.handle, record.meta, ttlMs))) this.#refuse(copy.handle, 'ended')
-    if (await this.#saver.reseal(copy, ttlMs)) return
-    const expiresAtMs = await this.#backend.touch(copy.handle, ttlMs)
-    if (expiresAtMs === undefined) this.#refuse(copy.handle, await this.endingOf(copy.handle))
+  async #reseal(tracked: TrackedSession, record: SessionRecord, ttlMs: number): Promise<void> {
+    if (!(await this.#membership.extend(tracked.handle, record.meta, ttlMs)))
+      this.#refuse(tracked.handle, 'ended')
+    if (await this.#saving.reseal(tracked, record, ttlMs)) return
+    const expiresAtMs = await this.#backend.touch(tracked.handle, ttlMs)
+    if (expiresAtMs === undefined) this.#refuse(tracked.handle, await this.endingOf(tracked.handle))
   }
 
   // The request has read what it must not have any more, so its response is refused as that of a save would be.
@@ -228,14 +283,15 @@ export class SessionLife {
     return { createdAtMs, endsAtMs: hardEndMs(createdAtMs, undefined, this.#options) }
   }
 
-  hasOtherCookie({ record }: SessionCopy, live: SessionData): boolean {
+  /** Whether the live cookie is not the stored one, as far as that is known. */
+  hasOtherCookie({ record }: TrackedSession, live: SessionData): boolean {
     const reading = record && this.#reader.known(record.body)
     return (
       reading !== undefined && changedKeys({ ...reading.cookie }, { ...storedCookie(live.cookie) }).length > 0
     )
   }
 
-  async #hasSameKeys({ record }: SessionCopy, live: SessionData): Promise<boolean> {
+  async #hasSameKeys({ record }: TrackedSession, live: SessionData): Promise<boolean> {
     const body = await this.#codec.encodeSession(live)
     const [stored, now] = await Promise.all([
       record && this.#codec.decode(record.body),

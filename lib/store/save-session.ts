@@ -1,0 +1,323 @@
+import type { Expectation } from '../backend/backend.ts'
+import { OutcomeUnknownError, SessionConflictError, SessionEndedError } from '../errors.ts'
+import { inDoubt } from '../operations.ts'
+import type { Membership, Registration } from '../registry/membership.ts'
+import { type SessionBody, type SessionCodec, sameBody } from '../session/codec.ts'
+import type { SessionDevice } from '../session/device.ts'
+import type { Announce } from '../session/events.ts'
+import { isTouchDue, type LifetimeOptions } from '../session/lifetime.ts'
+import {
+  changesBetween,
+  clashes,
+  type MergeSides,
+  mergeContents,
+  overlay,
+  without,
+} from '../session/merge.ts'
+import type { SessionMeta } from '../session/metadata.ts'
+import type { SessionReader } from '../session/reading.ts'
+import type { PutResult, SessionRecord, SessionRecords } from '../session/records.ts'
+import { layInto } from './live-session.ts'
+import type { PendingSave, TrackedSession } from './tracked-session.ts'
+
+export type Concurrency = 'merge' | 'reject' | 'overwrite'
+
+export interface SaveSessionParts {
+  readonly records: SessionRecords
+  readonly codec: SessionCodec
+  readonly membership: Membership
+  readonly concurrency: Concurrency
+  readonly lifetime: LifetimeOptions
+  readonly announce: Announce
+  readonly reader: SessionReader
+  /** How long a live session is to live from now. */
+  readonly ttlMsOf: (session: object) => number
+  /** What is noted of the device that a live session signs in on. */
+  readonly deviceOf: (live: object) => SessionDevice | undefined
+  /** What is sealed with a session that begins now. */
+  readonly newMeta: () => Promise<SessionMeta>
+  readonly now: () => Promise<number>
+}
+
+// Saves of one process queue up, so an attempt is lost only to another process; this many in a row is contention to report.
+const MAX_ATTEMPTS = 32
+
+/** What a plain object, or one attempt of a save, says of the session. */
+export interface SessionContent {
+  readonly body: SessionBody
+  readonly owner: string | undefined
+  readonly device?: SessionDevice | undefined
+  readonly ttlMs: number
+}
+
+/** What one attempt is to store, and what it replaces. */
+interface NextRecord extends SessionContent {
+  readonly handle: string
+  /** The record it replaces, if there is one. */
+  readonly replaces: SessionRecord | undefined
+  readonly meta: SessionMeta
+  readonly expect: Expectation
+  /** What is saved; none when whatever is there is overwritten. */
+  readonly tracked: TrackedSession | undefined
+}
+
+interface Attempt {
+  readonly next: NextRecord
+  readonly registration: Registration
+  readonly result: PutResult
+}
+
+/** Puts the saves of one session in this process in order, so that they build on each other instead of colliding. */
+export class SaveQueue {
+  readonly #tails = new Map<string, Promise<void>>()
+
+  run<Value>(handle: string, save: () => Promise<Value>): Promise<Value> {
+    const turn = (this.#tails.get(handle) ?? Promise.resolve()).then(save)
+    const tail: Promise<void> = turn.then(
+      () => this.#end(handle, tail),
+      () => this.#end(handle, tail),
+    )
+    this.#tails.set(handle, tail)
+    return turn
+  }
+
+  #end(handle: string, tail: Promise<void>): void {
+    if (this.#tails.get(handle) === tail) this.#tails.delete(handle)
+  }
+}
+
+/** Saves sessions: creates, updates exactly the version that was read, or merges with what another request stored first. */
+export class SaveSession {
+  readonly #parts: SaveSessionParts
+
+  constructor(parts: SaveSessionParts) {
+    this.#parts = parts
+  }
+
+  async save(tracked: TrackedSession, pending: PendingSave): Promise<void> {
+    let isInDoubt = false
+    try {
+      for (let number = 1; number <= MAX_ATTEMPTS; number += 1) {
+        const attempt = await this.#store(await this.#rebase(tracked, pending))
+        const { result } = attempt
+        isInDoubt ||= result.outcome === 'unsure'
+        if (result.outcome === 'stored') {
+          tracked.stored(result.record)
+          return await this.#merged(tracked, pending, { stored: attempt.next.body, number })
+        }
+        await this.#catchUp(tracked, pending, attempt)
+      }
+      throw new SessionConflictError()
+    } catch (error) {
+      tracked.failed(pending)
+      throw isInDoubt ? inDoubt(error) : error
+    }
+  }
+
+  /** Stores over whatever is there, and keeps what is sealed beside its data. Only a tombstone refuses it. */
+  async overwrite(handle: string, content: SessionContent): Promise<void> {
+    let isInDoubt = false
+    try {
+      for (let number = 1; number <= MAX_ATTEMPTS; number += 1) {
+        const { result } = await this.#store(await this.#over(handle, content, number))
+        isInDoubt ||= result.outcome === 'unsure'
+        if (result.outcome === 'stored') return
+        if (result.outcome === 'ended') this.#refuse(handle, 'ended')
+        if ('error' in result) throw result.error
+      }
+      throw new SessionConflictError()
+    } catch (error) {
+      throw isInDoubt ? inDoubt(error) : error
+    }
+  }
+
+  /** Seals the record again with the first secret. Returns whether it did: not if another request stored something meanwhile. */
+  async reseal(tracked: TrackedSession, record: SessionRecord, ttlMs: number): Promise<boolean> {
+    const { records } = this.#parts
+    const sealed = await records.seal(record.kind, tracked.handle, record)
+    const result = await records.put(sealed, { expect: { kind: 'version', etag: record.etag }, ttlMs })
+    if ('error' in result) throw result.error
+    if (result.outcome === 'stored') tracked.update(result.record, record)
+    return result.outcome === 'stored'
+  }
+
+  /** Whether the record holds already what is to be saved, so that it only needs to be extended. */
+  async isUnchanged(tracked: TrackedSession, { ours }: PendingSave): Promise<boolean> {
+    const { record } = tracked
+    if (record === undefined) return false
+    // What fails here goes on to `save`, which notes its failure.
+    const body = ours instanceof Promise ? await ours.catch(() => undefined) : ours
+    if (body === undefined || !sameBody(body, record.body)) return false
+    const reading = await this.#parts.reader.read(record.body).catch(() => undefined)
+    return reading !== undefined && tracked.isInStep(reading.owner)
+  }
+
+  /** Registers, stores, finishes the registration: in this order, so that what can be read is registered and no evicted session can be read. */
+  async #store(next: NextRecord): Promise<Attempt> {
+    const term = await this.#termOf(next)
+    const registration = await this.#register({ ...next, ...term })
+    const result = await this.#put(next, registration, term.ttlMs)
+    await registration.finish(result.outcome)
+    if (result.outcome === 'stored') next.tracked?.confirmed()
+    return { next, registration, result }
+  }
+
+  async #put(next: NextRecord, { meta }: Registration, ttlMs: number): Promise<PutResult> {
+    const { handle, body, expect, tracked } = next
+    try {
+      const sealed = await this.#parts.records.seal('session', handle, { meta, body })
+      tracked?.attempting(sealed.etag)
+      const result = await this.#parts.records.put(sealed, { expect, ttlMs })
+      if (result.outcome === 'unavailable') tracked?.notStored(sealed.etag)
+      return result
+    } catch (error) {
+      return { outcome: 'unavailable', error }
+    }
+  }
+
+  // Between touches a user's session keeps its expiry, so that record and registry always move together.
+  async #termOf({ replaces, meta, owner, ttlMs }: NextRecord): Promise<Term> {
+    if (replaces === undefined || owner === undefined || owner !== meta.owner)
+      return { ttlMs, isExtension: false }
+    const nowMs = await this.#parts.now()
+    const { expiresAtMs } = replaces
+    const moment = { ttlMs, nowMs, expiresAtMs, hardEndMs: meta.endsAtMs }
+    const isExtension = isTouchDue(moment, this.#parts.lifetime)
+    return { ttlMs: isExtension ? ttlMs : Math.max(1, expiresAtMs - nowMs), isExtension }
+  }
+
+  async #register(next: NextRecord & Term): Promise<Registration> {
+    const { membership } = this.#parts
+    const { handle, owner, device, ttlMs, meta, tracked } = next
+    if (owner === undefined) return membership.registerNobody(handle, meta)
+    if (next.replaces === undefined || owner !== meta.owner) {
+      const isNew = next.expect.kind === 'absent' && tracked !== undefined && !tracked.mayBeStored
+      tracked?.joining(owner)
+      const predecessor = tracked?.predecessor
+      return membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew })
+    }
+    if (next.isExtension && !(await membership.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
+    return membership.registerAgain(handle, meta, tracked?.unconfirmedOwner !== owner)
+  }
+
+  /** What is to be stored now: the pending changes over the record as it is known. */
+  async #rebase(tracked: TrackedSession, pending: PendingSave): Promise<NextRecord> {
+    const { reader } = this.#parts
+    const ours = await pending.ours
+    const body = await this.#mergedBody(tracked, pending, ours)
+    const { owner, cookie } = await reader.read(body)
+    if (owner === undefined && body === ours) reader.checkNobody(pending.live)
+    const ttlMs = body === ours ? pending.ttlMs : this.#parts.ttlMsOf({ ...pending.live, cookie })
+    const isSignIn = owner !== undefined && owner !== tracked.record?.meta.owner
+    const device = isSignIn ? this.#parts.deviceOf(pending.live) : undefined
+    const { handle, record: replaces } = tracked
+    const known = replaces?.meta ?? tracked.inherited ?? (await this.#parts.newMeta())
+    const { labels } = tracked
+    const meta = labels.length > 0 ? { ...known, labels } : known
+    const expect: Expectation = replaces ? { kind: 'version', etag: replaces.etag } : { kind: 'absent' }
+    return { handle, replaces, meta, expect, tracked, body, owner, device, ttlMs }
+  }
+
+  async #over(handle: string, content: SessionContent, attempt: number): Promise<NextRecord> {
+    const replaces = await this.#parts.records.read(handle)
+    // A write that was given up and comes late must not land over a newer one; only what cannot be read is overwritten blindly.
+    const unread: Expectation = { kind: attempt === 1 ? 'absent' : 'any' }
+    const expect: Expectation = replaces ? { kind: 'version', etag: replaces.etag } : unread
+    const meta = replaces?.meta ?? (await this.#parts.newMeta())
+    return { ...content, handle, replaces, meta, expect, tracked: undefined }
+  }
+
+  async #mergedBody(tracked: TrackedSession, pending: PendingSave, ours: SessionBody): Promise<SessionBody> {
+    const base = await tracked.baseOf(pending)
+    const current = tracked.record?.body
+    if (this.#parts.concurrency === 'overwrite' || !base || !current || sameBody(base, current)) return ours
+    const sides = await this.#sides(base, ours, current)
+    return sides === undefined ? ours : this.#parts.codec.encode(mergeContents(sides))
+  }
+
+  /** After an attempt that was not stored: learns what is, and decides whether the policy lets the save go on. */
+  async #catchUp(tracked: TrackedSession, pending: PendingSave, attempt: Attempt): Promise<void> {
+    const { next, registration, result } = attempt
+    if ('error' in result) throw result.error
+    if (result.outcome === 'ended' || result.outcome === 'gone') this.#refuse(next.handle, result.outcome)
+    const current = await this.#parts.records.read(tracked.handle)
+    try {
+      if (current === undefined) return this.#refuse(tracked.handle, 'gone')
+      if (!tracked.hasAttempted(current.etag))
+        await this.#judge(tracked, pending, { current, isUnsure: result.outcome === 'unsure' })
+      tracked.update(current)
+    } catch (error) {
+      if (current?.meta.owner !== next.owner) await registration.undo()
+      throw error
+    }
+  }
+
+  async #judge(
+    tracked: TrackedSession,
+    pending: PendingSave,
+    { current, isUnsure }: Conflict,
+  ): Promise<void> {
+    const { record } = tracked
+    // Only what is sealed beside the data changed: a new epoch, a new secret.
+    if (!isUnsure && record && sameBody(record.body, current.body)) return
+    if (record === undefined || this.#parts.concurrency === 'reject')
+      throw isUnsure ? new OutcomeUnknownError('conflict') : new SessionConflictError()
+    if (!isUnsure || this.#parts.concurrency === 'overwrite') return
+    // The lost write may be part of what is stored; laying it over again would undo what was built upon it.
+    const sides = await this.#sides(await tracked.baseOf(pending), await pending.ours, current.body)
+    if (sides === undefined || clashes(sides)) throw new OutcomeUnknownError('conflict')
+  }
+
+  async #sides(base: SessionBody | undefined, ours: SessionBody, theirs: SessionBody) {
+    const { codec } = this.#parts
+    const contents = await Promise.all([base && codec.decode(base), codec.decode(ours), codec.decode(theirs)])
+    const [before, mine, stored] = contents
+    return before && mine && stored && ({ base: before, ours: mine, theirs: stored } satisfies MergeSides)
+  }
+
+  async #merged(tracked: TrackedSession, pending: PendingSave, { stored, number }: Stored): Promise<void> {
+    if (!sameBody(stored, await pending.ours)) await this.#adopt(tracked, pending, stored)
+    if (number > 1 && this.#parts.concurrency !== 'overwrite')
+      this.#parts.announce('session-merged', { handle: tracked.handle, attempts: number })
+  }
+
+  /** Lays what other requests changed into the live session, except where it has changed again since the save was asked for. */
+  async #adopt(tracked: TrackedSession, pending: PendingSave, body: SessionBody): Promise<void> {
+    const { codec } = this.#parts
+    const encodings = [pending.ours, body, codec.encodeSession(pending.live)]
+    const decoded = async (encoding: SessionBody | Promise<SessionBody>) => {
+      const known = await encoding
+      return Promise.resolve(codec.decode(known)).catch(() => undefined)
+    }
+    const [ours, merged, now] = await Promise.all(encodings.map(decoded)).catch(() => [])
+    // What cannot be encoded now fails its own save; this one is stored.
+    if (!ours || !merged || !now) return
+    const changes = without(changesBetween(ours, merged), changesBetween(ours, now))
+    tracked.rebase(async (view) =>
+      codec.encode(overlay((await codec.decode(await view)) ?? {}, merged, changes)),
+    )
+    layInto(pending.live, merged, changes)
+  }
+
+  #refuse(handle: string, ending: 'ended' | 'gone'): never {
+    this.#parts.announce('write-refused', { handle, ending })
+    throw new SessionEndedError(ending)
+  }
+}
+
+interface Term {
+  readonly ttlMs: number
+  /** Whether the expiry moves, and so the registration must. */
+  readonly isExtension: boolean
+}
+
+interface Conflict {
+  readonly current: SessionRecord
+  readonly isUnsure: boolean
+}
+
+interface Stored {
+  readonly stored: SessionBody
+  /** Which attempt it was. */
+  readonly number: number
+}
