@@ -70,8 +70,8 @@ export {
   type ValkeyLabelStoreOptions,
 } from './labels/create-label-store.ts'
 export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
+export type { LabelHolder } from './labels/label.ts'
 export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
-export type { LabelHolder } from './labels/label-holder.ts'
 export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'
 export type { Durability, ReplicaTerms } from './registry/durability.ts'

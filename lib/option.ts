@@ -141,6 +141,15 @@ export function checkFunction(name: string, value: unknown): void {
   if (typeof value !== 'function') throw optionError(name, 'a function', value)
 }
 
+/**
+ * Whether a value has these methods. What an app hands in goes by them, not by its class: an app may meet the package
+ * both as a module and as CommonJS, with two classes of one name.
+ */
+export function hasMethods(value: unknown, names: readonly string[]): boolean {
+  const members = Object(value) as Readonly<Record<string, unknown>>
+  return names.every((name) => typeof members[name] === 'function')
+}
+
 export function checkOneOf<const Word extends string>(
   name: string,
   value: unknown,
@@ -166,4 +175,30 @@ export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
   } catch (error) {
     throw isSessionStoreError(error) ? error : new StoreOptionError(option, error)
   }
+}
+
+const CODE = /^[a-z][a-z0-9._-]{0,31}$/
+const A_CODE = '1 to 32 characters of a-z 0-9 - _ ., a letter first'
+// No control characters, line separators or lone surrogates: an actor's id ends up in logs.
+const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
+
+/** Whether it is a short code: the reason of an ending, or the type of an actor. */
+export function isCode(value: unknown): value is string {
+  return typeof value === 'string' && CODE.test(value)
+}
+
+export function checkCode(name: string, value: unknown): void {
+  if (!isCode(value)) throw optionError(name, A_CODE)
+}
+
+/** Returns who did something, with nothing but a type and perhaps an id. */
+export function checkActor(actor: { readonly type: string; readonly id?: string | undefined }) {
+  checkObject('actor', actor)
+  checkKnown(actor, ['type', 'id'], 'the actor')
+  const { type, id } = actor
+  checkCode('actor.type', type)
+  if (id === undefined) return { type }
+  if (typeof id !== 'string' || !ACTOR_ID.test(id))
+    throw optionError('actor.id', '1 to 128 printable characters')
+  return { type, id }
 }

@@ -1,7 +1,6 @@
-import { checkFunction, checkKnown, checkObject, optionError } from '../option.ts'
+import { checkFunction, checkKnown, checkObject, hasMethods, optionError } from '../option.ts'
 import type { WatchTarget } from '../registry/targets.ts'
 import type { SessionWatch, WatchOptions } from '../registry/watch.ts'
-import { hasMethods } from './has-methods.ts'
 
 /**
  * What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. `terminate` or

@@ -16,13 +16,15 @@ export function isSameOrigin(req: IncomingMessage): boolean {
 
 /** The origin that the request was sent to, as far as a proxy that the app trusts tells; `undefined` if that is in doubt. */
 function originOf(req: IncomingMessage): string | undefined {
-  const { headers, socket } = req
+  const { headers } = req
+  // A request whose client has left may have no socket.
+  const socket = req.socket as Partial<TLSSocket> | null
   const forwarded = {
     proto: firstOf(headers['x-forwarded-proto']),
     host: firstOf(headers['x-forwarded-host']),
   }
   const isTrusted = trustsProxy(req)
-  const direct = (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http'
+  const direct = socket?.encrypted === true ? 'https' : 'http'
   // No page can send this header, so that a proxy has: one that the app does not trust, or that another one stands behind.
   if (!isTrusted && forwarded.proto !== undefined && forwarded.proto !== direct) return undefined
   const scheme = isTrusted ? (forwarded.proto ?? direct) : direct
@@ -36,7 +38,10 @@ function originOf(req: IncomingMessage): string | undefined {
 function trustsProxy(req: IncomingMessage): boolean {
   const { app } = req as { readonly app?: { get?(name: string): unknown } }
   const trusts = typeof app?.get === 'function' ? app.get('trust proxy fn') : undefined
-  return typeof trusts === 'function' && Boolean(trusts(req.socket.remoteAddress, 0))
+  return (
+    typeof trusts === 'function' &&
+    Boolean(trusts((req.socket as IncomingMessage['socket'] | null)?.remoteAddress, 0))
+  )
 }
 
 function firstOf(header: string | readonly string[] | undefined): string | undefined {

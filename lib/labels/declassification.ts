@@ -1,6 +1,5 @@
-import { checkKnown, checkObject, optionError } from '../option.ts'
-import { distinctLabels } from './label.ts'
-import type { LabelHolder } from './label-holder.ts'
+import { checkActor, checkKnown, checkObject, optionError } from '../option.ts'
+import { distinctLabels, type LabelHolder } from './label.ts'
 
 /** Who decides that labels no longer hold. */
 export interface LabelActor {
@@ -34,9 +33,7 @@ export interface LabelAudit {
 /** Hears of each declassification. The labels stay unless the promise for `intended` resolves. */
 export type OnLabelAudit = (entry: LabelAudit) => void | Promise<void>
 
-const CODE = /^[a-z][a-z0-9._-]{0,31}$/
-// No control characters, line separators or lone surrogates: these end up in logs.
-const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
+// No control characters, line separators or lone surrogates: it ends up in logs.
 const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,500}$/u
 
 /** Throws a `TypeError` that names what is wrong. */
@@ -50,20 +47,8 @@ export function checkDeclassification(
   if (labels.length === 0) throw optionError('labels', 'at least one label')
   if ('sid' in declassification === 'subject' in declassification)
     throw optionError('sid', 'given, or "subject" instead')
-  checkObject('actor', actor)
-  checkKnown(actor, ['type', 'id'], 'the actor')
-  if (!matches(actor.type, CODE))
-    throw optionError('actor.type', '1 to 32 characters of a-z 0-9 - _ ., a letter first')
-  if (actor.id !== undefined && !matches(actor.id, ACTOR_ID))
-    throw optionError('actor.id', '1 to 128 printable characters')
-  if (!matches(reason, REASON)) throw optionError('reason', '1 to 500 printable characters')
-  return {
-    labels,
-    actor: actor.id === undefined ? { type: actor.type } : { type: actor.type, id: actor.id },
-    reason,
-  }
-}
-
-function matches(value: unknown, pattern: RegExp): boolean {
-  return typeof value === 'string' && pattern.test(value)
+  const checked = checkActor(actor)
+  if (typeof reason !== 'string' || !REASON.test(reason))
+    throw optionError('reason', '1 to 500 printable characters')
+  return { labels, actor: checked, reason }
 }

@@ -1,6 +1,5 @@
 import { StoreClosedError } from '../errors.ts'
-import { MAX_LABELS } from './label.ts'
-import { MARK_HEAD } from './label-mark.ts'
+import { MARK_HEAD, MAX_LABELS } from './label.ts'
 import type { Keeping, LabelSets, SetReading, SetRelease, SetUnion } from './label-sets.ts'
 
 interface KeptSet {

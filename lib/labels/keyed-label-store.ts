@@ -8,10 +8,17 @@ import {
 } from '../errors.ts'
 import { checkKnown, checkNumber } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
-import { distinctLabels, isLabel, MAX_LABELS } from './label.ts'
+import {
+  distinctLabels,
+  isLabel,
+  type LabelHolder,
+  type LabelPlace,
+  labelOfMark,
+  MAX_LABELS,
+  markOf,
+  placeOf,
+} from './label.ts'
 import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
-import { type LabelHolder, type LabelPlace, placeOf } from './label-holder.ts'
-import { labelOfMark, markOf } from './label-mark.ts'
 import type { Keeping, LabelSets } from './label-sets.ts'
 import type { AddTerms, KeepTerms, LabelStore, LoadedLabels, LoadTerms } from './label-store.ts'
 import type { ResolvedLabelOptions } from './label-store-options.ts'

@@ -1,8 +1,7 @@
 import { LabelsUnreadableError } from '../errors.ts'
 import type { Declassification } from './declassification.ts'
-import { isLabel } from './label.ts'
+import { isLabel, type LabelHolder } from './label.ts'
 import type { LabelAlarm } from './label-alarm.ts'
-import type { LabelHolder } from './label-holder.ts'
 
 /** What a load answers. */
 export interface LoadedLabels {

@@ -1,3 +1,5 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+
 const LABEL = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$/
 
 /** The most distinct labels that one session or user can gather in its life, declassified ones included. */
@@ -17,4 +19,67 @@ export function distinctLabels(labels: readonly unknown[]): readonly string[] {
     )
   }
   return [...new Set(labels)]
+}
+
+/** Who has labels: a session, by its id, or a subject (a user), by the app's own id of it. */
+export type LabelHolder = { readonly sid: string } | { readonly subject: string }
+
+/** Where the labels of a holder are, and what the holder may be called outside. */
+export interface LabelPlace {
+  readonly key: string
+  readonly kind: 'session' | 'subject'
+  /** SHA-256, hex: the holder's only name in keys, alarms and audits. */
+  readonly digest: string
+  /** Never leaves the process. */
+  readonly id: string
+}
+
+const MAX_ID_LENGTH = 1024
+// Without control characters no session id can begin like the text a subject is hashed as.
+const ID = /^[^\p{Cc}\p{Cs}]+$/u
+
+/** A session id alone means the session. Throws a `TypeError` that does not quote the id. */
+export function placeOf(prefix: string, holder: string | LabelHolder): LabelPlace {
+  if (typeof holder === 'object' && holder !== null && 'subject' in holder) {
+    const id = checkedId(holder.subject, 'subject')
+    const digest = sha256(`subject\0${id}`)
+    return { key: `${prefix}:u:${digest}`, kind: 'subject', digest, id }
+  }
+  const id = checkedId(typeof holder === 'string' ? holder : holder?.sid, 'session id')
+  const digest = sha256(id)
+  return { key: `${prefix}:${digest}`, kind: 'session', digest, id }
+}
+
+function checkedId(id: unknown, what: string): string {
+  if (typeof id === 'string' && id.length <= MAX_ID_LENGTH && ID.test(id)) return id
+  throw new TypeError(
+    `The ${what} must be a string of 1 to ${MAX_ID_LENGTH} characters without control characters`,
+  )
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** `!` and 22 characters of MAC; the label follows. */
+export const MARK_HEAD = 23
+
+/**
+ * What stands in the set where a declassified label stood: without it, whatever remembers the label would put it
+ * back. The MAC is keyed by the option `declassifySecret` and covers the holder's id, which is nowhere in Valkey:
+ * one who can write there can make no marks.
+ */
+export function markOf(label: string, place: LabelPlace, secret: string | Buffer): string {
+  const text = [place.kind, place.id, label].join('\0')
+  const mac = createHmac('sha256', secret).update(text).digest().subarray(0, 16)
+  return `!${mac.toString('base64url')}${label}`
+}
+
+/** The label of a rightful mark, `undefined` for anything else. */
+export function labelOfMark(member: string, place: LabelPlace, secret: string | Buffer): string | undefined {
+  const label = member.slice(MARK_HEAD)
+  if (!member.startsWith('!') || !isLabel(label)) return undefined
+  const given = Buffer.from(member)
+  const rightful = Buffer.from(markOf(label, place, secret))
+  return given.length === rightful.length && timingSafeEqual(given, rightful) ? label : undefined
 }

@@ -1,4 +1,4 @@
-import { checkKnown, checkObject, optionError } from '../option.ts'
+import { checkActor, checkCode } from '../option.ts'
 import { isDevice, type SessionDevice } from './device.ts'
 
 /** Who ended a session. */
@@ -29,34 +29,15 @@ export interface EndingTerms {
   readonly actor?: SessionActor | undefined
 }
 
-const CODE = /^[a-z][a-z0-9._-]{0,31}$/
 const CALL = /^[A-Za-z0-9_-]{16}$/
-const A_CODE = '1 to 32 characters of a-z 0-9 - _ ., a letter first'
-// No control characters, line separators or lone surrogates: an actor's id ends up in logs.
-const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
 
 /** Checks and completes the terms of an ending. Throws a `TypeError` that names the wrong one. */
 export function endingOf(
   { reason = 'ended', actor = { type: 'app' } }: EndingTerms,
   atMs: number,
 ): SessionEnding {
-  checkObject('actor', actor)
-  checkKnown(actor, ['type', 'id'], 'the actor')
-  if (!isCode(reason)) throw optionError('reason', A_CODE)
-  if (!isCode(actor.type)) throw optionError('actor.type', A_CODE)
-  if (actor.id !== undefined && !isActorId(actor.id))
-    throw optionError('actor.id', '1 to 128 printable characters')
-  const { type, id } = actor
-  return { at: new Date(atMs), reason, actor: id === undefined ? { type } : { type, id } }
-}
-
-/** Whether it can be the reason of an ending, or the type of its actor. */
-export function isCode(value: unknown): value is string {
-  return typeof value === 'string' && CODE.test(value)
-}
-
-function isActorId(value: unknown): value is string {
-  return typeof value === 'string' && ACTOR_ID.test(value)
+  checkCode('reason', reason)
+  return { at: new Date(atMs), reason, actor: checkActor(actor) }
 }
 
 /** With `call`, random text, no two endings are the same bytes. */

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { AnyResponse } from '../../lib/http/guard/node-response.ts'
-import { type Departure, holdResponse, type ResponseHolder } from '../../lib/http/guard/response-hold.ts'
+import { holdResponse, type ResponseHolder, type Stage } from '../../lib/http/guard/response-hold.ts'
 import { createGate } from '../store/gate.ts'
 import { until } from '../support/until.ts'
 import { answerTo, http1, http2, type Listener, type Protocol, type Site } from './protocols.ts'
@@ -46,11 +46,11 @@ function serveHeld(
 /** Releases when a gate is opened, and notes what it was asked. */
 function gatedHolder(outcome: () => void = () => {}) {
   const gate = createGate()
-  const asked: Departure[] = []
+  const asked: Stage[] = []
   const refused: unknown[] = []
   const holder: ResponseHolder = {
-    release(departure) {
-      asked.push(departure)
+    release(stage) {
+      asked.push(stage)
       return gate.opened.then(outcome)
     },
     onRefused: (error) => void refused.push(error),
@@ -115,10 +115,10 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
   })
 
   test('goes at once, and in the same turn, where no holder has anything to wait for', async () => {
-    const asked: Departure[] = []
+    const asked: Stage[] = []
     const holder: ResponseHolder = {
-      release(departure) {
-        asked.push(departure)
+      release(stage) {
+        asked.push(stage)
         return undefined
       },
     }
@@ -267,6 +267,20 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
 
     expect(answer).toMatchObject({ status: 200, body: 'body' })
     expect(drains).toBe(0)
+  })
+
+  test('tells the callbacks of what was kept when it is refused', async () => {
+    const heard: unknown[] = []
+    const { ask } = await serveHeld(protocol, [failing()], (res) => {
+      res.write(CANARY, (error) => heard.push(error?.message))
+      res.write(CANARY, (error) => heard.push(error?.message))
+    })
+
+    expect(await ask('/')).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
+
+    await until(() => heard.length === 2)
+    const refused = 'The response was refused; nothing can be written to it'
+    expect(heard).toEqual([refused, refused])
   })
 
   test('calls the callbacks of write and end', async () => {
@@ -491,7 +505,7 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
     test('is cut off if it has begun', async () => {
       const { ask } = await serveHeld(
         protocol,
-        [{ release: (departure) => (departure === 'end' ? Promise.reject(outage()) : undefined) }],
+        [{ release: (stage) => (stage === 'end' ? Promise.reject(outage()) : undefined) }],
         (res) => {
           res.write('begun')
           setImmediate(() => res.end(CANARY))
@@ -608,18 +622,6 @@ describe('a held response of HTTP/1.1', () => {
       body: expect.stringMatching(/^(Service Unavailable|Internal Server Error)$/),
       isComplete: true,
     })
-  })
-
-  test('tells the callbacks of what was kept when it is refused', async () => {
-    const heard: unknown[] = []
-    const { ask } = await serveHeld(http1, [failing()], (res) => {
-      res.write(CANARY, (error) => heard.push(error?.message))
-    })
-
-    await ask('/')
-
-    await until(() => heard.length > 0)
-    expect(heard).toEqual(['The response was refused; nothing can be written to it'])
   })
 
   test('keeps its place among the responses of a connection, released or refused', async () => {

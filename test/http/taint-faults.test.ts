@@ -1,7 +1,7 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { deniesTaint } from '../../lib/http/labels/taint-gates.ts'
-import { placeOf } from '../../lib/labels/label-holder.ts'
+import { placeOf } from '../../lib/labels/label.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { type Observed, openValkey } from '../labels/subjects.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'

@@ -1,6 +1,6 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { placeOf } from '../../lib/labels/label-holder.ts'
+import { placeOf } from '../../lib/labels/label.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { type Observed, openValkey } from '../labels/subjects.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'

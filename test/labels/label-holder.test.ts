@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type LabelHolder, placeOf } from '../../lib/labels/label-holder.ts'
+import { type LabelHolder, placeOf } from '../../lib/labels/label.ts'
 import { SEED } from '../support/seed.ts'
 
 const hex = (text: string) => createHash('sha256').update(text).digest('hex')

@@ -1,6 +1,6 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { placeOf } from '../../lib/labels/label-holder.ts'
+import { placeOf } from '../../lib/labels/label.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
 import { kinds } from './kinds.ts'
 import { newSid, openValkey } from './subjects.ts'

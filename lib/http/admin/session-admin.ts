@@ -1,15 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Session, SessionData } from 'express-session'
-import { askOption, checkFunction, checkKnown, checkObject, optionError } from '../../option.ts'
+import { isSessionStoreError } from '../../errors.ts'
+import {
+  askOption,
+  checkFunction,
+  checkKnown,
+  checkObject,
+  hasMethods,
+  isCode,
+  optionError,
+} from '../../option.ts'
 import type { EndOutcome, SessionRegistry } from '../../registry/session-registry.ts'
-import { type EndingTerms, isCode, type SessionActor } from '../../session/ending.ts'
-import type { UserId } from '../../session/names.ts'
-import { handleOf } from '../../session/names.ts'
+import type { EndingTerms, SessionActor } from '../../session/ending.ts'
+import { handleOf, type UserId } from '../../session/names.ts'
 import type { SessionStore } from '../../store/session-store.ts'
-import { hasMethods } from '../has-methods.ts'
 import { isSameOrigin } from '../same-origin.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
-import { failureReply, type JsonReply, sendJson } from './json-reply.ts'
 
 /** A request as the session administration sees it: behind `session()`, perhaps behind a body parser. */
 export type AdminRequest = IncomingMessage & {
@@ -259,4 +265,25 @@ function isOwn(route: AdminRoute): boolean {
 function actionOf(route: AdminRoute): AdminAction {
   if (route.kind === 'end') return { kind: route.kind, handle: route.handle }
   return { kind: route.kind, userId: route.userId }
+}
+
+interface JsonReply {
+  readonly status: number
+  readonly body: object
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/** Answers with JSON that nobody may keep. */
+function sendJson(res: ServerResponse, { status, body, headers }: JsonReply): void {
+  res.statusCode = status
+  for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, value)
+  res.setHeader('Content-Type', 'application/json; charset=utf-8')
+  res.setHeader('Cache-Control', 'no-store')
+  res.end(res.req.method === 'HEAD' ? undefined : JSON.stringify(body))
+}
+
+/** The reply for a failure of the store; `undefined` for anything else, which is the app's own to handle. */
+function failureReply(error: unknown): JsonReply | undefined {
+  if (!isSessionStoreError(error) || error.code === 'ERR_STORE_OPTION') return undefined
+  return { status: error.status, body: { error: error.code }, headers: error.headers }
 }

@@ -63,6 +63,12 @@ export class Http2Outlet implements Outlet {
     return undefined
   }
 
+  /** Its callback hears of a refusal, which the Writable must not: it would reset the stream. */
+  write(args: readonly unknown[]): unknown {
+    const told = args.map((arg) => (typeof arg === 'function' ? this.#telling(arg as Callback) : arg))
+    return this.#call('write', told)
+  }
+
   pass(name: Write, args: readonly unknown[]): void {
     const callback = args.at(-1) as Callback
     if (!this.#gate.isRefused && !this.#stream.headersSent) this.begin('respond', [])
@@ -104,6 +110,10 @@ export class Http2Outlet implements Outlet {
     process.nextTick(() => this.#res.emit('close'))
   }
 
+  #telling(callback: Callback): Callback {
+    return (error) => callback(error ?? (this.#gate.isRefused ? refusedError() : error))
+  }
+
   #isOver(): boolean {
     return this.#stream.destroyed || this.#stream.closed
   }
@@ -121,7 +131,7 @@ export class Http2Outlet implements Outlet {
   }
 
   /** Makes the stream's own call. */
-  #call(name: Information | Head | Write, args: readonly unknown[]): unknown {
+  #call(name: Information | Head | Write | 'write', args: readonly unknown[]): unknown {
     const own: unknown = Reflect.get(Object.getPrototypeOf(this.#stream) as object, name)
     return typeof own === 'function' ? Reflect.apply(own, this.#stream, args) : undefined
   }
@@ -143,12 +153,15 @@ const passing = (name: Write): HeldMethod =>
   }
 
 // Shared by all streams. Every frame of a response passes through one of these.
-const HELD: Readonly<Record<Information | Head | Write, HeldMethod>> = {
+const HELD: Readonly<Record<Information | Head | Write | 'write', HeldMethod>> = {
   additionalHeaders: informing('additionalHeaders'),
   pushStream: informing('pushStream'),
   respond: beginning('respond'),
   respondWithFD: beginning('respondWithFD'),
   respondWithFile: beginning('respondWithFile'),
+  write(...args) {
+    return this[OUTLET]?.write(args)
+  },
   _write: passing('_write'),
   _writev: passing('_writev'),
   _final: passing('_final'),

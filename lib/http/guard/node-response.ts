@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Http2ServerResponse } from 'node:http2'
 import { Socket } from 'node:net'
-import { hasMethods } from '../has-methods.ts'
+import { hasMethods } from '../../option.ts'
 
 /** A response of HTTP/1.1, or of HTTP/2 through Node's compatibility API. */
 export type AnyResponse = ServerResponse | Http2ServerResponse

@@ -7,8 +7,11 @@ import { type AnyResponse, isHttp2 } from './node-response.ts'
 import type { Gate, Outlet } from './outlet.ts'
 import { refusalOf, refusedError } from './refusal.ts'
 
-/** What is about to leave: a 1xx or a push, the first byte of a response, a later one, its end. One that leaves in one piece is only asked for as `end`. */
-export type Departure = 'information' | 'head' | 'body' | 'end'
+/**
+ * What of a response is about to leave: a 1xx or a push, its first byte, a later one, its end. A response that leaves in one
+ * piece has only the stage `end`.
+ */
+export type Stage = 'information' | 'head' | 'body' | 'end'
 
 /** Something that must be settled before a response may leave. */
 export interface ResponseHolder {
@@ -17,7 +20,7 @@ export interface ResponseHolder {
    * the response is refused: with the error's `status` and `Retry-After` if nothing has left, else by cutting it off.
    * What it throws refuses the response before whatever is below learns of its end.
    */
-  release(departure: Departure): Promise<void> | undefined
+  release(stage: Stage): Promise<void> | undefined
   /** Told that the response is to end, before anything below learns of it. */
   onEnd?(): void
   /** Told why the response was refused: what this holder's `release` failed with, or what sending threw. */
@@ -53,9 +56,9 @@ export class ResponseHold implements Gate {
   readonly #holders: ResponseHolder[] = []
   #state: 'open' | 'asking' | 'refused' = 'open'
   /** What came while something else was asked for. */
-  readonly #due: Departure[] = []
-  #hasBegun = false
-  #isEnding = false
+  readonly #due: Stage[] = []
+  /** What its next byte belongs to. */
+  #stage: Exclude<Stage, 'information'> = 'head'
   #culprit: ResponseHolder | undefined
 
   constructor(res: AnyResponse) {
@@ -74,7 +77,7 @@ export class ResponseHold implements Gate {
 
   /** Whether the end was asked for. What is given to the response after it was not the handler's to give. */
   get isEnding(): boolean {
-    return this.#isEnding
+    return this.#stage === 'end'
   }
 
   get isRefused(): boolean {
@@ -83,17 +86,17 @@ export class ResponseHold implements Gate {
 
   /** Whether what is about to leave may; if not it is to be kept, until it is released or refused. */
   mayLeave(what: 'information' | 'content'): boolean {
-    if (what === 'information') this.#ask(what)
-    else if (!this.#isEnding) this.#ask(this.#hasBegun ? 'body' : 'head')
-    if (what === 'content') this.#hasBegun = true
+    const stage = what === 'information' ? what : this.#stage
+    if (stage === 'head') this.#stage = 'body'
+    if (stage !== 'end') this.#ask(stage)
     return this.#state === 'open'
   }
 
   end(args: readonly unknown[]): unknown {
     if (this.isRefused) return this.#swallow(args)
     checkChunk(args[0])
-    if (!this.#isEnding) {
-      this.#isEnding = true
+    if (!this.isEnding) {
+      this.#stage = 'end'
       for (const holder of this.#holders) holder.onEnd?.()
       this.#ask('end')
     }
@@ -119,12 +122,12 @@ export class ResponseHold implements Gate {
     if (holder?.onRefused) process.nextTick(() => holder.onRefused?.(error))
   }
 
-  #ask(departure: Departure): void {
+  #ask(stage: Stage): void {
     if (this.#state === 'asking') {
-      if (this.#due.at(-1) !== departure) this.#due.push(departure)
+      if (this.#due.at(-1) !== stage) this.#due.push(stage)
     } else if (this.#state === 'open') {
       try {
-        const pending = this.#releaseOf(departure)
+        const pending = this.#releaseOf(stage)
         if (pending) void this.#settle(pending)
       } catch (error) {
         this.refuse(error)
@@ -150,22 +153,22 @@ export class ResponseHold implements Gate {
     }
   }
 
-  #releaseOf(departure: Departure, from = 0): Promise<void> | undefined {
+  #releaseOf(stage: Stage, from = 0): Promise<void> | undefined {
     for (let at = from; at < this.#holders.length; at += 1) {
       const holder = this.#holders[at]
-      const pending = holder && this.#askHolder(holder, departure)
-      if (pending) return pending.then(() => this.#releaseOf(departure, at + 1))
+      const pending = holder && this.#askHolder(holder, stage)
+      if (pending) return pending.then(() => this.#releaseOf(stage, at + 1))
     }
     return undefined
   }
 
-  #askHolder(holder: ResponseHolder, departure: Departure): Promise<void> | undefined {
+  #askHolder(holder: ResponseHolder, stage: Stage): Promise<void> | undefined {
     const blame = (error: unknown): never => {
       this.#culprit ??= holder
       throw error
     }
     try {
-      return holder.release(departure)?.catch(blame)
+      return holder.release(stage)?.catch(blame)
     } catch (error) {
       return blame(error)
     }

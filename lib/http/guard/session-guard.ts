@@ -7,13 +7,13 @@ import {
   checkKnown,
   checkObject,
   checkOneOf,
+  hasMethods,
   optionError,
 } from '../../option.ts'
 import { contentOf } from '../../store/session-commit.ts'
-import { hasMethods } from '../has-methods.ts'
 import { type AnyResponse, checkRuntime, isNodeResponse } from './node-response.ts'
 import { answerRefusal, refusalOf } from './refusal.ts'
-import { type Departure, holdResponse, type ResponseHolder } from './response-hold.ts'
+import { holdResponse, type ResponseHolder, type Stage } from './response-hold.ts'
 
 type AnyRequest = IncomingMessage | Http2ServerRequest
 
@@ -191,18 +191,18 @@ class SessionRecording implements ResponseHolder {
     this.#unsetting.catch(() => {})
   }
 
-  release(departure: Departure): Promise<void> | undefined {
-    if (departure === 'body') return undefined
-    if (departure !== 'end') return this.#commitAfterTurn(departure)
+  release(stage: Stage): Promise<void> | undefined {
+    if (stage === 'body') return undefined
+    if (stage !== 'end') return this.#commitAfterTurn(stage)
     if (this.#isCommitted() || this.#isRecorded()) return undefined
     checkSession(this.#req)
     return this.#commit()
   }
 
   // What the handler still changes in this turn is part of what it answers.
-  async #commitAfterTurn(departure: Departure): Promise<void> {
+  async #commitAfterTurn(stage: Stage): Promise<void> {
     await undefined
-    if (departure === 'head') this.#recorded = recordOf(this.#req)
+    if (stage === 'head') this.#recorded = recordOf(this.#req)
     if (!this.#isCommitted()) await this.#commit()
   }
 

@@ -1,17 +1,11 @@
 import type { Request, Response } from 'express'
 import { LabelsUnreadableError, SessionConflictError, TaintDeniedError } from '../../errors.ts'
-import { distinctLabels } from '../../labels/label.ts'
-import type { LabelHolder } from '../../labels/label-holder.ts'
+import { distinctLabels, type LabelHolder } from '../../labels/label.ts'
 import { checkedAnswer, isLabelSet, type LabelStore } from '../../labels/label-store.ts'
 import { optionError } from '../../option.ts'
 import { holdBodyEnd } from '../guard/body-end.ts'
 import { forbidCaching } from '../guard/node-response.ts'
-import {
-  type Departure,
-  holdResponse,
-  type ResponseHold,
-  type ResponseHolder,
-} from '../guard/response-hold.ts'
+import { holdResponse, type ResponseHold, type ResponseHolder, type Stage } from '../guard/response-hold.ts'
 import type { SealingStore, Taint, TaintPolicy } from './taint.ts'
 
 export interface RequestTaintParts {
@@ -124,8 +118,8 @@ export class RequestTaint implements Taint, ResponseHolder {
     this.#mark()
   }
 
-  release(departure: Departure): Promise<void> | undefined {
-    const isGated = this.#policies.length > 0 && departure !== 'body'
+  release(stage: Stage): Promise<void> | undefined {
+    const isGated = this.#policies.length > 0 && stage !== 'body'
     if (!this.#failure && this.#pending.size === 0 && !isGated && this.#isRecorded()) return undefined
     return this.#settle(isGated)
   }

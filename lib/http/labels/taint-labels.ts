@@ -1,8 +1,15 @@
 import type { Request, RequestHandler } from 'express'
 import type { LabelStore } from '../../labels/label-store.ts'
-import { askOption, checkFunction, checkKnown, checkNumber, checkObject, optionError } from '../../option.ts'
+import {
+  askOption,
+  checkFunction,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  hasMethods,
+  optionError,
+} from '../../option.ts'
 import { checkRuntime, isNodeResponse } from '../guard/node-response.ts'
-import { hasMethods } from '../has-methods.ts'
 import { RequestTaint } from './request-taint.ts'
 import type { SealingStore, Taint } from './taint.ts'
 
