@@ -31,8 +31,8 @@ for (const operation of OPERATIONS) {
   })
 }
 subscribe('express-session-valkey:decision', (message) => {
-  const { decision, reason = '' } = message as Decision
-  decisions.inc({ decision, reason })
+  const fact = message as Decision
+  decisions.inc({ decision: fact.decision, reason: 'reason' in fact ? fact.reason : '' })
 })
 
 const store = new ValkeyStore({ connection: { url: VALKEY_URL }, secrets: [SESSION_KEY] })

@@ -43,32 +43,28 @@ export interface OperationTrace {
  * - `response-refused`: a guard answered in a handler's place, with `status` and the error's `code`.
  * - `taint-denied`: a gate denied a request.
  */
-export interface Decision {
-  readonly decision:
-    | 'attempt-failed'
-    | 'breaker'
-    | 'refresh-ahead'
-    | 'refresh-reused'
-    | 'response-refused'
-    | 'session-ended'
-    | 'session-invalid'
-    | 'session-merged'
-    | 'session-unknown-key'
-    | 'shared-prefix'
-    | 'taint-denied'
-    | 'unsafe-server'
-    | 'upstream-logout-failed'
-    | 'write-refused'
-  readonly kind?: 'refused' | 'unknown'
-  readonly reason?: string
-  readonly state?: 'closed' | 'open' | 'half-open'
-  readonly primary?: string
-  readonly ending?: 'ended' | 'gone'
-  readonly attempts?: number
-  readonly presented?: 'late-parent' | 'stale'
-  readonly status?: number
-  readonly code?: string
-}
+export type Decision =
+  | {
+      readonly decision:
+        | 'refresh-ahead'
+        | 'session-invalid'
+        | 'session-unknown-key'
+        | 'shared-prefix'
+        | 'taint-denied'
+        | 'unsafe-server'
+        | 'upstream-logout-failed'
+    }
+  | { readonly decision: 'session-merged'; readonly attempts: number }
+  | { readonly decision: 'session-ended'; readonly reason: string }
+  | { readonly decision: 'refresh-reused'; readonly presented: 'late-parent' | 'stale' }
+  | { readonly decision: 'write-refused'; readonly ending: 'ended' | 'gone' }
+  | { readonly decision: 'attempt-failed'; readonly kind: 'refused' | 'unknown'; readonly reason: string }
+  | {
+      readonly decision: 'breaker'
+      readonly state: 'closed' | 'open' | 'half-open'
+      readonly primary?: string
+    }
+  | { readonly decision: 'response-refused'; readonly status: number; readonly code: string }
 
 const NAME = 'express-session-valkey'
 const decisions = channel(`${NAME}:decision`)

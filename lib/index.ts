@@ -1,6 +1,8 @@
-export type { Condition, LastFailure } from './backend/backend.ts'
+export type { LastFailure } from './backend/backend.ts'
 export type { Finding, FindingCode } from './backend/finding.ts'
 export type { ClientSetting } from './backend/valkey/checks/client-inspection.ts'
+export type { BreakerOptions } from './backend/valkey/commands/breaker.ts'
+export type { ClusterNode, CommandRunner, ValkeyClient } from './backend/valkey/connection/client.ts'
 export {
   type ClientTiming,
   type SafeClientOptions,
@@ -42,7 +44,6 @@ export {
 } from './errors.ts'
 export {
   type AdminAction,
-  type AdministeredStore,
   type AdminRequest,
   type SessionAdminMiddleware,
   type SessionAdminOptions,
@@ -52,56 +53,51 @@ export {
   type ClosableConnection,
   type CloseOnEndOptions,
   closeOnEnd,
-  type WatchedStore,
 } from './http/close-on-end.ts'
 export {
-  type GuardedStore,
   type SessionGuard,
   type SessionGuardOptions,
   sessionGuard,
 } from './http/guard/session-guard.ts'
-export type { Taint } from './http/labels/taint.ts'
+export type { Taint, TaintPolicy } from './http/labels/taint.ts'
 export { deniesTaint, taints } from './http/labels/taint-gates.ts'
 export { type TaintLabelsOptions, taintLabels } from './http/labels/taint-labels.ts'
 export {
   createLabelStore,
   type LabelStoreConfig,
-  type LabelStoreFactory,
   type ValkeyLabelStoreOptions,
 } from './labels/create-label-store.ts'
 export type { Declassification, LabelActor, LabelAudit } from './labels/declassification.ts'
 export type { LabelHolder } from './labels/label.ts'
 export type { LabelAlarm, LabelAlarmCode } from './labels/label-alarm.ts'
-export type { LabelStore, LoadedLabels } from './labels/label-store.ts'
+export type { AddTerms, LabelStore, LoadedLabels, LoadTerms } from './labels/label-store.ts'
 export type { LabelStoreOptions } from './labels/label-store-options.ts'
-export type { Durability, ReplicaTerms } from './registry/durability.ts'
-export type { RegisteredSession } from './registry/session-list.ts'
+export type { Durability } from './registry/durability.ts'
 export type {
-  DurableEnd,
-  DurableEndAll,
-  EndAllTerms,
-  EndOutcome,
+  ActiveSession,
+  EndAllOptions,
+  EndAllResult,
+  EndedSession,
+  EndOptions,
+  EndResult,
   ListOptions,
+  RegisteredSession,
   SessionRegistry,
-} from './registry/session-registry.ts'
+} from './registry/registry.ts'
 export type { SessionTarget, WatchTarget } from './registry/targets.ts'
 export type { SessionWatch, WatchedEnding, WatchOptions } from './registry/watch.ts'
 export type { Secret, Secrets } from './seal/secret.ts'
 export type { SessionSerializer } from './session/codec.ts'
 export type { SessionDevice } from './session/device.ts'
-export type { EndingTerms, SessionActor, SessionEnding } from './session/ending.ts'
+export type { SessionActor, SessionEnding } from './session/ending.ts'
+export type { StoreEvents } from './session/events.ts'
 export type { UserId } from './session/names.ts'
 export {
   createSessionStore,
   type SessionStoreConfig,
-  type SessionStoreFactory,
 } from './store/create-session-store.ts'
-export { InProcessStore, type InProcessStoreOptions } from './store/in-process-store.ts'
+export { InProcessStore } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
 export type { Concurrency } from './store/save-session.ts'
-export type { CommitOptions } from './store/session-commit.ts'
-export { SessionStore } from './store/session-store.ts'
-export type { ListedSession } from './store/sessions.ts'
-export type { StoreEvents } from './store/store-events.ts'
-export type { StoreHealth } from './store/store-health.ts'
+export type { CommitOptions, ListedSession, SessionStore, StoreHealth } from './store/store.ts'
 export { ValkeyStore, type ValkeyStoreOptions } from './store/valkey-store.ts'

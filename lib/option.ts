@@ -116,7 +116,7 @@ export function checkMemoryMeant(config: object, ofValkey: readonly string[]): v
     value !== undefined && ofValkey.includes(key) ? [key] : [],
   )
   if (name !== undefined)
-    throw optionError('kind', `'valkey' where "${name}" is given, or 'memory', which ignores it`)
+    throw optionError('kind', `'valkey' where "${name}" is given, or 'in-process', which ignores it`)
 }
 
 interface Range {

@@ -9,7 +9,7 @@ import { createSessionStore } from '../lib/store/create-session-store.ts'
 import { InProcessStore } from '../lib/store/in-process-store.ts'
 
 const store = new InProcessStore()
-const labels = createLabelStore({ kind: 'memory' })
+const labels = createLabelStore({ kind: 'in-process' })
 const url = 'valkey://127.0.0.1:1'
 const secrets = ['0123456789abcdef0123456789abcdef']
 
@@ -32,7 +32,7 @@ const takers: readonly (readonly [owner: string, knows: string, take: (extra: ob
     'halfOpenAfterMs',
     (extra) => createSessionStore({ kind: 'valkey', connection: { url }, secrets, breaker: extra }),
   ],
-  ['the label store', 'declassifySecret', (extra) => createLabelStore({ kind: 'memory', ...extra })],
+  ['the label store', 'declassifySecret', (extra) => createLabelStore({ kind: 'in-process', ...extra })],
   ['sessionGuard', 'onError', (extra) => sessionGuard({ store, ...extra })],
   ['sessionAdmin', 'authorize', (extra) => sessionAdmin({ store, authorize: () => true, ...extra })],
   ['taintLabels', 'subject', (extra) => taintLabels({ store: labels, ...extra })],

@@ -98,7 +98,8 @@ function addCounter(app: Express, { store, place, slowMs = 5000 }: DemoOptions):
     if (name === undefined) return send(res, signInPage(place))
     const handle = store.handle(req.sessionID)
     const signedInAt = new Date(signedInAtMs)
-    const sessions = await store.registry.list(name, { current: { sid: req.sessionID } })
+    const listed = await store.registry.list(name, { current: { sid: req.sessionID } })
+    const sessions = listed.filter((session) => session.status === 'active')
     send(res, homePage({ name, count, signedInAt, handle, sessions, place, slowSeconds: slowMs / 1000 }))
   })
 

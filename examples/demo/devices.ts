@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import type { RegisteredSession, SessionDevice } from 'express-session-valkey'
+import type { ActiveSession, SessionDevice } from 'express-session-valkey'
 import { type Html, html } from './html.ts'
 
 const BROWSERS = ['Edg', 'OPR', 'Firefox', 'Chrome', 'Safari'] as const
@@ -26,7 +26,7 @@ function firstIn(agent: string, words: readonly string[], otherwise: string): st
 }
 
 /** The card that lists where somebody is signed in, and ends it there. */
-export function devicesCard(sessions: readonly RegisteredSession[]): Html {
+export function devicesCard(sessions: readonly ActiveSession[]): Html {
   const others = sessions.filter(({ isCurrent }) => !isCurrent)
   return html`<section class="card">
       <h2>Where you are signed in</h2>
@@ -41,9 +41,9 @@ export function devicesCard(sessions: readonly RegisteredSession[]): Html {
     </section>`
 }
 
-function deviceItem({ handle, device, lastSeenAt, isCurrent }: RegisteredSession): Html {
+function deviceItem({ handle, device, lastSeenAt, isCurrent }: ActiveSession): Html {
   const label = `${device?.['browser'] ?? 'A browser'} on ${device?.['system'] ?? 'an unknown system'}`
-  const iso = (lastSeenAt ?? new Date(0)).toISOString()
+  const iso = lastSeenAt.toISOString()
   return html`<li>
           <span><strong>${label}</strong>${isCurrent && html` <em>this device</em>`}
             <span class="quiet">seen <time datetime="${iso}">${iso.replace('T', ' ').slice(0, 19)} UTC</time></span></span>

@@ -1,4 +1,4 @@
-import type { RegisteredSession } from 'express-session-valkey'
+import type { ActiveSession } from 'express-session-valkey'
 import { devicesCard } from './devices.ts'
 import { type Html, type HtmlPart, html } from './html.ts'
 
@@ -15,7 +15,7 @@ export interface HomeFacts {
   readonly place: string
   readonly slowSeconds: number
   /** All sessions of the user, this one among them. */
-  readonly sessions: readonly RegisteredSession[]
+  readonly sessions: readonly ActiveSession[]
 }
 
 export function signInPage(

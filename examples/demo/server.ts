@@ -17,7 +17,7 @@ const sessions = { secrets: [sessionKey], encrypt: true, maxSessionsPerUser: 5, 
 const store = createSessionStore(
   url
     ? { ...sessions, kind: 'valkey', connection: { url }, prefix: 'demo' }
-    : { ...sessions, kind: 'memory' },
+    : { ...sessions, kind: 'in-process' },
 )
 const place = url
   ? `on Valkey at ${new URL(url).host}, sealed and encrypted`

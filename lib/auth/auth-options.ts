@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { checkFunction, checkKnown, checkNumber, checkObject, checkOneOf, optionError } from '../option.ts'
-import type { SessionRegistry } from '../registry/session-registry.ts'
+import type { SessionRegistry } from '../registry/registry.ts'
 import type { Secrets } from '../seal/secret.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { AccessTokenOptions } from './access-token.ts'

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { isSameOrigin } from '../http/same-origin.ts'
 import { checkBoolean, checkKnown, checkObject, optionError } from '../option.ts'
 import { accessTo } from '../registry/access.ts'
-import type { SessionRegistry } from '../registry/session-registry.ts'
+import type { SessionRegistry } from '../registry/registry.ts'
 import { createAccessTokens } from './access-token.ts'
 import { InvalidRequestError } from './auth-errors.ts'
 import {

@@ -1,4 +1,4 @@
-import type { SessionRegistry } from '../registry/session-registry.ts'
+import type { SessionRegistry } from '../registry/registry.ts'
 import type { AccessTokens } from './access-token.ts'
 import { InvalidRequestError, InvalidTokenError } from './auth-errors.ts'
 import type { ResolvedAuthOptions } from './auth-options.ts'

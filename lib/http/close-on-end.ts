@@ -1,6 +1,6 @@
 import { checkFunction, checkKnown, checkObject, hasMethods, optionError } from '../option.ts'
 import type { WatchTarget } from '../registry/targets.ts'
-import type { SessionWatch, WatchOptions } from '../registry/watch.ts'
+import type { SessionStore } from '../store/store.ts'
 
 /**
  * What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. `terminate` or
@@ -19,13 +19,9 @@ export interface ClosableConnection {
   readonly readyState?: unknown
 }
 
-/** What `closeOnEnd` needs of a store. Every store of this package has it. */
-export interface WatchedStore {
-  readonly registry: { watch(target: WatchTarget, options: WatchOptions): Pick<SessionWatch, 'ended'> }
-}
-
 export interface CloseOnEndOptions {
-  readonly store: WatchedStore
+  /** The store that keeps the session. */
+  readonly store: SessionStore
   /** The session, `{ sid }` or `{ handle }`, or all of a user, `{ userId }`. */
   readonly target: WatchTarget
   readonly connection: ClosableConnection
@@ -44,7 +40,7 @@ const WEBSOCKET_CLOSED = 3
  * Call it once the session is stored, after `store.commit(req)` if this request has made it. The connection of a
  * session under whose name nothing is stored is closed at once, with the reason `unknown`.
  *
- * Throws a `TypeError` that names the option if one is wrong.
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts
@@ -86,7 +82,7 @@ function isClosed({ destroyed, readyState, stream }: ClosableConnection): boolea
   return destroyed === true || stream?.destroyed === true || readyState === WEBSOCKET_CLOSED
 }
 
-function isWatched(store: unknown): store is WatchedStore {
+function isWatched(store: unknown): store is SessionStore {
   const { registry } = Object(store) as { readonly registry?: unknown }
   return hasMethods(registry, ['watch'])
 }

@@ -3,7 +3,7 @@ import {
   VALKEY_OPTIONS,
   type ValkeyOptions,
 } from '../backend/valkey/connection/valkey-options.ts'
-import { checkFunction, checkMemoryMeant, checkObject, optionError } from '../option.ts'
+import { checkMemoryMeant, checkObject, optionError } from '../option.ts'
 import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'
 import type { LabelStore } from './label-store.ts'
@@ -11,30 +11,33 @@ import { LABEL_STORE_OPTIONS, type LabelStoreOptions, resolveLabelOptions } from
 import { ValkeyLabelSets } from './valkey-label-sets.ts'
 
 /** Options of the kind `valkey`: those of every kind, and how Valkey is reached. Either `client` or `connection` is required. */
-export interface ValkeyLabelStoreOptions extends LabelStoreOptions, ValkeyOptions {}
-
-/** What configures a label store: its kind, and the options of that kind. `memory` ignores options that only `valkey` knows; without a kind they are an error. */
-export type LabelStoreConfig =
-  | ({ readonly kind?: 'memory' | undefined } & LabelStoreOptions)
-  | ({ readonly kind: 'valkey' } & ValkeyLabelStoreOptions)
-  | ({ readonly kind: string } & LabelStoreOptions)
-
-/** Makes the label store of a kind that the host adds. */
-export type LabelStoreFactory = (options: LabelStoreOptions) => LabelStore
+export type ValkeyLabelStoreOptions = LabelStoreOptions & ValkeyOptions
 
 /**
- * Makes the label store that a configuration asks for: for {@link taintLabels}, or on its own in any process that
- * knows session ids. Without a `kind` it is `memory`, with one warning in production. A host adds kinds of its own
- * as `factories`.
+ * The kind of a label store, and the options of that kind. `in-process` ignores options that only `valkey` knows, so that the
+ * kind alone can be switched; without a kind they are an error.
+ */
+export type LabelStoreConfig =
+  | ({ readonly kind: 'valkey' } & ValkeyLabelStoreOptions)
+  | ({ readonly kind: 'in-process' } & Partial<ValkeyLabelStoreOptions>)
+  | ({
+      readonly kind?: undefined
+      readonly client?: undefined
+      readonly connection?: undefined
+    } & LabelStoreOptions)
+
+/**
+ * Makes the label store that a configuration asks for: for {@link taintLabels}, or on its own in any process that knows
+ * session ids. Without a `kind` it keeps labels in this process, with one warning in production.
  *
- * Throws a `TypeError` that names the option if one is wrong.
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts
  * import { createLabelStore } from 'express-session-valkey'
  *
  * const url = process.env['VALKEY_URL']
- * const labels = createLabelStore(url ? { kind: 'valkey', connection: { url } } : { kind: 'memory' })
+ * const labels = createLabelStore(url ? { kind: 'valkey', connection: { url } } : { kind: 'in-process' })
  *
  * export async function mayExport(sid: string): Promise<boolean> {
  *   const { state, labels: held } = await labels.load(sid)
@@ -42,24 +45,26 @@ export type LabelStoreFactory = (options: LabelStoreOptions) => LabelStore
  * }
  * ```
  */
-export function createLabelStore(
-  config: LabelStoreConfig = {},
-  factories: Readonly<Record<string, LabelStoreFactory>> = {},
-): LabelStore {
+export function createLabelStore(config: LabelStoreConfig = {}): LabelStore {
   checkObject('config', config)
-  checkObject('factories', factories)
-  const { kind, ...options } = config
-  if (kind !== undefined && Object.hasOwn(factories, kind)) {
-    checkFunction(`factories.${kind}`, factories[kind])
-    return factories[kind]?.(options) ?? unknownKind(kind, factories)
+  switch (config.kind) {
+    case 'valkey': {
+      const { kind, ...options } = config
+      return valkeyLabelStore(options)
+    }
+    case 'in-process': {
+      const { kind, ...options } = config
+      return inProcessLabelStore(options)
+    }
+    case undefined: {
+      const { kind, ...options } = config
+      checkMemoryMeant(options, VALKEY_OPTIONS)
+      warnInProduction()
+      return inProcessLabelStore(options)
+    }
+    default:
+      throw optionError('kind', `'in-process' or 'valkey'`, Object(config).kind)
   }
-  if (kind === 'valkey') return valkeyLabelStore(options)
-  if (kind !== undefined && kind !== 'memory') return unknownKind(kind, factories)
-  if (kind === undefined) {
-    checkMemoryMeant(options, VALKEY_OPTIONS)
-    warnInProduction()
-  }
-  return inProcessLabelStore(options)
 }
 
 const IN_PROCESS_WINDOW_MS = 1000
@@ -83,20 +88,13 @@ function valkeyLabelStore(config: ValkeyLabelStoreOptions): LabelStore {
   })
 }
 
-function unknownKind(kind: unknown, factories: object): never {
-  const kinds = ['memory', 'valkey', ...Object.keys(factories)].map((word) => `'${word}'`)
-  throw optionError('kind', `one of ${kinds.join(', ')}`, kind)
-}
-
 let hasWarned = false
 
 function warnInProduction(): void {
   if (process.env['NODE_ENV'] !== 'production' || hasWarned) return
   hasWarned = true
   process.emitWarning(
-    'No label store is configured: labels are kept in this process and end with it. Set "kind" to "valkey", or to "memory" if that is meant.',
-    {
-      code: 'ESV_MEMORY_LABELS',
-    },
+    'No label store is configured: labels are kept in this process and end with it. Set "kind" to "valkey", or to "in-process" if that is meant.',
+    { code: 'ESV_MEMORY_LABELS' },
   )
 }

@@ -30,9 +30,6 @@ export interface LabelAudit {
   readonly reason: string
 }
 
-/** Hears of each declassification. The labels stay unless the promise for `intended` resolves. */
-export type OnLabelAudit = (entry: LabelAudit) => void | Promise<void>
-
 // No control characters, line separators or lone surrogates: it ends up in logs.
 const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,500}$/u
 

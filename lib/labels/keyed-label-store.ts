@@ -20,7 +20,7 @@ import {
 } from './label.ts'
 import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
 import type { Keeping, LabelSets } from './label-sets.ts'
-import type { AddTerms, KeepTerms, LabelStore, LoadedLabels, LoadTerms } from './label-store.ts'
+import type { AddTerms, LabelStore, LoadedLabels, LoadTerms } from './label-store.ts'
 import type { ResolvedLabelOptions } from './label-store-options.ts'
 
 export interface KeyedLabelStoreParts {
@@ -174,7 +174,11 @@ export class KeyedLabelStore implements LabelStore {
     )
   }
 
-  async #heal(place: LabelPlace, missing: readonly string[], terms: KeepTerms): Promise<ReadonlySet<string>> {
+  async #heal(
+    place: LabelPlace,
+    missing: readonly string[],
+    terms: Pick<LoadTerms, 'atLeastMs'>,
+  ): Promise<ReadonlySet<string>> {
     this.#alarm(
       'labels-shrunk',
       'A session remembers labels that are not stored any more; they are put back',
@@ -219,7 +223,7 @@ export class KeyedLabelStore implements LabelStore {
   }
 
   // A little more than asked, so that not every load of a session in use is a write.
-  #keeping(place: LabelPlace, { atLeastMs }: KeepTerms, ttlMs: number): Keeping {
+  #keeping(place: LabelPlace, { atLeastMs }: Pick<LoadTerms, 'atLeastMs'>, ttlMs: number): Keeping {
     if (atLeastMs !== undefined) checkNumber('atLeastMs', atLeastMs, { min: 0, max: MAX_TTL_MS })
     if (place.kind === 'subject') return NO_KEEPING
     const wantedMs = Math.ceil(atLeastMs ?? 0)

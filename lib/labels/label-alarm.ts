@@ -38,8 +38,6 @@ export interface LabelAlarm {
   readonly labels?: readonly string[] | undefined
 }
 
-export type OnLabelAlarm = (alarm: LabelAlarm) => void
-
 const warned = new Set<LabelAlarmCode>()
 
 /** What hears the alarms when the app does not: a process warning, once per code. */

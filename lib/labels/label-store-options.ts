@@ -9,8 +9,8 @@ import {
   optionError,
   secretError,
 } from '../option.ts'
-import type { OnLabelAudit } from './declassification.ts'
-import type { OnLabelAlarm } from './label-alarm.ts'
+import type { LabelAudit } from './declassification.ts'
+import type { LabelAlarm } from './label-alarm.ts'
 
 /** Options of every label store, wherever it keeps its sets. */
 export interface LabelStoreOptions {
@@ -31,10 +31,13 @@ export interface LabelStoreOptions {
    * and also knows a session's id could pretend that its labels were declassified. @defaultValue none
    */
   readonly declassifySecret?: string | Buffer | undefined
-  /** Hears what an operator should look at. @defaultValue a process warning, once per code */
-  readonly onAlarm?: OnLabelAlarm | undefined
-  /** Hears of every declassification; without it there can be none. */
-  readonly onAudit?: OnLabelAudit | undefined
+  /** Gets what an operator should look at. @defaultValue a process warning, once per code */
+  readonly onAlarm?: ((alarm: LabelAlarm) => void) | undefined
+  /**
+   * Gets each declassification twice, before and after; without it there can be none. The labels stay unless the promise for
+   * `intended` resolves.
+   */
+  readonly onAudit?: ((entry: LabelAudit) => void | Promise<void>) | undefined
   /** Tells the time of audits and, in process, of expiry, in ms. @defaultValue `Date` */
   readonly clock?: { now(): number } | undefined
 }
@@ -45,8 +48,8 @@ export interface ResolvedLabelOptions {
   readonly slidingTtl: boolean
   readonly longestSessionTtlMs: number
   readonly declassifySecret: string | Buffer
-  readonly onAlarm: OnLabelAlarm | undefined
-  readonly onAudit: OnLabelAudit | undefined
+  readonly onAlarm: LabelStoreOptions['onAlarm']
+  readonly onAudit: LabelStoreOptions['onAudit']
   readonly clock: { now(): number }
 }
 

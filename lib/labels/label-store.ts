@@ -16,18 +16,16 @@ export interface LoadedLabels {
   readonly declassified?: ReadonlySet<string> | undefined
 }
 
-/** How long a set is to be kept. */
-export interface KeepTerms {
+export interface LoadTerms {
   /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. */
   readonly atLeastMs?: number | undefined
-}
-
-export interface LoadTerms extends KeepTerms {
   /** Labels the holder is known to have had. Those that are missing from a stored set are put back into it. */
   readonly remembered?: readonly string[] | undefined
 }
 
-export interface AddTerms extends KeepTerms {
+export interface AddTerms {
+  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. */
+  readonly atLeastMs?: number | undefined
   /** Labels that stay declassified: for a holder that takes the place of another, in which they were. */
   readonly declassified?: readonly string[] | undefined
 }

@@ -1,13 +1,5 @@
 import { checkInteger, optionError } from '../option.ts'
 
-/** How many replicas should have an ending before it is reported. */
-export interface ReplicaTerms {
-  /** 1 to 100. */
-  readonly replicas: number
-  /** How long to wait for them, in ms. @defaultValue 1000 */
-  readonly timeoutMs?: number | undefined
-}
-
 export interface ResolvedReplicaTerms {
   readonly replicas: number
   readonly timeoutMs: number

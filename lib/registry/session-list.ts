@@ -1,32 +1,14 @@
 import type { Backend } from '../backend/backend.ts'
 import { type Departed, type Member, PAGE_SIZE } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import type { SessionDevice } from '../session/device.ts'
-import { decodeHistory, type SessionEnding } from '../session/ending.ts'
+import { decodeHistory } from '../session/ending.ts'
 import type { SessionRecords } from '../session/records.ts'
 import { CONFIRMED_WITHIN_MS, type Membership } from './membership.ts'
-
-/** A session as its user's device list shows it. */
-export interface RegisteredSession {
-  /** Its name for `end`, `watch` and admin routes. Nobody can sign in with it. */
-  readonly handle: string
-  readonly status: 'active' | 'ended'
-  readonly createdAt: Date
-  /** As fresh as `touchAfter`; of an active session only. */
-  readonly lastSeenAt?: Date
-  /** Of an active session only. */
-  readonly expiresAt?: Date
-  /** What the `device` option noted at sign-in. Of an ended session nothing is kept that is larger than about 4,000 bytes. */
-  readonly device?: SessionDevice
-  /** How it ended; of an ended session only. */
-  readonly ending?: SessionEnding
-  /** Whether it is the one that `list` was told is the current one. */
-  readonly isCurrent: boolean
-}
+import type { ActiveSession, EndedSession } from './registry.ts'
 
 /** Active sessions, newest first, and how to go on. */
 export interface SessionPage {
-  readonly sessions: readonly RegisteredSession[]
+  readonly sessions: readonly ActiveSession[]
   /** The cursor of the next page; none after the last. */
   readonly next: string | undefined
   /** What ended lately, newest first; with the first page only. */
@@ -86,7 +68,7 @@ export class SessionList {
   }
 
   /** Those that ended lately and can still be read. */
-  async ended(history: readonly Departed[]): Promise<RegisteredSession[]> {
+  async ended(history: readonly Departed[]): Promise<EndedSession[]> {
     const sessions = await Promise.all(history.map((one) => this.#ended(one)))
     return sessions.filter((session) => session !== undefined)
   }
@@ -95,7 +77,7 @@ export class SessionList {
     { handle, seenAtMs }: Member,
     owner: string,
     current?: string,
-  ): Promise<RegisteredSession | 'absent' | 'unreadable'> {
+  ): Promise<ActiveSession | 'absent' | 'unreadable'> {
     const record = await this.#parts.records.read(handle)
     // Another process may have the secret that this one lacks.
     if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'absent'
@@ -112,7 +94,7 @@ export class SessionList {
     }
   }
 
-  async #ended({ handle, blob }: Departed): Promise<RegisteredSession | undefined> {
+  async #ended({ handle, blob }: Departed): Promise<EndedSession | undefined> {
     const { sealer, prefix } = this.#parts
     const opened = await sealer.open(blob, { purpose: 'departed', prefix, name: handle })
     const history = opened.state === 'open' ? decodeHistory(opened.plaintext) : undefined

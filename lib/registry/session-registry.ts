@@ -6,46 +6,23 @@ import type { Sealer } from '../seal/sealer.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
 import type { SessionRecords } from '../session/records.ts'
-import {
-  type Durability,
-  type ReplicaTerms,
-  type ResolvedReplicaTerms,
-  resolveReplicaTerms,
-} from './durability.ts'
+import { type Durability, type ResolvedReplicaTerms, resolveReplicaTerms } from './durability.ts'
 import type { EndedRecord, EndSessions } from './end-sessions.ts'
 import type { Membership } from './membership.ts'
-import { type RegisteredSession, SessionList, type SessionPageTerms } from './session-list.ts'
+import type {
+  ActiveSession,
+  EndAllOptions,
+  EndAllResult,
+  EndOptions,
+  EndResult,
+  ListOptions,
+  RegisteredSession,
+  SessionRegistry,
+} from './registry.ts'
+import { SessionList, type SessionPageTerms } from './session-list.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './targets.ts'
 import { checkWatchOptions, type SessionWatch, type WatchOptions } from './watch.ts'
 import { type Finding, SessionWatchers } from './watchers.ts'
-
-export interface ListOptions {
-  /** Also those that were ended within `endedTtl`, at most 100. @defaultValue false */
-  readonly includeEnded?: boolean | undefined
-  /** How many active sessions to return at most, 1 to 10,000; see {@link SessionRegistry.each} for all. @defaultValue 1000 */
-  readonly limit?: number | undefined
-  /** The session to mark as `isCurrent`. */
-  readonly current?: SessionTarget | undefined
-}
-
-export interface EndAllTerms extends EndingTerms {
-  /** The one session to keep. */
-  readonly except?: SessionTarget | undefined
-}
-
-/** `not-found`: nothing lives or has ended under that name; it is barred for the next 15 minutes all the same. */
-export type EndOutcome = 'ended' | 'already-ended' | 'not-found'
-
-/** What `end` answers when it was told of replicas. */
-export interface DurableEnd extends Durability {
-  readonly outcome: EndOutcome
-}
-
-/** What `endAll` answers when it was told of replicas. */
-export interface DurableEndAll extends Durability {
-  /** The handles of those it ended. */
-  readonly ended: readonly string[]
-}
 
 interface OwnersEnding {
   readonly owner: string
@@ -82,22 +59,8 @@ const MAX_LISTED = 10_000
 const END_TERMS = ['reason', 'actor', 'replicas', 'timeoutMs'] as const
 const END_ALL_TERMS = ['except', ...END_TERMS] as const
 
-/**
- * A store's registry: which sessions a user has, and how to end them. User ids are those that the `userId` option
- * returns. Calls reject with `StoreUnavailableError` or `OutcomeUnknownError` when the backend fails, and all of
- * them are safe to repeat.
- *
- * @example
- * ```ts
- * import { InProcessStore } from 'express-session-valkey'
- *
- * const { registry } = new InProcessStore({ maxSessionsPerUser: 5 })
- * const devices = await registry.list('alice')
- * const ended = await registry.endAll('alice', { reason: 'password-changed', actor: { type: 'user' } })
- * console.log(devices.length, ended.length)
- * ```
- */
-export class SessionRegistry {
+/** The registry of a store, over its backend. */
+export class SealedSessionRegistry implements SessionRegistry {
   readonly #parts: SessionRegistryParts
   readonly #list: SessionList
   readonly #watchers: SessionWatchers
@@ -141,7 +104,7 @@ export class SessionRegistry {
    * for await (const { handle, lastSeenAt } of registry.each('kiosk')) console.log(handle, lastSeenAt)
    * ```
    */
-  each(userId: UserId, options: Pick<ListOptions, 'current'> = {}): AsyncIterableIterator<RegisteredSession> {
+  each(userId: UserId, options: Pick<ListOptions, 'current'> = {}): AsyncIterableIterator<ActiveSession> {
     checkObject('options', options)
     checkKnown(options, ['current'], 'each')
     const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
@@ -169,19 +132,14 @@ export class SessionRegistry {
    *
    * Rejects with a `TypeError` if the target or a term is wrong, with `SessionIdError` if the id cannot be one.
    */
-  end(target: SessionTarget, terms?: EndingTerms): Promise<EndOutcome>
-  end(target: SessionTarget, terms: EndingTerms & ReplicaTerms): Promise<DurableEnd>
-  async end(
-    target: SessionTarget,
-    options: EndingTerms & Partial<ReplicaTerms> = {},
-  ): Promise<EndOutcome | DurableEnd> {
+  async end(target: SessionTarget, options: EndOptions = {}): Promise<EndResult> {
     checkObject('terms', options)
     checkKnown(options, END_TERMS, 'end')
     const { replicas, timeoutMs, ...terms } = options
     const handle = handleOfTarget('target', target)
     const durably = resolveReplicaTerms(replicas, timeoutMs)
     const outcome = await this.#parts.operations.run('end', () => this.#end(handle, terms), late.write)
-    return durably ? { outcome, ...(await this.#confirm({ handles: [handle] }, durably)) } : outcome
+    return { outcome, durability: durably && (await this.#confirm({ handles: [handle] }, durably)) }
   }
 
   /**
@@ -190,12 +148,7 @@ export class SessionRegistry {
    * deadline of its own. If it rejects, as it does after a minute at the latest, repeat it: a repeat goes on with those
    * that are left. With `replicas` it also tells how many of them have all of it by then.
    */
-  endAll(userId: UserId, terms?: EndAllTerms): Promise<string[]>
-  endAll(userId: UserId, terms: EndAllTerms & ReplicaTerms): Promise<DurableEndAll>
-  async endAll(
-    userId: UserId,
-    options: EndAllTerms & Partial<ReplicaTerms> = {},
-  ): Promise<string[] | DurableEndAll> {
+  async endAll(userId: UserId, options: EndAllOptions = {}): Promise<EndAllResult> {
     checkObject('terms', options)
     checkKnown(options, END_ALL_TERMS, 'endAll')
     const { replicas, timeoutMs, except, ...terms } = options
@@ -207,7 +160,7 @@ export class SessionRegistry {
       (step) => this.#endAll({ owner, except: spared, terms }, step),
       { tooLate: late.write, longestMs: LONGEST_END_MS },
     )
-    return durably ? { ended, ...(await this.#confirm({ handles, owner }, durably)) } : ended
+    return { ended, durability: durably && (await this.#confirm({ handles, owner }, durably)) }
   }
 
   /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
@@ -261,7 +214,7 @@ export class SessionRegistry {
     }
   }
 
-  async *#each(terms: SessionPageTerms): AsyncIterableIterator<RegisteredSession> {
+  async *#each(terms: SessionPageTerms): AsyncIterableIterator<ActiveSession> {
     let cursor: string | undefined
     do {
       const page = await this.#parts.operations.run(
@@ -274,7 +227,7 @@ export class SessionRegistry {
     } while (cursor !== undefined)
   }
 
-  async #end(handle: string, terms: EndingTerms): Promise<EndOutcome> {
+  async #end(handle: string, terms: EndingTerms): Promise<EndResult['outcome']> {
     const answer = await this.#parts.endSessions.end(handle, terms)
     return answer === 'missing' ? 'not-found' : answer
   }

@@ -103,15 +103,19 @@ export class WatchFeed {
 
 /**
  * A watch on endings: `ended` resolves to the first one; iterating gives each, and stops when the watch does: with its
- * signal, with the store, and a watch on one session with that session. A watch that is dropped is freed, once it has
+ * signal, with the store, and a watch on one session with that session. A watch that is dropped is freed once it has
  * resolved `ended`. Iterating rejects with `SessionWatchBehindError` after 1,000 endings that wait to be read.
  */
-export class SessionWatch implements AsyncIterable<WatchedEnding> {
+export interface SessionWatch extends AsyncIterable<WatchedEnding> {
+  /** Resolves to the first ending; rejects with the signal's reason, or `StoreClosedError`, if the watch stops before. */
+  readonly ended: Promise<WatchedEnding>
+}
+
+/** What the app holds of a feed: dropping it frees the feed. */
+export class FeedWatch implements SessionWatch {
   readonly #feed: WatchFeed
-  /** The first ending; rejects with the signal's reason, or `StoreClosedError`, if the watch stops before. */
   readonly ended: Promise<WatchedEnding>
 
-  /** Made by `registry.watch`. */
   constructor(feed: WatchFeed) {
     this.#feed = feed
     this.ended = feed.ended

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backend, EndNotice, Lookout } from '../backend/backend.ts'
 import { StoreClosedError } from '../errors.ts'
 import type { SessionEnding } from '../session/ending.ts'
-import { SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './watch.ts'
+import { FeedWatch, type SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './watch.ts'
 
 /** Whose endings a watch is for. */
 export type Watched = { readonly handle: string } | { readonly owner: string }
@@ -84,7 +84,7 @@ export class SessionWatchers {
       if (signal) this.#release(signal, feed)
     })
     this.#add(watched, feed)
-    const watch = new SessionWatch(feed)
+    const watch = new FeedWatch(feed)
     this.#dropped.register(watch, feed)
     if (signal?.aborted) feed.finish(signal.reason)
     else if (signal) this.#obey(signal, feed)

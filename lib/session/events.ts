@@ -1,5 +1,18 @@
-/** The events that tell of one session. None carries more of it than its handle. */
-export interface SessionEvents {
+import type { Finding } from '../backend/finding.ts'
+
+/**
+ * The events of a store, by name, with what listeners get. No event carries more of a session than its handle. A store
+ * never emits `connect` or `disconnect`, at which express-session lets requests through without a session.
+ *
+ * @example
+ * ```ts
+ * import { InProcessStore } from 'express-session-valkey'
+ *
+ * const store = new InProcessStore()
+ * store.on('session-invalid', ({ handle }) => console.warn('refused a stored session', handle))
+ * ```
+ */
+export interface StoreEvents {
   /** What is stored under the handle fails verification, or cannot be read. */
   'session-invalid': [{ readonly handle: string }]
   /** It was sealed with a secret that is not configured. */
@@ -16,7 +29,14 @@ export interface SessionEvents {
   'refresh-ahead': [{ readonly handle: string }]
   /** A token session was ended, and an upstream could not be told. */
   'upstream-logout-failed': [{ readonly handle: string }]
+  /** A server that was connected to breaks a promise; all findings are of severity `error`. See the option `onUnsafeServer`. */
+  'unsafe-server': [{ readonly findings: readonly Finding[] }]
+  /** Another app registers sessions under the same prefix with other secrets; once for each store. */
+  'shared-prefix': [{ readonly finding: Finding }]
 }
 
-/** Tells a store's listeners of one session. Never throws. */
+/** The events of one session. */
+export type SessionEvents = Omit<StoreEvents, 'unsafe-server' | 'shared-prefix'>
+
+/** Notifies a store's listeners of an event of one session. Never throws. */
 export type Announce = <Name extends keyof SessionEvents>(name: Name, facts: SessionEvents[Name][0]) => void

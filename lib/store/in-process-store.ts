@@ -2,19 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { InProcessBackend } from '../backend/in-process-backend.ts'
 import { Sealer } from '../seal/sealer.ts'
 import { resolveOptions, type SessionStoreOptions } from './options.ts'
-import { SessionStore } from './session-store.ts'
+import { SealedSessionStore } from './session-store.ts'
+import type { SessionStore } from './store.ts'
 
 // Nothing here waits for a network; only a serializer or a secrets function of the app's own can take time.
 const DEADLINE_MS = 5000
-
-/** Options of {@link InProcessStore}: those of every store, all of them optional. */
-export interface InProcessStoreOptions extends SessionStoreOptions {}
 
 /**
  * Keeps sessions in this process, with the semantics of {@link ValkeyStore}: for development, tests, and apps of a
  * single process. They are gone when the process ends. Without `secrets` it makes one for its own lifetime.
  *
- * Throws a `TypeError` that names the option if one is wrong.
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts
@@ -26,15 +24,18 @@ export interface InProcessStoreOptions extends SessionStoreOptions {}
  * app.use(session({ store: new InProcessStore(), secret: 'keyboard cat', resave: false, saveUninitialized: false }))
  * ```
  */
-export class InProcessStore extends SessionStore {
-  constructor(options: InProcessStoreOptions = {}) {
-    const resolved = resolveOptions(options)
-    const { secrets = [randomBytes(32)] } = options
-    super({
-      backend: new InProcessBackend({ clock: resolved.clock }),
-      sealer: new Sealer({ secrets, encrypt: resolved.encrypt }),
-      options: resolved,
-      deadlineMs: DEADLINE_MS,
-    })
+export interface InProcessStore extends SessionStore {}
+
+export const InProcessStore: new (options?: SessionStoreOptions) => InProcessStore =
+  class InProcessStore extends SealedSessionStore {
+    constructor(options: SessionStoreOptions = {}) {
+      const resolved = resolveOptions(options)
+      const { secrets = [randomBytes(32)] } = options
+      super({
+        backend: new InProcessBackend({ clock: resolved.clock }),
+        sealer: new Sealer({ secrets, encrypt: resolved.encrypt }),
+        options: resolved,
+        deadlineMs: DEADLINE_MS,
+      })
+    }
   }
-}

@@ -6,12 +6,8 @@ import { checkKnown } from '../option.ts'
 import type { RequestWork } from './request-work.ts'
 import type { SessionCopies } from './session-copies.ts'
 import type { Sessions } from './sessions.ts'
+import type { CommitOptions } from './store.ts'
 import type { TrackedSession } from './tracked-session.ts'
-
-export interface CommitOptions {
-  /** As the option of express-session: whether new sessions that hold nothing are stored. @defaultValue false */
-  readonly saveUninitialized?: boolean | undefined
-}
 
 export type CommittedRequest = IncomingMessage & { readonly session?: unknown; readonly sessionID?: unknown }
 

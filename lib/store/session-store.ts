@@ -8,7 +8,7 @@ import { giveAccess } from '../registry/access.ts'
 import { EndSessions } from '../registry/end-sessions.ts'
 import { type EndedMember, Membership, type Predecessor } from '../registry/membership.ts'
 import { PrefixSharing } from '../registry/prefix-sharing.ts'
-import { SessionRegistry } from '../registry/session-registry.ts'
+import { SealedSessionRegistry } from '../registry/session-registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { SessionCodec } from '../session/codec.ts'
 import type { UserId } from '../session/names.ts'
@@ -19,12 +19,13 @@ import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RequestWork } from './request-work.ts'
-import { type CommitOptions, type CommittedRequest, SessionCommits } from './session-commit.ts'
+import { type CommittedRequest, SessionCommits } from './session-commit.ts'
 import { SessionCopies } from './session-copies.ts'
 import { SessionLabels, type StoredSession } from './session-labels.ts'
-import { type ListedSession, Sessions } from './sessions.ts'
+import { Sessions } from './sessions.ts'
+import type { CommitOptions, ListedSession, SessionStore, StoreHealth } from './store.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
-import { healthOf, type StoreHealth } from './store-health.ts'
+import { healthOf } from './store-health.ts'
 import type { TrackedSession } from './tracked-session.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
 
@@ -39,13 +40,9 @@ export interface SessionStoreParts {
   readonly deadlineMs: number
 }
 
-/**
- * What express-session and an app see of every store of this package: the methods of its `Store`, each with a
- * callback or a promise. `ValkeyStore` and `InProcessStore` say where the sessions are kept.
- */
-export abstract class SessionStore extends StoreEmitter {
-  /** Which sessions a user has, and how to end them. */
-  readonly registry: SessionRegistry
+/** Keeps sessions sealed in a backend: what `ValkeyStore` and `InProcessStore` have in common. */
+export abstract class SealedSessionStore extends StoreEmitter implements SessionStore {
+  readonly registry: SealedSessionRegistry
   readonly #backend: Backend
   readonly #life: Sessions
   readonly #deadlineMs: number
@@ -114,7 +111,7 @@ export abstract class SessionStore extends StoreEmitter {
     this.#life = life
     this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
     this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
-    this.registry = new SessionRegistry({
+    this.registry = new SealedSessionRegistry({
       backend,
       sealer,
       records: recordsOfAll,

@@ -16,6 +16,7 @@ import { SessionReader } from '../session/reading.ts'
 import type { SessionRecord, SessionRecords } from '../session/records.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SaveQueue, SaveSession } from './save-session.ts'
+import type { ListedSession } from './store.ts'
 import { TrackedSession } from './tracked-session.ts'
 
 export interface SessionsParts {
@@ -29,9 +30,6 @@ export interface SessionsParts {
   readonly membership: Membership
   readonly endSessions: EndSessions
 }
-
-/** A session as `all()` lists it: its data, and its handle as `id`. */
-export type ListedSession = SessionData & { readonly id: string }
 
 // However many a batch of the backend has: others are served between them.
 const SIDE_BY_SIDE = 100

@@ -1,8 +1,7 @@
 import { Store } from 'express-session'
 import type { Finding } from '../backend/finding.ts'
-import { decide } from '../diagnostics.ts'
-import type { Announce } from '../session/events.ts'
-import type { StoreEvents } from './store-events.ts'
+import { type Decision, decide } from '../diagnostics.ts'
+import type { Announce, StoreEvents } from '../session/events.ts'
 
 type AnyListener = Parameters<Store['on']>[1]
 type Listener<Name extends keyof StoreEvents> = (...facts: StoreEvents[Name]) => void
@@ -13,7 +12,8 @@ export abstract class StoreEmitter extends Store {
   protected readonly announce: Announce = (name, facts) => {
     process.nextTick(() => this.emit(name, facts))
     const { handle, ...untold } = facts
-    decide({ decision: name, ...untold })
+    // Each event of a session is a decision of the same name, which the compiler cannot see.
+    decide({ decision: name, ...untold } as Decision)
   }
 
   override on<Name extends keyof StoreEvents>(name: Name, listener: Listener<Name>): this

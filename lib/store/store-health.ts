@@ -1,15 +1,7 @@
-import type { Backend, Condition } from '../backend/backend.ts'
+import type { Backend } from '../backend/backend.ts'
 import { isSessionStoreError } from '../errors.ts'
 import { late, withDeadline } from '../operations.ts'
-
-/** What `health()` answers. */
-export interface StoreHealth extends Condition {
-  readonly isReady: boolean
-  /** How long the backend took to answer, in ms; absent if it did not. */
-  readonly latencyMs?: number
-  /** The `code` of what went wrong, if something did. */
-  readonly failure?: string
-}
+import type { StoreHealth } from './store.ts'
 
 /** Never rejects. */
 export async function healthOf(backend: Backend, deadlineMs: number): Promise<StoreHealth> {

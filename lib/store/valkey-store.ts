@@ -11,21 +11,23 @@ import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
 import { maxBlobBytes } from '../session/records.ts'
 import { resolveOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
-import { SessionStore } from './session-store.ts'
+import { SealedSessionStore } from './session-store.ts'
+import type { SessionStore } from './store.ts'
 
 /** Options of {@link ValkeyStore}: those of every store, and how Valkey is reached. Either `client` or `connection` is required. */
-export interface ValkeyStoreOptions extends SessionStoreOptions, ValkeyOptions {
-  /** Required: what seals the sessions. See {@link SessionStoreOptions.secrets}. */
-  readonly secrets: Secrets
-  /**
-   * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
-   * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
-   * connection and for each new primary of a cluster; the event `unsafe-server` tells of it. `check()` looks further.
-   * With `'error'` a server that denies `INFO` is refused, too.
-   * @defaultValue 'warn'
-   */
-  readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined
-}
+export type ValkeyStoreOptions = SessionStoreOptions &
+  ValkeyOptions & {
+    /** Required: what seals the sessions. See {@link SessionStoreOptions.secrets}. */
+    readonly secrets: Secrets
+    /**
+     * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
+     * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
+     * connection and for each new primary of a cluster; the event `unsafe-server` tells of it. `check()` looks further.
+     * With `'error'` a server that denies `INFO` is refused, too.
+     * @defaultValue 'warn'
+     */
+    readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined
+  }
 
 /** The names of the options that only this store knows. */
 export const VALKEY_ONLY_OPTIONS = [...VALKEY_OPTIONS, 'onUnsafeServer'] as const
@@ -35,7 +37,7 @@ const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
 /**
  * Keeps sessions on Valkey 7.2 or later, or Redis 7.0 or later; one server, Sentinel or Cluster.
  *
- * Throws a `TypeError` that names the option if one is wrong.
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts
@@ -48,27 +50,30 @@ const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
  * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
  * ```
  */
-export class ValkeyStore extends SessionStore {
-  constructor(options: ValkeyStoreOptions) {
-    const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_ONLY_OPTIONS])
-    const { onUnsafeServer = 'warn' } = options
-    checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
-    const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })
-    const valkey = resolveValkeyOptions(options)
-    const { connectTimeoutMs, commandTimeoutMs, retries } = valkey
-    super({
-      backend: new ValkeyBackend({
-        ...valkey,
-        prefix: resolved.prefix,
-        maxBlobBytes: maxBlobBytes(resolved.maxBytes),
-        unsafeServer: policyOf(onUnsafeServer, (findings) => this.emit('unsafe-server', { findings })),
-      }),
-      sealer,
-      options: resolved,
-      deadlineMs: connectTimeoutMs + 2 * commandTimeoutMs * (retries + 1),
-    })
+export interface ValkeyStore extends SessionStore {}
+
+export const ValkeyStore: new (options: ValkeyStoreOptions) => ValkeyStore =
+  class ValkeyStore extends SealedSessionStore {
+    constructor(options: ValkeyStoreOptions) {
+      const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_ONLY_OPTIONS])
+      const { onUnsafeServer = 'warn' } = options
+      checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
+      const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })
+      const valkey = resolveValkeyOptions(options)
+      const { connectTimeoutMs, commandTimeoutMs, retries } = valkey
+      super({
+        backend: new ValkeyBackend({
+          ...valkey,
+          prefix: resolved.prefix,
+          maxBlobBytes: maxBlobBytes(resolved.maxBytes),
+          unsafeServer: policyOf(onUnsafeServer, (findings) => this.emit('unsafe-server', { findings })),
+        }),
+        sealer,
+        options: resolved,
+        deadlineMs: connectTimeoutMs + 2 * commandTimeoutMs * (retries + 1),
+      })
+    }
   }
-}
 
 type Report = UnsafeServerPolicy['report']
 

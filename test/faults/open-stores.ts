@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest'
-import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
+import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection-options.ts'
+import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import type { PlantedSecret } from './planted-secret.ts'
 import type { NamedStore } from './store-under-test.ts'
 import { BREAKER, TIMING } from './timing.ts'
@@ -9,7 +10,7 @@ export interface StoreSetTerms {
   /** `maxSessionsPerUser` of the stores. */
   readonly cap: number
   /** How each store is connected. */
-  readonly connections: readonly ValkeyStoreOptions['connection'][]
+  readonly connections: readonly ValkeyConnection[]
 }
 
 /** Stores of one app on several machines, closed when the test is over. The last rejects conflicts, every second has a breaker. */

@@ -24,7 +24,7 @@ export interface StoreTerms {
   readonly prefix: string
   readonly cap: number
   /** More options of the stores. */
-  readonly options?: Partial<ValkeyStoreOptions>
+  readonly options?: Partial<Omit<ValkeyStoreOptions, 'client' | 'connection'>>
 }
 
 const USER = 'app'

@@ -34,8 +34,8 @@ async function storeWithSession(clock = new TestClock()): Promise<InProcessStore
 }
 
 /** The same store as an object that no class of this module has made, as a store of the CommonJS build is. */
-function ofAnotherClass(store: InProcessStore): CloseOnEndOptions['store'] {
-  return { registry: store.registry }
+function ofAnotherClass({ registry }: InProcessStore): CloseOnEndOptions['store'] {
+  return { registry } as CloseOnEndOptions['store']
 }
 
 async function openSocket(store: InProcessStore): Promise<WebSocket> {
@@ -273,7 +273,7 @@ describe('closeOnEnd', () => {
     }
     const ends = vi.spyOn(connection as { end(): unknown }, connection.close ? ('close' as 'end') : 'end')
 
-    closeOnEnd({ store: { registry }, target: { userId: 'alice' }, connection })
+    closeOnEnd({ store: { registry } as InProcessStore, target: { userId: 'alice' }, connection })
 
     expect(watched.map((signal) => signal?.aborted)).toEqual([true])
     await store.destroy(SID)

@@ -101,7 +101,7 @@ describe.each(storeKinds())('with sessions $name', (storeKind) => {
       compression: compression({ threshold: 0 }),
       session: session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false }),
       guard: sessionGuard({ store }),
-      labels: taintLabels({ store: createLabelStore({ kind: 'memory' }), sessions: store }),
+      labels: taintLabels({ store: createLabelStore({ kind: 'in-process' }), sessions: store }),
       ...around,
     }
     const app = makeApp()

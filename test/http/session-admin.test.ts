@@ -17,9 +17,9 @@ import request from 'supertest'
 import { describe, expect, test } from 'vitest'
 import {
   InProcessStore,
-  type InProcessStoreOptions,
   type SessionAdminMiddleware,
   type SessionAdminOptions,
+  type SessionStoreOptions,
   sessionAdmin,
   sessionGuard,
 } from '../../lib/index.ts'
@@ -38,7 +38,7 @@ type Terms = Partial<Omit<SessionAdminOptions, 'store'>> & { readonly make?: typ
 
 function siteWith(
   terms: Terms = {},
-  storeOptions: InProcessStoreOptions = {},
+  storeOptions: SessionStoreOptions = {},
   sessionOptions: Partial<session.SessionOptions> = {},
 ): Site {
   const { make = express, ...options } = terms
@@ -105,8 +105,8 @@ describe('sessionAdmin', () => {
 
   test('takes a store of the package’s other module format', async () => {
     // Stands in for one: an object that no class of this module has made.
-    const { userIdOf, registry } = new InProcessStore()
-    const app = express().use(sessionAdmin({ store: { userIdOf, registry }, authorize: yes }))
+    const { userIdOf, registry } = new InProcessStore() as InProcessStore & { readonly userIdOf: unknown }
+    const app = express().use(sessionAdmin({ store: { userIdOf, registry } as never, authorize: yes }))
 
     const { body } = await request(app).get('/users/alice/sessions/count').expect(200)
 

@@ -1,11 +1,7 @@
 import session from 'express-session'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { SessionEndedError, SessionTooLargeError, StoreUnavailableError } from '../../lib/errors.ts'
-import {
-  type GuardedStore,
-  type SessionGuardOptions,
-  sessionGuard,
-} from '../../lib/http/guard/session-guard.ts'
+import { type SessionGuardOptions, sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { COOKIE_SECRET, frameworks } from '../store/app.ts'
 import { until } from '../support/until.ts'
@@ -80,7 +76,7 @@ describe('what sessionGuard tells of requests it refuses', () => {
   const CONTENT = 'what a session holds'
 
   /** A store that is none: it only commits, and always fails. No real one fails with errors that are not ours. */
-  class FailingStore extends session.MemoryStore implements GuardedStore {
+  class FailingStore extends session.MemoryStore {
     readonly #error: unknown
 
     constructor(error: unknown) {
@@ -101,7 +97,7 @@ describe('what sessionGuard tells of requests it refuses', () => {
     const app = frameworks[0].express()
     const failing = new FailingStore(error)
     app.use(session({ store: failing, secret: COOKIE_SECRET, resave: false, saveUninitialized: false }))
-    app.use(sessionGuard({ store: failing, onError }))
+    app.use(sessionGuard({ store: failing as never, onError }))
     app.get('/', (_req, res) => void res.send('page'))
     const site: Site = await http1.serve(app as unknown as Listener)
     const { status } = await site.ask('/')

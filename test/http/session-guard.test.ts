@@ -9,7 +9,7 @@ import { OutcomeUnknownError, SessionNotSerializableError, StoreUnavailableError
 import { type SessionGuardOptions, sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { COOKIE_SECRET, contentOf, frameworks } from '../store/app.ts'
 import { storeKinds, ValkeyKind } from '../store/stores.ts'
 import { wrapBackend } from '../store/wrap-backend.ts'

@@ -8,6 +8,7 @@ import { taintLabels } from '../../lib/http/labels/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
+import { internalsOf } from '../store/parts-store.ts'
 import {
   createTaintApp,
   destroy,
@@ -324,7 +325,7 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         routes: (app) => {
           reading(app)
           app.get('/sealed', (req, res) => {
-            sealed = sessions.sealedLabels(req.session)
+            sealed = internalsOf(sessions).sealedLabels(req.session)
             res.end()
           })
         },

@@ -16,7 +16,7 @@ import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { type TaintLabelsOptions, taintLabels } from '../../lib/http/labels/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { openMemory } from '../labels/subjects.ts'
 
 declare module 'express-session' {

@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
+import { internalsOf } from '../store/parts-store.ts'
 import { createTaintApp, destroy, regenerate, type SiteOptions, serve, Visitor } from './taint-site.ts'
 
 const routes = (app: Express) => {
@@ -170,7 +171,7 @@ describe('parallel requests of one session', () => {
           res.end()
         })
         app.get('/sealed', (req, res) => {
-          sealed = sessions.sealedLabels(req.session)
+          sealed = internalsOf(sessions).sealedLabels(req.session)
           res.end()
         })
       },

@@ -3,8 +3,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { safeClientOptions } from '../../lib/backend/valkey/connection/client-settings.ts'
 import { createLabelStore, type LabelStoreConfig } from '../../lib/labels/create-label-store.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
-import type { LabelStore } from '../../lib/labels/label-store.ts'
-import { newSid, openMemory } from './subjects.ts'
+import { newSid } from './subjects.ts'
 
 const create = (config: unknown) => () => createLabelStore(config as LabelStoreConfig)
 
@@ -15,7 +14,7 @@ function unconnected(): Redis {
 }
 
 describe('createLabelStore', () => {
-  it.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])(
+  it.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'in-process' }]])(
     'makes an in-process store of %j',
     async (config) => {
       const store = create(config)()
@@ -24,7 +23,7 @@ describe('createLabelStore', () => {
       await store.add(sid, ['pii'])
 
       expect((await store.load(sid)).labels).toEqual(new Set(['pii']))
-      expect((await createLabelStore({ kind: 'memory' }).load(sid)).state).toBe('empty')
+      expect((await createLabelStore({ kind: 'in-process' }).load(sid)).state).toBe('empty')
     },
   )
 
@@ -46,47 +45,32 @@ describe('createLabelStore', () => {
     const connection = { url: 'valkey://127.0.0.1:1' }
 
     expect(
-      create({ kind: 'memory', connection, connectTimeoutMs: 1, commandTimeoutMs: 1, retries: 0 }),
+      create({ kind: 'in-process', connection, connectTimeoutMs: 1, commandTimeoutMs: 1, retries: 0 }),
     ).not.toThrow()
-  })
-
-  it('makes the kinds a host adds, with their options', () => {
-    const { store } = openMemory()
-    const seen: unknown[] = []
-    const factory = (options: object): LabelStore => {
-      seen.push(options)
-      return store
-    }
-
-    expect(createLabelStore({ kind: 'etcd', prefix: 'x' }, { etcd: factory })).toBe(store)
-    expect(seen).toEqual([{ prefix: 'x' }])
-    expect(() => createLabelStore({ kind: 'toString' }, { etcd: factory })).toThrow(
-      /one of 'memory', 'valkey', 'etcd'/,
-    )
   })
 
   it.each<[unknown, RegExp]>([
     [null, /"config"/],
     [{ client: {} }, /"kind" must be 'valkey' where "client" is given/],
     [{ kind: undefined, connection: { url: 'valkey://127.0.0.1' } }, /"kind" must be 'valkey'.*"connection"/],
-    [{ kind: 'redis' }, /"kind" must be one of 'memory', 'valkey'/],
-    [{ kind: 'memory', sttl: 1 }, /"sttl"/],
-    [{ kind: 'memory', prefix: 'taint{1}' }, /"prefix"/],
-    [{ kind: 'memory', ttl: 0 }, /"ttl"/],
-    [{ kind: 'memory', ttl: '60' }, /"ttl"/],
-    [{ kind: 'memory', ttl: Number.NaN }, /"ttl"/],
-    [{ kind: 'memory', slidingTtl: 'yes', ttl: 1 }, /"slidingTtl"/],
-    [{ kind: 'memory', slidingTtl: true }, /"slidingTtl".*"ttl"/],
-    [{ kind: 'memory', longestSessionTtl: -1 }, /"longestSessionTtl"/],
-    [{ kind: 'memory', declassifySecret: 'short' }, /"declassifySecret".*openssl rand -hex 32/],
-    [{ kind: 'memory', declassifySecret: `${'x'.repeat(32)}\n` }, /"declassifySecret".*white space/],
+    [{ kind: 'redis' }, /"kind" must be 'in-process' or 'valkey'/],
+    [{ kind: 'in-process', sttl: 1 }, /"sttl"/],
+    [{ kind: 'in-process', prefix: 'taint{1}' }, /"prefix"/],
+    [{ kind: 'in-process', ttl: 0 }, /"ttl"/],
+    [{ kind: 'in-process', ttl: '60' }, /"ttl"/],
+    [{ kind: 'in-process', ttl: Number.NaN }, /"ttl"/],
+    [{ kind: 'in-process', slidingTtl: 'yes', ttl: 1 }, /"slidingTtl"/],
+    [{ kind: 'in-process', slidingTtl: true }, /"slidingTtl".*"ttl"/],
+    [{ kind: 'in-process', longestSessionTtl: -1 }, /"longestSessionTtl"/],
+    [{ kind: 'in-process', declassifySecret: 'short' }, /"declassifySecret".*openssl rand -hex 32/],
+    [{ kind: 'in-process', declassifySecret: `${'x'.repeat(32)}\n` }, /"declassifySecret".*white space/],
     [
-      { kind: 'memory', declassifySecret: Buffer.from(`${'x'.repeat(32)}\n`) },
+      { kind: 'in-process', declassifySecret: Buffer.from(`${'x'.repeat(32)}\n`) },
       /"declassifySecret".*white space/,
     ],
-    [{ kind: 'memory', onAlarm: true }, /"onAlarm"/],
-    [{ kind: 'memory', onAudit: {} }, /"onAudit"/],
-    [{ kind: 'memory', clock: {} }, /"clock.now"/],
+    [{ kind: 'in-process', onAlarm: true }, /"onAlarm"/],
+    [{ kind: 'in-process', onAudit: {} }, /"onAudit"/],
+    [{ kind: 'in-process', clock: {} }, /"clock.now"/],
     [{ kind: 'valkey' }, /"client"/],
     [{ kind: 'valkey', client: {} }, /"client"/],
     [
@@ -115,7 +99,7 @@ describe('createLabelStore', () => {
   })
 
   it('does not quote a secret that is too short', () => {
-    expect(create({ kind: 'memory', declassifySecret: 'canary' })).not.toThrow('canary')
+    expect(create({ kind: 'in-process', declassifySecret: 'canary' })).not.toThrow('canary')
   })
 
   it.each<[string, number]>([
@@ -132,7 +116,7 @@ describe('createLabelStore', () => {
     // The warning is given once in a process: this is a module that has not given it.
     const fresh = await import('../../lib/labels/create-label-store.ts')
 
-    for (const config of [undefined, {}, { kind: 'memory' }]) fresh.createLabelStore(config)
+    for (const config of [undefined, {}, { kind: 'in-process' }] as const) fresh.createLabelStore(config)
 
     expect(warn.mock.calls.map(([, options]) => options)).toEqual(
       Array(times).fill({ code: 'ESV_MEMORY_LABELS' }),

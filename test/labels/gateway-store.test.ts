@@ -7,7 +7,6 @@ import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { SessionStoreError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { createTaintApp, serve, Visitor } from '../http/taint-site.ts'
@@ -17,7 +16,7 @@ import { startFaultProxy } from '../support/fault-proxy.ts'
 import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
 import { countCommands, startValkey, type ValkeyServer } from '../support/valkey.ts'
-import { newSid, type Observed, openMemory, openValkey } from './subjects.ts'
+import { type LabelOptions, newSid, type Observed, openValkey } from './subjects.ts'
 
 let server: ValkeyServer
 let admin: Redis
@@ -31,13 +30,13 @@ afterAll(() => server?.stop())
 
 const keyOf = (sid: string) => `taint:v1:${createHash('sha256').update(sid).digest('hex')}`
 
-function open(options: ValkeyLabelStoreOptions = {}): Observed {
+function open(options: LabelOptions = {}): Observed {
   const opened = openValkey(server.url, options)
   onTestFinished(() => opened.store.close())
   return opened
 }
 
-async function proxied(options: ValkeyLabelStoreOptions = {}) {
+async function proxied(options: LabelOptions = {}) {
   const proxy = await startFaultProxy(server)
   onTestFinished(() => proxy.stop())
   const opened = open({ connection: { url: proxy.url }, ...options })
@@ -64,18 +63,16 @@ async function gateway(labels: LabelStore): Promise<Visitor> {
 }
 
 describe('a gateway’s label store', () => {
-  it('Config-selectable store: in-process by default, Valkey when configured, no recompiling; the host registers a factory by kind.', async () => {
+  it('Config-selectable store: in-process by default, Valkey when configured, no recompiling.', async () => {
     const sid = newSid()
-    const { store: own } = openMemory()
-    const stores = [{}, { kind: 'valkey', connection: { url: server.url } }, { kind: 'own' }].map((config) =>
-      createLabelStore(JSON.parse(JSON.stringify(config)), { own: () => own }),
+    const stores = [{}, { kind: 'valkey', connection: { url: server.url } }].map((config) =>
+      createLabelStore(JSON.parse(JSON.stringify(config))),
     )
     onTestFinished(() => Promise.all(stores.map((store) => store.close())).then(() => {}))
 
     for (const store of stores) expect(await store.add(sid, ['pii'])).toEqual(new Set(['pii']))
 
     expect(await admin.smembers(keyOf(sid))).toEqual(['pii'])
-    expect((await own.load(sid)).labels).toEqual(new Set(['pii']))
   })
 
   describe('Labels persist across restarts and are shared across nodes: an append on one node is seen by a load on another (read your writes, primary only).', () => {
@@ -244,7 +241,7 @@ describe('a gateway’s label store', () => {
   })
 
   describe('250 ms to connect, 500 ms a command, 1 retry, breaker after 5 consecutive failures, all configurable.', () => {
-    const defaults: ValkeyLabelStoreOptions = {
+    const defaults: LabelOptions = {
       connectTimeoutMs: undefined,
       commandTimeoutMs: undefined,
       retries: undefined,

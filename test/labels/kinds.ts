@@ -1,15 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
 import { TestClock } from '../support/clock.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
-import { type Observed, openMemory, openValkey } from './subjects.ts'
+import { type LabelOptions, type Observed, openMemory, openValkey } from './subjects.ts'
 
 /** A kind of label store, with what a test of its promises needs. */
 export interface Kind {
   readonly name: string
   start(): Promise<void>
   stop(): Promise<void>
-  open(options?: ValkeyLabelStoreOptions): Observed
+  open(options?: LabelOptions): Observed
   /** Lets time pass on the clock that decides. */
   pass(ms: number): Promise<void>
 }
@@ -22,7 +21,7 @@ class MemoryKind implements Kind {
 
   async stop(): Promise<void> {}
 
-  open(options: ValkeyLabelStoreOptions = {}): Observed {
+  open(options: LabelOptions = {}): Observed {
     return openMemory({ clock: this.#clock, ...options })
   }
 
@@ -45,7 +44,7 @@ class ValkeyKind implements Kind {
     await this.#server?.stop()
   }
 
-  open(options: ValkeyLabelStoreOptions = {}): Observed {
+  open(options: LabelOptions = {}): Observed {
     if (!this.#server) throw new Error('start() was not awaited')
     const opened = openValkey(this.#server.url, options)
     this.#opened.push(opened)

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LabelsUnreadableError, OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
-import { createLabelStore, type ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
+import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import { InProcessLabelSets } from '../../lib/labels/in-process-label-sets.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
 import { placeOf } from '../../lib/labels/label.ts'
@@ -11,7 +11,7 @@ import { ValkeyLabelSets } from '../../lib/labels/valkey-label-sets.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
-import { newSid, type Observed, openMemory, openValkey, patient } from './subjects.ts'
+import { type LabelOptions, newSid, type Observed, openMemory, openValkey, patient } from './subjects.ts'
 
 const actor = { type: 'dpo' }
 const keyOf = (sid: string) => placeOf('taint:v1', sid).key
@@ -26,7 +26,7 @@ beforeAll(async () => {
 
 afterAll(() => server?.stop())
 
-function open(options: ValkeyLabelStoreOptions = {}): Observed {
+function open(options: LabelOptions = {}): Observed {
   const opened = openValkey(server.url, options)
   onTestFinished(() => opened.store.close())
   return opened
@@ -276,7 +276,7 @@ describe('a ttl shorter than the longest session', () => {
   it('warns the process where nobody hears alarms, too', () => {
     const given = warnings()
 
-    createLabelStore({ kind: 'memory', ttl: 60, longestSessionTtl: 61 })
+    createLabelStore({ kind: 'in-process', ttl: 60, longestSessionTtl: 61 })
 
     expect(given).toHaveLength(1)
   })
@@ -285,7 +285,7 @@ describe('a ttl shorter than the longest session', () => {
 describe('alarms that nobody hears', () => {
   it('warn the process, once per code', async () => {
     const given = warnings()
-    const store = createLabelStore({ kind: 'memory' })
+    const store = createLabelStore({ kind: 'in-process' })
 
     for (const sid of ['canary-1', 'canary-2']) await store.load(sid, { remembered: ['pii'] })
 

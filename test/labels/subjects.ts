@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import type { ValkeyLabelStoreOptions } from '../../lib/labels/create-label-store.ts'
+import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection-options.ts'
+import type { ValkeyOptions } from '../../lib/backend/valkey/connection/valkey-options.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import type { LabelAudit } from '../../lib/labels/declassification.ts'
 import type { LabelAlarm } from '../../lib/labels/label-alarm.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
+import type { LabelStoreOptions } from '../../lib/labels/label-store-options.ts'
 
 /** Time limits that a busy machine keeps. */
 export const patient = { connectTimeoutMs: 2000, commandTimeoutMs: 3000 }
@@ -20,21 +22,32 @@ export interface Observed {
   codes(): string[]
 }
 
-function observe(
-  open: (hooks: Pick<ValkeyLabelStoreOptions, 'onAlarm' | 'onAudit'>) => LabelStore,
-): Observed {
+/** The options of a label store, without what only a `client` has. */
+export interface LabelOptions extends LabelStoreOptions, Partial<CallOptions> {
+  readonly connection?: ValkeyConnection
+}
+
+type CallOptions = Omit<ValkeyOptions, 'client' | 'connection'>
+
+function observe(open: (hooks: Pick<LabelStoreOptions, 'onAlarm' | 'onAudit'>) => LabelStore): Observed {
   const alarms: LabelAlarm[] = []
   const audits: LabelAudit[] = []
   const store = open({ onAlarm: (alarm) => alarms.push(alarm), onAudit: (entry) => void audits.push(entry) })
   return { store, alarms, audits, codes: () => alarms.map(({ code }) => code) }
 }
 
-export function openValkey(url: string, options: ValkeyLabelStoreOptions = {}): Observed {
+export function openValkey(url: string, options: LabelOptions = {}): Observed {
   return observe((hooks) =>
-    createLabelStore({ kind: 'valkey', connection: { url }, ...patient, ...hooks, ...options }),
+    createLabelStore({
+      kind: 'valkey',
+      ...patient,
+      ...hooks,
+      ...options,
+      connection: options.connection ?? { url },
+    }),
   )
 }
 
-export function openMemory(options: ValkeyLabelStoreOptions = {}): Observed {
-  return observe((hooks) => createLabelStore({ kind: 'memory', ...hooks, ...options }))
+export function openMemory(options: LabelOptions = {}): Observed {
+  return observe((hooks) => createLabelStore({ kind: 'in-process', ...hooks, ...options }))
 }

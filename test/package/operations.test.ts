@@ -38,8 +38,8 @@ async function useAll(store: ValkeyStore): Promise<void> {
   await store.set('two', generateSession(store, 'two', { content: { userId: 'alice' } }))
   expect(await store.get('one')).not.toBeNull()
   expect(await store.registry.count('alice')).toBe(2)
-  expect(await store.registry.end({ sid: 'one' })).toBe('ended')
-  expect(await store.registry.endAll('alice')).toHaveLength(1)
+  expect((await store.registry.end({ sid: 'one' })).outcome).toBe('ended')
+  expect((await store.registry.endAll('alice')).ended).toHaveLength(1)
   expect(await store.ids()).toEqual([])
 }
 

@@ -166,9 +166,9 @@ describe('what a session store of an auth library does', () => {
     const [one = ''] = sids
 
     const listed = await registered(store, user)
-    const outcome = await store.registry.end({ sid: one })
+    const { outcome } = await store.registry.end({ sid: one })
     const afterOne = await validOf(store, sids)
-    const ended = await store.registry.endAll(user, { reason: 'all' })
+    const { ended } = await store.registry.endAll(user, { reason: 'all' })
 
     expect(listed).toEqual(sids.toReversed().map((sid) => store.handle(sid)))
     expect([outcome, afterOne, ended.length, await validOf(store, sids)]).toEqual([
@@ -246,7 +246,7 @@ describe('what a session store of an auth library does', () => {
     const [one, other] = [open(), open()]
     const sid = await signIn(one.store, 'alice')
 
-    const ended = await other.store.registry.endAll('alice')
+    const { ended } = await other.store.registry.endAll('alice')
 
     expect([await validates(one.store, sid), await validates(other.store, sid)]).toEqual([true, false])
     expect([await one.store.registry.count('alice'), await other.store.registry.count('alice')]).toEqual([

@@ -7,7 +7,7 @@ import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { ValkeyBackend } from '../../lib/backend/valkey/valkey-backend.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { createGate } from '../store/gate.ts'
@@ -91,7 +91,7 @@ describe.each(storeKinds())('$name', (kind) => {
       const sids = await signInMany(store, user, MANY)
       seen.most = 0
 
-      const ended = await store.registry.endAll(user)
+      const { ended } = await store.registry.endAll(user)
 
       expect(ended.toSorted()).toEqual(sids.map((sid) => store.handle(sid)).toSorted())
       expect(seen.most).toBeLessThanOrEqual(MOST_AT_ONCE)

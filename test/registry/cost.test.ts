@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CommandArgument, ValkeyClient } from '../../lib/backend/valkey/connection/client.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { freshPrefix, ValkeyKind } from '../store/stores.ts'
@@ -81,7 +81,7 @@ describe('on Valkey', () => {
       let [trips, ended] = [0, -1]
       const commands = await countCommands(admin, async () => {
         trips = await counter.count(async () => {
-          ended = (await fresh.registry.endAll(user)).length
+          ended = (await fresh.registry.endAll(user)).ended.length
         })
       })
       admin.disconnect()

@@ -1,6 +1,6 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
 import { documentedRights } from '../backend/valkey/subjects.ts'
 import { failureOf } from '../store/failure-of.ts'
@@ -58,7 +58,7 @@ describe("how a service's source of truth for device sessions is run", () => {
     const sids = await signInTimes(app, user, 2)
     const listed = await registered(app, user)
     const watch = app.registry.watch({ sid: sids[0] ?? '' })
-    const ended = await app.registry.endAll(user, TERMS)
+    const { ended } = await app.registry.endAll(user, TERMS)
     const refused = await failureOf(reader.registry.endAll(user))
     const told = await watch.ended
     await Promise.all([app.close(), reader.close()])

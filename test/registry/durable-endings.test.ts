@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { ReplicaTerms } from '../../lib/registry/durability.ts'
+import type { EndOptions } from '../../lib/registry/registry.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { generateSession } from '../store/live-session.ts'
@@ -39,21 +39,29 @@ describe('an ending for which replicas are asked', () => {
     await signIn(store, 'one')
     await signIn(store, 'two')
     const replicas = { replicas: 1, timeoutMs: 10_000 }
-    const durable = { acknowledgedBy: 1, isDurable: true }
+    const durability = { acknowledgedBy: 1, isDurable: true }
 
     expect(await store.registry.end({ sid: 'one' }, { ...replicas, reason: 'lost' })).toEqual({
       outcome: 'ended',
-      ...durable,
+      durability,
     })
     expect(await store.registry.end({ sid: 'one' }, replicas)).toEqual({
       outcome: 'already-ended',
-      ...durable,
+      durability,
     })
     expect(await store.registry.endAll('alice', replicas)).toEqual({
       ended: [store.handle('two')],
-      ...durable,
+      durability,
     })
-    expect(await store.registry.endAll('alice', replicas)).toEqual({ ended: [], ...durable })
+    expect(await store.registry.endAll('alice', replicas)).toEqual({ ended: [], durability })
+  })
+
+  test('has the one shape of every ending: without replicas no durability', async () => {
+    const store = open()
+    await signIn(store, 'plain')
+
+    expect(await store.registry.end({ sid: 'plain' })).toEqual({ outcome: 'ended', durability: undefined })
+    expect(await store.registry.endAll('alice')).toEqual({ ended: [], durability: undefined })
   })
 
   test('has happened even if fewer have it', async () => {
@@ -62,8 +70,7 @@ describe('an ending for which replicas are asked', () => {
 
     expect(await store.registry.end({ sid: 'three' }, { replicas: 2, timeoutMs: 50 })).toEqual({
       outcome: 'ended',
-      acknowledgedBy: 1,
-      isDurable: false,
+      durability: { acknowledgedBy: 1, isDurable: false },
     })
     expect(await store.get('three')).toBeNull()
   })
@@ -74,9 +81,9 @@ describe('an ending for which replicas are asked', () => {
     for (let round = 0; round < 50; round += 1) {
       const sid = `round-${round}`
       await signIn(store, sid)
-      const { isDurable } = await store.registry.end({ sid }, { replicas: 1, timeoutMs: 10_000 })
+      const { durability } = await store.registry.end({ sid }, { replicas: 1, timeoutMs: 10_000 })
 
-      expect([isDurable, await admin.exists(`sess:e:{${store.handle(sid)}}`)]).toEqual([true, 1])
+      expect([durability?.isDurable, await admin.exists(`sess:e:{${store.handle(sid)}}`)]).toEqual([true, 1])
     }
   })
 
@@ -86,8 +93,7 @@ describe('an ending for which replicas are asked', () => {
 
     expect(await store.registry.endAll('alice', { replicas: 1 })).toEqual({
       ended: [],
-      acknowledgedBy: 0,
-      isDurable: false,
+      durability: { acknowledgedBy: 0, isDurable: false },
     })
   })
 
@@ -103,8 +109,8 @@ describe('an ending for which replicas are asked', () => {
     const sid = `kept-${Object.values(terms).join('-')}`
     await signIn(store, sid)
 
-    await expect(store.registry.end({ sid }, terms as ReplicaTerms)).rejects.toThrow(message)
-    await expect(store.registry.endAll('alice', terms as ReplicaTerms)).rejects.toThrow(message)
+    await expect(store.registry.end({ sid }, terms as EndOptions)).rejects.toThrow(message)
+    await expect(store.registry.endAll('alice', terms as EndOptions)).rejects.toThrow(message)
 
     expect(await store.get(sid)).not.toBeNull()
     await store.destroy(sid)

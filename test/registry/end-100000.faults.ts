@@ -1,7 +1,7 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { SECRET } from '../store/parts-store.ts'

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { InProcessRegistry } from '../../lib/backend/in-process-registry.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 import { type StoreKind, storeKinds, ValkeyKind, type ValkeyPlace } from '../store/stores.ts'
@@ -115,11 +115,11 @@ describe.each(storeKinds())('$name', (kind) => {
     const user = newUser()
     const sids = await signInTimes(store, user, 3)
 
-    const ended = await store.registry.endAll(user)
+    const { ended } = await store.registry.endAll(user)
 
     expect(ended.toSorted()).toEqual(sids.map((sid) => store.handle(sid)).toSorted())
-    expect(await store.registry.endAll(user)).toEqual([])
-    expect(await store.registry.endAll(newUser())).toEqual([])
+    expect((await store.registry.endAll(user)).ended).toEqual([])
+    expect((await store.registry.endAll(newUser())).ended).toEqual([])
     expect(await validOf(store, sids)).toEqual([])
   })
 

@@ -28,12 +28,13 @@ describe.each(storeKinds())('$name', (kind) => {
       const { place, store, user } = open()
       const sid = await signIn(store, user)
 
-      const outcomes = [
+      const results = [
         await store.registry.end({ sid }, TERMS),
         await store.registry.end({ handle: store.handle(sid) }),
         await place.share().registry.end({ sid }),
         await store.registry.end({ sid: newSid() }),
       ]
+      const outcomes = results.map(({ outcome }) => outcome)
 
       expect(outcomes).toEqual(['ended', 'already-ended', 'already-ended', 'not-found'])
       expect(await validOf(store, [sid])).toEqual([])

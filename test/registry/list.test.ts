@@ -3,7 +3,7 @@ import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
-import { edit, newUser, signIn, signInTimes, visit } from './requests.ts'
+import { activeOf, edit, newUser, signIn, signInTimes, visit } from './requests.ts'
 
 const TERMS = { reason: 'password-changed', actor: { type: 'admin', id: 'carol@example.com' } }
 
@@ -24,7 +24,7 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
     await kind.pass(300, clock)
     await visit(store, old)
 
-    const [first, second, ...others] = await store.registry.list(user, { current: { sid: old } })
+    const [first, second, ...others] = await activeOf(store, user, { current: { sid: old } })
 
     expect(others).toEqual([])
     expect(first).toEqual({
@@ -55,7 +55,7 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
     ]
     const user = newUser()
     const sid = await signIn(lazy, user)
-    const seenAtMs = async () => (await lazy.registry.list(user))[0]?.lastSeenAt?.getTime() ?? Number.NaN
+    const seenAtMs = async () => (await activeOf(lazy, user))[0]?.lastSeenAt.getTime() ?? Number.NaN
     const firstMs = await seenAtMs()
 
     await kind.pass(50, clock)
@@ -91,8 +91,8 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
         ending: { reason: 'evicted', actor: { type: 'system' } },
       },
     ])
-    expect(listed.slice(1).flatMap((session) => [session.lastSeenAt, session.expiresAt])).toEqual(
-      Array(6).fill(undefined),
+    expect(listed.slice(1).flatMap((session) => ['lastSeenAt' in session, 'expiresAt' in session])).toEqual(
+      Array(6).fill(false),
     )
     expect(await store.registry.list(user)).toHaveLength(1)
     expect(await store.registry.count(user)).toBe(1)

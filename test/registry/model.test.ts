@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { failureOf } from '../store/failure-of.ts'
 import { generateSession } from '../store/live-session.ts'
 import { InProcessKind, type StoreKind, ValkeyKind } from '../store/stores.ts'
@@ -109,7 +109,7 @@ class Run {
 
   async #endAll(user: string | undefined, except?: string): Promise<void> {
     if (user === undefined) return
-    const ended = await this.#store.registry.endAll(user, {
+    const { ended } = await this.#store.registry.endAll(user, {
       ...(except !== undefined && { except: { sid: except } }),
       reason: 'all',
     })
@@ -123,7 +123,7 @@ class Run {
     const wasEnded = this.#model.endings.has(sid)
     const outcome =
       verb === 'end'
-        ? await this.#store.registry.end({ sid }, { reason: 'one' })
+        ? (await this.#store.registry.end({ sid }, { reason: 'one' })).outcome
         : await this.#store.destroy(sid)
     const isEnded = this.#model.end(sid, verb === 'end' ? 'one' : 'logout')
     if (!isEnded && !wasEnded) this.#model.endings.set(sid, verb === 'end' ? 'one' : 'logout')

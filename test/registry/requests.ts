@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import type { ActiveSession, ListOptions } from '../../lib/registry/registry.ts'
 import { ownerName, type UserId } from '../../lib/session/names.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { generateSession, loadedSession } from '../store/live-session.ts'
 
 // What express-session and an app do with a store for one visitor, without the HTTP around it.
@@ -52,4 +53,14 @@ export async function validOf(store: SessionStore, sids: readonly string[]): Pro
 export async function registered(store: SessionStore, userId: UserId): Promise<string[]> {
   const sessions = await store.registry.list(userId)
   return sessions.map(({ handle }) => handle)
+}
+
+/** The user's list, where no session has ended. */
+export async function activeOf(
+  store: SessionStore,
+  userId: UserId,
+  options: Pick<ListOptions, 'current'> = {},
+): Promise<readonly ActiveSession[]> {
+  const sessions = await store.registry.list(userId, options)
+  return sessions.filter((session) => session.status === 'active')
 }

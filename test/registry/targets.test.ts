@@ -26,7 +26,7 @@ describe.each(storeKinds())('a session id that looks like a handle, $name,', (ki
     const { store, sid, other } = await signedIn()
     const watch = store.registry.watch({ sid })
 
-    const outcome = await store.registry.end({ sid }, { reason: 'stolen' })
+    const { outcome } = await store.registry.end({ sid }, { reason: 'stolen' })
 
     expect(outcome).toBe('ended')
     expect(await watch.ended).toMatchObject({ handle: store.handle(sid), reason: 'stolen' })
@@ -39,7 +39,7 @@ describe.each(storeKinds())('a session id that looks like a handle, $name,', (ki
     const { store, user, sid, other } = await signedIn()
 
     const listed = await store.registry.list(user, { current: { sid } })
-    const ended = await store.registry.endAll(user, { except: { sid } })
+    const { ended } = await store.registry.endAll(user, { except: { sid } })
 
     expect(listed.filter(({ isCurrent }) => isCurrent).map(({ handle }) => handle)).toEqual([
       store.handle(sid),
@@ -51,7 +51,7 @@ describe.each(storeKinds())('a session id that looks like a handle, $name,', (ki
   test('is not-found as a handle', async () => {
     const { store, sid, other } = await signedIn()
 
-    expect(await store.registry.end({ handle: sid })).toBe('not-found')
+    expect((await store.registry.end({ handle: sid })).outcome).toBe('not-found')
     expect(await validOf(store, [sid, other])).toEqual([sid, other])
   })
 })

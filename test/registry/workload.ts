@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { type LiveSession, loadedSession, loadSession } from '../store/live-session.ts'
 import type { Place, StoreKind } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'

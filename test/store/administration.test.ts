@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { safeClientOptions } from '../../lib/backend/valkey/connection/client-settings.ts'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { startCluster, type ValkeyCluster } from '../support/valkey.ts'
 import { failureOf } from './failure-of.ts'
@@ -136,7 +136,7 @@ describe.each(storeKinds())('administration $name', (kind) => {
     const ending = store.registry.endAll('alice')
     await store.close()
 
-    expect([...(await ending)].sort()).toEqual(handlesOf(other, ['one', 'two']))
+    expect([...(await ending).ended].sort()).toEqual(handlesOf(other, ['one', 'two']))
     expect(await other.registry.list('alice')).toEqual([])
   })
 

@@ -1,4 +1,4 @@
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import type { Place } from './stores.ts'
 
 const MAX_BYTES = 100_000

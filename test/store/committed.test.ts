@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../lib/backend/backend.ts'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SealedSessionStore } from '../../lib/store/session-store.ts'
 import { COOKIE_SECRET, contentOf, frameworks, regenerate } from './app.ts'
 import { createGate } from './gate.ts'
 import { storeKinds } from './stores.ts'
@@ -22,7 +22,7 @@ interface Setting {
   readonly verbs?: (backend: Backend) => Partial<Backend>
   readonly saveUninitialized?: boolean
   /** What the handler does before it asks. */
-  readonly act?: (req: Request, store: SessionStore) => unknown
+  readonly act?: (req: Request, store: SealedSessionStore) => unknown
   readonly isNew?: boolean
 }
 
@@ -34,7 +34,7 @@ describe.each(storeKinds())('a request whose session is kept $name', (kind) => {
   async function isCommitted(setting: Setting): Promise<unknown> {
     const place = kind.place()
     const [{ express }] = frameworks
-    const appOn = (store: SessionStore) => {
+    const appOn = (store: SealedSessionStore) => {
       const app = express()
       app.use(
         session({

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { failureOf } from './failure-of.ts'
 import { createGate } from './gate.ts'
 import { generateSession, type LiveSession, loadedSession, storedContent } from './live-session.ts'

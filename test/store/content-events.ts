@@ -1,4 +1,4 @@
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 
 /** The events about contents that a store emits, from now on: name, handle, and whatever else is told. */
 export function contentEventsOf(store: SessionStore): readonly string[] {

@@ -39,7 +39,7 @@ function warningsOf(program: string, environment: string): readonly string[] {
 }
 
 describe('createSessionStore', () => {
-  test.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'memory' }]])(
+  test.each([[undefined], [{}], [{ kind: undefined }], [{ kind: 'in-process' }]])(
     'makes an in-process store of %j',
     (config) => {
       expect(createSessionStore(config as SessionStoreConfig)).toBeInstanceOf(InProcessStore)
@@ -64,7 +64,7 @@ describe('createSessionStore', () => {
 
   test('ignores for memory what only valkey knows, so that the kind alone can be switched', () => {
     const config = {
-      kind: 'memory',
+      kind: 'in-process',
       connection: { url: 'valkey://127.0.0.1:1' },
       retries: 2,
       unsafeClientSettings: ['tls'],
@@ -76,33 +76,20 @@ describe('createSessionStore', () => {
     expect(createSessionStore(asConfig(config))).toBeInstanceOf(InProcessStore)
   })
 
-  test('makes a store of a kind that the host adds, with the options and without the kind', () => {
-    const seen: object[] = []
-    const file = (options: object) => {
-      seen.push(options)
-      return new InProcessStore(options)
-    }
-
-    const store = createSessionStore({ kind: 'file', ttl: 60 }, { file })
-
-    expect(store).toBeInstanceOf(InProcessStore)
-    expect(seen).toEqual([{ ttl: 60 }])
-  })
-
   test.each([['redis'], [''], [null], [5], ['__proto__'], ['toString']])(
     'refuses the kind %j and names the kinds there are',
     (kind) => {
-      const error = failureOf(() =>
-        createSessionStore(asConfig({ kind }), { file: () => new InProcessStore() }),
-      )
+      const error = failureOf(() => createSessionStore(asConfig({ kind })))
 
       expect(error).toBeInstanceOf(TypeError)
-      expect(error).toMatchObject({ message: expect.stringMatching(/"kind".*'memory', 'valkey', 'file'/) })
+      expect(error).toMatchObject({
+        message: expect.stringMatching(/"kind" must be 'in-process' or 'valkey'/),
+      })
     },
   )
 
   test.each([
-    ['an unknown option', { kind: 'memory', tll: 5 }, 'tll'],
+    ['an unknown option', { kind: 'in-process', tll: 5 }, 'tll'],
     ['a client without a kind', { client: {}, secrets: [SECRET] }, 'kind'],
     ['a connection without a kind', { connection: { url: 'valkey://127.0.0.1' }, secrets: [SECRET] }, 'kind'],
     ['an option of valkey without a kind', { kind: undefined, onUnsafeServer: 'refuse' }, 'kind'],
@@ -121,10 +108,21 @@ describe('createSessionStore', () => {
     })
   })
 
-  test('refuses a factory that is no function', () => {
-    expect(failureOf(() => createSessionStore({ kind: 'file' }, { file: 5 } as never))).toMatchObject({
-      message: expect.stringContaining('"factories.file"'),
-    })
+  test('refuses at compile time what it refuses at run time', () => {
+    const refused = [
+      // @ts-expect-error without secrets
+      () => createSessionStore({ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' } }),
+      // @ts-expect-error without a client or a connection
+      () => createSessionStore({ kind: 'valkey', secrets: [SECRET] }),
+      // @ts-expect-error an option of valkey without a kind
+      () => createSessionStore({ connection: { url: 'valkey://127.0.0.1:1' }, secrets: [SECRET] }),
+      // @ts-expect-error a kind that there is not
+      () => createSessionStore({ kind: 'redis' }),
+      // @ts-expect-error an unknown option
+      () => createSessionStore({ kind: 'in-process', tll: 5 }),
+    ]
+
+    for (const refusal of refused) expect(refusal).toThrow(TypeError)
   })
 
   test('warns once in production when no kind is configured', () => {
@@ -134,7 +132,7 @@ describe('createSessionStore', () => {
   })
 
   test.each([
-    ['memory is asked for', "createSessionStore({ kind: 'memory' })", 'production'],
+    ['memory is asked for', "createSessionStore({ kind: 'in-process' })", 'production'],
     ['it is not production', 'createSessionStore()', 'development'],
   ])('does not warn when %s', (_, program, environment) => {
     expect(warningsOf(program, environment)).toEqual([])

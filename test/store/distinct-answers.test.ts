@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionInvalidError, SessionUnknownKeyError, StoreUnavailableError } from '../../lib/errors.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { TestClock } from '../support/clock.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { blobOf } from './blob-of.ts'

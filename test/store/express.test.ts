@@ -2,7 +2,7 @@ import type { SessionOptions } from 'express-session'
 import supertest from 'supertest'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
 import {

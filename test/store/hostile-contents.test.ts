@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { contentOf, createApp, listen, type Running } from './app.ts'
 import { blobOf } from './blob-of.ts'
 import { Browser } from './browser.ts'

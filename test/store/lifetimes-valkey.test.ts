@@ -1,7 +1,7 @@
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'
 import { type ForkedApp, forkApp } from './forked-app.ts'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SessionTtlError } from '../../lib/errors.ts'
 import type { SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { TestClock } from '../support/clock.ts'
 import { decidingTime } from './deciding-time.ts'
 import { failureOf } from './failure-of.ts'

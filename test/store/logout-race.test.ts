@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { OutcomeUnknownError } from '../../lib/errors.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'

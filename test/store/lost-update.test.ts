@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { SessionConflictError } from '../../lib/errors.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'
 import { failureOf } from './failure-of.ts'

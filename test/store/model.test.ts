@@ -1,7 +1,7 @@
 import session from 'express-session'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { SEED } from '../support/seed.ts'
 import { COOKIE_SECRET } from './app.ts'
 import { generateSession, type LiveSession, loadSession, storedContent } from './live-session.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { TestClock } from '../support/clock.ts'
 import { createApp, listen, type Running } from './app.ts'
 import { Browser } from './browser.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { newUser, signIn, validOf } from '../registry/requests.ts'
 import { until } from '../support/until.ts'
 import { storeKinds } from './stores.ts'

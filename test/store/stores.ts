@@ -10,11 +10,12 @@ import { ValkeyBackend } from '../../lib/backend/valkey/valkey-backend.ts'
 import { maxBlobBytes } from '../../lib/session/records.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import type { Clock, SessionStoreOptions } from '../../lib/store/options.ts'
-import type { SessionStore } from '../../lib/store/session-store.ts'
+import type { SealedSessionStore } from '../../lib/store/session-store.ts'
+import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import type { TestClock } from '../support/clock.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
-import { PartsStore, type PartsStoreOptions, SECRET } from './parts-store.ts'
+import { internalsOf, PartsStore, type PartsStoreOptions, SECRET } from './parts-store.ts'
 import { wrapBackend } from './wrap-backend.ts'
 
 /** Where the stores of one test keep their records, apart from those of every other test. */
@@ -22,11 +23,11 @@ export interface Place {
   /** The store as an app makes it. */
   open(options?: SessionStoreOptions): SessionStore
   /** One of several stores on the same records, as several processes have them. */
-  share(options?: SessionStoreOptions): SessionStore
+  share(options?: SessionStoreOptions): SealedSessionStore
   /** What `share` keeps its records in. */
   backend(): Backend
   /** One more store on the same records, through a backend that wraps the one of `backend()`. */
-  over(backend: Backend, options?: PartsStoreOptions): SessionStore
+  over(backend: Backend, options?: PartsStoreOptions): SealedSessionStore
   /** Puts a blob under a handle behind the store's back, where there is a record. */
   plant(handle: string, blob: Buffer): Promise<void>
 }
@@ -137,11 +138,10 @@ export class ValkeyKind implements StoreKind {
   place(): ValkeyPlace {
     const { client } = this
     const prefix = freshPrefix()
-    const open = (options?: SessionStoreOptions) => this.open({ prefix, ...options })
     return {
       prefix,
-      open,
-      share: open,
+      open: (options) => this.open({ prefix, ...options }),
+      share: (options) => internalsOf(this.open({ prefix, ...options })),
       backend: () => new ValkeyBackend({ client, prefix, maxBlobBytes: maxBlobBytes(65_536), ...PATIENCE }),
       over: (wrapped, options) => new PartsStore(wrapped, { prefix, deadlineMs: 30_000, ...options }),
       plant: async (handle, blob) => {

@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import type { Redis } from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { InProcessStore, type InProcessStoreOptions } from '../../lib/store/in-process-store.ts'
+import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection-options.ts'
+import { InProcessStore } from '../../lib/store/in-process-store.ts'
+import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
 import { until } from '../support/until.ts'
 import { startCluster, startValkey, type ValkeyServer } from '../support/valkey.ts'
@@ -31,9 +33,13 @@ const BUSY = { timeout: 10_000 }
 const cutAll = () => admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
 const evict = () => admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
 
-function open(options: Partial<ValkeyStoreOptions>) {
+type Options = Partial<Omit<ValkeyStoreOptions, 'client' | 'connection'>> & {
+  readonly connection?: ValkeyConnection
+}
+
+function open({ connection, ...options }: Options) {
   const store = new ValkeyStore({
-    connection: { url: server.url },
+    connection: connection ?? { url: server.url },
     prefix: randomBytes(6).toString('hex'),
     secrets: [SECRET],
     connectTimeoutMs: 5000,
@@ -222,7 +228,7 @@ test('a server that does not answer the look is not taken for an unsafe one', as
 
 describe('check', () => {
   test('tells of unsound lifetimes', async () => {
-    const codes = async (options: InProcessStoreOptions) => {
+    const codes = async (options: SessionStoreOptions) => {
       const store = new InProcessStore(options)
       onTestFinished(() => store.close())
       return (await store.check()).map(({ code }) => code)

@@ -6,6 +6,7 @@ import type { UserId } from '../../lib/session/names.ts'
 import { contentOf, createApp, listen, type Running } from './app.ts'
 import { failureOf } from './failure-of.ts'
 import { generateSession, loadedSession, storedContent } from './live-session.ts'
+import { internalsOf } from './parts-store.ts'
 import { storeKinds } from './stores.ts'
 
 class ObjectId {
@@ -55,7 +56,7 @@ describe.each(storeKinds())('the user of a session $name', (kind) => {
 
     expect(listed).toEqual([store.handle('second')])
     expect(await store.get('first')).toBeNull()
-    expect(await store.registry.endAll(userId)).toEqual(listed)
+    expect((await store.registry.endAll(userId)).ended).toEqual(listed)
     expect(await store.get('second')).toBeNull()
   })
 
@@ -78,7 +79,7 @@ describe.each(storeKinds())('the user of a session $name', (kind) => {
 
     expect(await store.registry.count('live')).toBe(0)
     expect(await store.registry.count('stored')).toBe(1)
-    expect(store.userIdOf(reloaded)).toBe('stored')
+    expect(internalsOf(store).userIdOf(reloaded)).toBe('stored')
   })
 
   test.each([
@@ -92,7 +93,7 @@ describe.each(storeKinds())('the user of a session $name', (kind) => {
 
     await store.set('sid', generateSession(store, 'sid', { content }))
 
-    expect(store.userIdOf(await loadedSession(store, 'sid'))).toBeUndefined()
+    expect(internalsOf(store).userIdOf(await loadedSession(store, 'sid'))).toBeUndefined()
   })
 
   const unfit = (name: string, value: unknown) => [name, { userId: value }] as const
@@ -228,7 +229,7 @@ describe.each(storeKinds())('the user of a session $name', (kind) => {
       expect(signedIn.status).toBe(200)
       const [cookie] = signedIn.headers.getSetCookie()[0]?.split(';') ?? []
       expect(await (await ask('/content', cookie)).json()).toEqual({ userId: '64b0' })
-      expect(await store.registry.endAll('64b0')).toHaveLength(1)
+      expect((await store.registry.endAll('64b0')).ended).toHaveLength(1)
       expect(await (await ask('/content', cookie)).json()).toEqual({})
     })
   })

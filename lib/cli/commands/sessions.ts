@@ -1,4 +1,4 @@
-import type { RegisteredSession } from '../../registry/session-list.ts'
+import type { RegisteredSession } from '../../registry/registry.ts'
 import { isHandle } from '../../session/names.ts'
 import { type Command, EXIT, type Flags, type Invocation, UsageError } from '../command.ts'
 import { CONNECTION_FLAGS, SECRET_FLAGS } from '../settings.ts'
@@ -64,7 +64,7 @@ export const endSession: Command = {
   flags: { ...STORE_FLAGS, ...ENDING },
   run: (invocation) =>
     withStore(invocation, async ({ registry }) => {
-      const outcome = await registry.end({ handle: handleIn(invocation) }, termsOf(invocation))
+      const { outcome } = await registry.end({ handle: handleIn(invocation) }, termsOf(invocation))
       invocation.output.print({ outcome }, outcome)
       return outcome === 'not-found' ? EXIT.missing : EXIT.ok
     }),
@@ -85,7 +85,7 @@ export const endAllSessions: Command = {
       if (except !== undefined && !isHandle(except)) throw new UsageError('--except must be a handle')
       const spared = except === undefined ? {} : { except: { handle: except } }
       const terms = { ...termsOf(invocation), ...spared }
-      const ended = await registry.endAll(invocation.required('user'), terms)
+      const { ended } = await registry.endAll(invocation.required('user'), terms)
       invocation.output.print({ ended }, `${ended.length} ended`)
       return EXIT.ok
     }),
@@ -114,15 +114,16 @@ function jsonOf({ isCurrent: _, ...session }: RegisteredSession): object {
   return session
 }
 
-function rowOf({ handle, status, createdAt, lastSeenAt, expiresAt, device, ending }: RegisteredSession) {
+function rowOf(session: RegisteredSession) {
+  const { handle, status, createdAt, device } = session
   const described = device === undefined ? '' : Object.values(device).join(', ')
   return [
     handle,
     status,
     createdAt.toISOString(),
-    lastSeenAt?.toISOString() ?? '',
-    expiresAt?.toISOString() ?? '',
+    status === 'active' ? session.lastSeenAt.toISOString() : '',
+    status === 'active' ? session.expiresAt.toISOString() : '',
     described,
-    ending === undefined ? '' : `${ending.at.toISOString()} ${ending.reason}`,
+    session.status === 'active' ? '' : `${session.ending.at.toISOString()} ${session.ending.reason}`,
   ]
 }

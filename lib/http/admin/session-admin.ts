@@ -10,10 +10,10 @@ import {
   isCode,
   optionError,
 } from '../../option.ts'
-import type { EndOutcome, SessionRegistry } from '../../registry/session-registry.ts'
+import type { EndResult } from '../../registry/registry.ts'
 import type { EndingTerms, SessionActor } from '../../session/ending.ts'
 import { handleOf, type UserId } from '../../session/names.ts'
-import type { SessionStore } from '../../store/session-store.ts'
+import type { SessionStore } from '../../store/store.ts'
 import { isSameOrigin } from '../same-origin.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
 
@@ -31,13 +31,14 @@ export interface AdminAction {
   readonly handle?: string | undefined
 }
 
-/** What the session administration needs of a store. Every store of this package has it. */
-export interface AdministeredStore extends Pick<SessionStore, 'userIdOf'> {
-  readonly registry: Pick<SessionRegistry, 'list' | 'has' | 'count' | 'end' | 'endAll'>
+/** What the session administration uses of a store. */
+interface AdministeredStore extends SessionStore {
+  userIdOf(session: Partial<SessionData>): UserId | undefined
 }
 
 export interface SessionAdminOptions {
-  readonly store: AdministeredStore
+  /** The store that `session()` was given. */
+  readonly store: SessionStore
   /** Required: whether the request may do this to other people's sessions. A throw means no. */
   readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
   /** Who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
@@ -89,7 +90,9 @@ const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
  *
  * A refusal says `csrf` (an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`), `forbidden`
  * (`authorize` did not agree), or `no-session` (the same, or `/me`, mounted before `session()`). A request that ends its own
- * session has none any more, and is answered. A `reason` in a parsed JSON body, a short code, is kept with the ending. Throws a `TypeError` that names the option if one is wrong.
+ * session has none any more, and is answered. A `reason` in a parsed JSON body, a short code, is kept with the ending.
+ *
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts
@@ -117,14 +120,19 @@ export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddlewa
   }
 }
 
-function checked(options: SessionAdminOptions): SessionAdminOptions {
+interface CheckedAdminOptions extends SessionAdminOptions {
+  readonly store: AdministeredStore
+}
+
+function checked(options: SessionAdminOptions): CheckedAdminOptions {
   checkObject('options', options)
   checkKnown(options, ['store', 'authorize', 'actor', 'verifyCsrf'], 'sessionAdmin')
-  if (!isAdministered(options.store)) throw optionError('store', 'the store given to session()')
+  const { store } = options
+  if (!isAdministered(store)) throw optionError('store', 'the store given to session()')
   checkFunction('authorize', options.authorize)
   if (options.actor !== undefined) checkFunction('actor', options.actor)
   if (options.verifyCsrf !== undefined) checkFunction('verifyCsrf', options.verifyCsrf)
-  return options
+  return { ...options, store }
 }
 
 function isAdministered(store: unknown): store is AdministeredStore {
@@ -133,9 +141,9 @@ function isAdministered(store: unknown): store is AdministeredStore {
 }
 
 class SessionAdmin {
-  readonly #options: SessionAdminOptions
+  readonly #options: CheckedAdminOptions
 
-  constructor(options: SessionAdminOptions) {
+  constructor(options: CheckedAdminOptions) {
     this.#options = options
   }
 
@@ -174,10 +182,11 @@ class SessionAdmin {
     return { status: 200, body: { outcome } }
   }
 
-  async #end(req: AdminRequest, handle: string, actor: 'admin' | 'user'): Promise<EndOutcome> {
+  async #end(req: AdminRequest, handle: string, actor: 'admin' | 'user'): Promise<EndResult['outcome']> {
     const terms = this.#terms(req, actor)
     if (handle === handleOf(req.sessionID)) leaveSession(req)
-    return this.#options.store.registry.end({ handle }, terms)
+    const { outcome } = await this.#options.store.registry.end({ handle }, terms)
+    return outcome
   }
 
   async #ofUser(
@@ -197,7 +206,7 @@ class SessionAdmin {
     const except = how.query.get('all') === '1' ? undefined : current
     const terms = this.#terms(req, how.actor)
     if (except === undefined && this.#isOf(req, userId)) leaveSession(req)
-    const ended = await registry.endAll(userId, { ...terms, except })
+    const { ended } = await registry.endAll(userId, { ...terms, except })
     return { status: 200, body: { ended } }
   }
 

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
-import type { Http2ServerRequest } from 'node:http2'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { isSessionStoreError, SessionNotSerializableError, StoreUnavailableError } from '../../errors.ts'
 import {
   checkBoolean,
@@ -11,13 +11,14 @@ import {
   optionError,
 } from '../../option.ts'
 import { contentOf } from '../../store/session-commit.ts'
+import type { SessionStore } from '../../store/store.ts'
 import { type AnyResponse, checkRuntime, isNodeResponse } from './node-response.ts'
 import { answerRefusal, refusalOf } from './refusal.ts'
 import { holdResponse, type ResponseHolder, type Stage } from './response-hold.ts'
 
 type AnyRequest = IncomingMessage | Http2ServerRequest
 
-/** What the guard needs of a store. Every store of this package has it. */
+/** What the guard uses of a store. */
 export interface GuardedStore {
   commit(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): Promise<void>
   destroy(sid: string): Promise<void>
@@ -31,7 +32,7 @@ export interface GuardedStore {
 
 export interface SessionGuardOptions {
   /** The store that `session()` was given, the very same object. */
-  readonly store: GuardedStore
+  readonly store: SessionStore
   /** As `session()` was given it. @defaultValue false */
   readonly saveUninitialized?: boolean | undefined
   /** As `session()` was given it. @defaultValue 'keep' */
@@ -46,7 +47,11 @@ export interface SessionGuardOptions {
 }
 
 /** The middleware that {@link sessionGuard} makes; for Express, Connect, and Node's HTTP/1.1 and HTTP/2 servers. */
-export type SessionGuard = (req: AnyRequest, res: AnyResponse, next: (error?: unknown) => void) => void
+export type SessionGuard = (
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  next: (error?: unknown) => void,
+) => void
 
 /**
  * Lets no response leave before its session is stored or destroyed. express-session sends all but the last byte
@@ -59,7 +64,7 @@ export type SessionGuard = (req: AnyRequest, res: AnyResponse, next: (error?: un
  *
  * Headers set by middleware before the guard go along with its own answers: mount `cors` and `helmet` before it.
  *
- * Throws a `TypeError` that names the option if one is wrong.
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts

@@ -9,6 +9,7 @@ import {
   hasMethods,
   optionError,
 } from '../../option.ts'
+import type { SessionStore } from '../../store/store.ts'
 import { checkRuntime, isNodeResponse } from '../guard/node-response.ts'
 import { RequestTaint } from './request-taint.ts'
 import type { SealingStore, Taint } from './taint.ts'
@@ -18,7 +19,7 @@ export interface TaintLabelsOptions {
   /** Where the labels are, as `createLabelStore` makes it. */
   readonly store: LabelStore
   /** The store that `session()` was given; sessions remember their labels in it. @defaultValue `req.sessionStore` */
-  readonly sessions?: SealingStore | undefined
+  readonly sessions?: SessionStore | undefined
   /**
    * The user's id, or `undefined` for nobody: makes labels belong to the user, so that they are the same in all of the
    * user's sessions and survive signing out and in. @defaultValue labels belong to the session
@@ -55,7 +56,7 @@ export interface TaintLabelsOptions {
  * const app = express()
  * app.use(session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false }))
  * app.use(sessionGuard({ store }))
- * app.use(taintLabels({ store: createLabelStore({ kind: 'memory' }), sessions: store }))
+ * app.use(taintLabels({ store: createLabelStore({ kind: 'in-process' }), sessions: store }))
  *
  * app.get('/customers', taints('pii'), (_req, res) => void res.json([{ name: 'Ada' }]))
  * app.post('/export', deniesTaint('pii'), (_req, res) => void res.send('exported'))

@@ -65,7 +65,7 @@ export class ProbeGround {
     const connection = { url: this.site.proxy.url }
     const terms = { connection, prefix: this.prefix, secrets: [SECRET], touchAfter: 0, ...LIMITS }
     // A mutated build's store is of another class of the same name.
-    const store = this.#make({ ...terms, ...options }) as ValkeyStore
+    const store = this.#make({ ...terms, ...options } as ValkeyStoreOptions) as ValkeyStore
     this.#stores.push(store)
     return store
   }

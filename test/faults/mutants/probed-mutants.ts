@@ -1,4 +1,5 @@
 import type { Request } from 'express'
+import { internalsOf } from '../../store/parts-store.ts'
 import { commandCounts } from '../../support/command-counts.ts'
 import { until } from '../../support/until.ts'
 import type { Mutant } from './mutant.ts'
@@ -125,7 +126,7 @@ const recordProbes: readonly ProbedMutant[] = [
     async holds(ground) {
       const store = await ground.store()
       const live = await signIn(store, 'old')
-      store.sealLabels(live, ['pii'])
+      internalsOf(store).sealLabels(live, ['pii'])
       const next = { sessionID: 'old', session: live as object, sessionStore: store }
       store.generate = () => {
         Object.assign(next, { sessionID: 'new', session: { req: next, id: 'new' } })
@@ -133,7 +134,7 @@ const recordProbes: readonly ProbedMutant[] = [
       await new Promise<void>((resolve, reject) => {
         store.regenerate(next as unknown as Request, (error) => (error ? reject(error) : resolve()))
       })
-      return store.sealedLabels(next.session).includes('pii')
+      return internalsOf(store).sealedLabels(next.session).includes('pii')
     },
   },
 ]

@@ -7,7 +7,26 @@ export interface ClientFlaw {
 }
 
 /** The settings that are looked at, by the client's own names. */
-export const CLIENT_SETTINGS = [
+/** A setting of a client that can break what the store promises. */
+export type ClientSetting =
+  | 'autoResendUnfulfilledCommands'
+  | 'db'
+  | 'enableAutoPipelining'
+  | 'enableOfflineQueue'
+  | 'keyPrefix'
+  | 'maxRetriesPerRequest'
+  | 'readOnly'
+  | 'reconnectOnError'
+  | 'replyMapping'
+  | 'retryDelayOnFailover'
+  | 'retryStrategy'
+  | 'role'
+  | 'scaleReads'
+  | 'socketTimeout'
+  | 'stringNumbers'
+  | 'tls'
+
+export const CLIENT_SETTINGS: readonly ClientSetting[] = [
   'autoResendUnfulfilledCommands',
   'db',
   'enableAutoPipelining',
@@ -24,9 +43,7 @@ export const CLIENT_SETTINGS = [
   'socketTimeout',
   'stringNumbers',
   'tls',
-] as const
-
-export type ClientSetting = (typeof CLIENT_SETTINGS)[number]
+]
 
 type Settings = Readonly<Record<string, unknown>>
 

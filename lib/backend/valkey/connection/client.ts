@@ -4,7 +4,7 @@ export type CommandArgument = string | Buffer | number
 /** What can run a command: a client, or one node of a cluster. */
 export interface CommandRunner {
   /** Sends a command; replies come as Buffers, numbers, arrays and null. */
-  callBuffer(command: string, ...args: CommandArgument[]): Promise<unknown>
+  callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
 }
 
 /** A connection to one node of a cluster. */

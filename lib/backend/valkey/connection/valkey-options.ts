@@ -10,15 +10,22 @@ import { type BreakerOptions, DEFAULT_BREAKER } from '../commands/breaker.ts'
 import type { ValkeyClient } from './client.ts'
 import { createValkeyClient, type ValkeyConnection } from './connection.ts'
 
-/** How Valkey is reached. Either `client` or `connection` is required. */
-export interface ValkeyOptions {
-  /**
-   * An iovalkey `Redis` or `Cluster` made with {@link safeClientOptions} or {@link safeClusterOptions}; ioredis fits
-   * too. It stays yours: `close()` leaves it open.
-   */
-  readonly client?: ValkeyClient | undefined
-  /** Or where Valkey is, from which a rightly configured client is made. */
-  readonly connection?: ValkeyConnection | undefined
+/** How Valkey is reached: either by a `client` or by a `connection`. */
+export type ValkeyOptions = (
+  | {
+      /**
+       * An iovalkey `Redis` or `Cluster` made with {@link safeClientOptions} or {@link safeClusterOptions}; ioredis fits
+       * too. It stays yours: `close()` leaves it open.
+       */
+      readonly client: ValkeyClient
+      readonly connection?: undefined
+    }
+  | {
+      /** Where Valkey is, from which a rightly configured client is made. */
+      readonly connection: ValkeyConnection
+      readonly client?: undefined
+    }
+) & {
   /** Settings of `client` that are accepted although they break a promise, by name. @defaultValue none */
   readonly unsafeClientSettings?: readonly ClientSetting[] | undefined
   /** How long a call waits for a connection, in ms. @defaultValue 250 */

@@ -43,7 +43,7 @@ export function openOnValkey(more: ValkeyStoreOptions): ValkeyStore {
 }
 
 export const configured: SessionStore = createSessionStore({
-  kind: 'memory',
+  kind: 'in-process',
   secrets: ['a secret of at least 32 bytes, for tests'],
 })
 

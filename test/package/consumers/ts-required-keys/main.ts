@@ -41,7 +41,7 @@ export const uncheckedDevice: InProcessStoreOptions = {
 }
 
 export function mount(app: Express): void {
-  const labels = createLabelStore({ kind: 'memory' })
+  const labels = createLabelStore({ kind: 'in-process' })
   app.use(session({ store, secret: 'x', resave: false, saveUninitialized: false }))
   app.use(sessionGuard({ store }))
   app.use(taintLabels({ store: labels, sessions: store, subject: (req) => req.session.account?.id }))

@@ -1,0 +1,178 @@
+import type { SessionDevice } from '../session/device.ts'
+import type { SessionActor, SessionEnding } from '../session/ending.ts'
+import type { UserId } from '../session/names.ts'
+import type { Durability } from './durability.ts'
+import type { SessionTarget, WatchTarget } from './targets.ts'
+import type { SessionWatch, WatchOptions } from './watch.ts'
+
+/** A session that can be used, as a device list shows it. */
+export interface ActiveSession {
+  readonly status: 'active'
+  /** Names the session in `end`, `watch` and admin routes. Nobody can sign in with it. */
+  readonly handle: string
+  readonly createdAt: Date
+  /** As fresh as `touchAfter`. */
+  readonly lastSeenAt: Date
+  readonly expiresAt: Date
+  /** What the `device` option noted at sign-in. */
+  readonly device?: SessionDevice
+  /** Whether `list` was given this session as `current`. */
+  readonly isCurrent: boolean
+}
+
+/** A session that was ended within `endedTtl`, as a device list shows it. */
+export interface EndedSession {
+  readonly status: 'ended'
+  readonly handle: string
+  readonly createdAt: Date
+  /** What the `device` option noted at sign-in; absent if it is larger than about 4,000 bytes. */
+  readonly device?: SessionDevice
+  /** When, why and by whom the session was ended. */
+  readonly ending: SessionEnding
+  readonly isCurrent: false
+}
+
+/** A session as its user's device list shows it; `status` says which of the two. */
+export type RegisteredSession = ActiveSession | EndedSession
+
+export interface ListOptions {
+  /** Whether to list ended sessions too, at most 100. @defaultValue false */
+  readonly includeEnded?: boolean | undefined
+  /** How many active sessions to return at most, 1 to 10,000; {@link SessionRegistry.each} iterates all. @defaultValue 1000 */
+  readonly limit?: number | undefined
+  /** The session to mark as `isCurrent`. @defaultValue none */
+  readonly current?: SessionTarget | undefined
+}
+
+export interface EndOptions {
+  /** A short code that is kept with the ending, formed as {@link SessionActor.type}. @defaultValue 'ended' */
+  readonly reason?: string | undefined
+  /** Who ends the session. @defaultValue `{ type: 'app' }` */
+  readonly actor?: SessionActor | undefined
+  /** How many replicas to wait for, 1 to 100; the result then has `durability`. @defaultValue none */
+  readonly replicas?: number | undefined
+  /** How long to wait for `replicas`, in ms, 1 to 60,000. @defaultValue 1000 */
+  readonly timeoutMs?: number | undefined
+}
+
+export interface EndAllOptions extends EndOptions {
+  /** The one session to keep. @defaultValue none */
+  readonly except?: SessionTarget | undefined
+}
+
+export interface EndResult {
+  /** `not-found`: no session has this name; it is barred for the next 15 minutes all the same. */
+  readonly outcome: 'ended' | 'already-ended' | 'not-found'
+  /** How many replicas have the ending; only with the option `replicas`. */
+  readonly durability: Durability | undefined
+}
+
+export interface EndAllResult {
+  /** The handles of the sessions that this call ended. */
+  readonly ended: readonly string[]
+  /** How many replicas have every ending; only with the option `replicas`. */
+  readonly durability: Durability | undefined
+}
+
+/**
+ * Lists, watches and ends a user's sessions. User ids are those that the `userId` option returns. Every call is safe to
+ * repeat, and rejects with `StoreUnavailableError` or `OutcomeUnknownError` when the backend fails.
+ *
+ * @example
+ * ```ts
+ * import { InProcessStore } from 'express-session-valkey'
+ *
+ * const { registry } = new InProcessStore({ maxSessionsPerUser: 5 })
+ * const devices = await registry.list('alice')
+ * const { ended } = await registry.endAll('alice', { reason: 'password-changed', actor: { type: 'user' } })
+ * console.log(devices.length, ended.length)
+ * ```
+ */
+export interface SessionRegistry {
+  /**
+   * Lists the user's active sessions, newest first and at most `limit`; with `includeEnded` the ended ones follow. Reads a
+   * page at a time.
+   *
+   * @throws TypeError if the user id or an option is wrong.
+   */
+  list(userId: UserId, options?: ListOptions): Promise<RegisteredSession[]>
+
+  /**
+   * Iterates all active sessions of the user, newest first: for users who may have more than a list should hold. Reads a
+   * page at a time, when it is asked for; each page has a deadline of its own.
+   *
+   * @throws TypeError if the user id or an option is wrong.
+   *
+   * @example
+   * ```ts
+   * import { InProcessStore } from 'express-session-valkey'
+   *
+   * const { registry } = new InProcessStore({ maxSessionsPerUser: false })
+   * for await (const { handle, lastSeenAt } of registry.each('kiosk')) console.log(handle, lastSeenAt)
+   * ```
+   */
+  each(userId: UserId, options?: Pick<ListOptions, 'current'>): AsyncIterableIterator<ActiveSession>
+
+  /**
+   * Counts the user's sessions as `maxSessionsPerUser` does: those registered, and sign-ins that began within a minute and
+   * may still be stored. Reads no session.
+   *
+   * @throws TypeError if the user id is wrong.
+   */
+  count(userId: UserId): Promise<number>
+
+  /**
+   * Returns whether the session is active and belongs to the user.
+   *
+   * @throws TypeError if the user id or the target is wrong.
+   * @throws SessionIdError if the session id cannot be one.
+   */
+  has(userId: UserId, target: SessionTarget): Promise<boolean>
+
+  /**
+   * Ends one session, named by its session id or handle.
+   *
+   * @throws TypeError if the target or an option is wrong.
+   * @throws SessionIdError if the session id cannot be one.
+   */
+  end(target: SessionTarget, options?: EndOptions): Promise<EndResult>
+
+  /**
+   * Ends all sessions of a user but the one `except` names. Once it resolves, no session of the user that began before the
+   * call can be used. Ends them page by page, each with a deadline of its own. If it rejects, as it does after a minute at
+   * the latest, repeat it: the repeat goes on with those that are left.
+   *
+   * @throws TypeError if the user id or an option is wrong.
+   * @throws SessionIdError if the session id of `except` cannot be one.
+   */
+  endAll(userId: UserId, options?: EndAllOptions): Promise<EndAllResult>
+
+  /**
+   * Returns how a session ended, for as long as `endedTtl`; `undefined` if it has not.
+   *
+   * @throws TypeError if the target is wrong.
+   * @throws SessionIdError if the session id cannot be one.
+   */
+  ending(target: SessionTarget): Promise<SessionEnding | undefined>
+
+  /**
+   * Watches for the end of one session, or of each session of a user, on whatever node: await its `ended`, or iterate it.
+   * Reports at once as a rule, and within `watchIntervalMs` always, as long as the backend can be reached.
+   *
+   * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`.
+   * @throws SessionIdError if the session id cannot be one.
+   * @throws StoreClosedError after `close`.
+   *
+   * @example
+   * ```ts
+   * import { InProcessStore } from 'express-session-valkey'
+   *
+   * const { registry } = new InProcessStore()
+   * const stop = new AbortController()
+   * for await (const { handle, reason } of registry.watch({ userId: 'alice' }, { signal: stop.signal })) {
+   *   console.log(handle, reason)
+   * }
+   * ```
+   */
+  watch(target: WatchTarget, options?: WatchOptions): SessionWatch
+}
