@@ -39,9 +39,9 @@ export interface PasswordProblem {
 export interface LocalUsersOptions {
   /** Returns the user with this name, as the client sent it; `undefined` or `null` if there is none. May take 5 seconds. */
   find(username: string): LocalUser | null | undefined | Promise<LocalUser | null | undefined>
-  /** Stores a hash with stronger parameters. Without it, hashes stay as they are. */
+  /** Stores a hash with stronger parameters. Without it, hashes stay as they are. @defaultValue none */
   update?(rehash: Rehash): unknown
-  /** Is told of what went wrong without the client noticing. */
+  /** Is told of what went wrong without the client noticing. @defaultValue none */
   onProblem?(problem: PasswordProblem): void
 }
 

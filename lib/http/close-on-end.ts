@@ -24,6 +24,7 @@ export interface CloseOnEndOptions {
   readonly store: SessionStore
   /** The session, `{ sid }` or `{ handle }`, or all of a user, `{ userId }`. */
   readonly target: WatchTarget
+  /** What to close: a WebSocket, or a response. */
   readonly connection: ClosableConnection
 }
 

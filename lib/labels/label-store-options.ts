@@ -36,6 +36,7 @@ export interface LabelStoreOptions {
   /**
    * Gets each declassification twice, before and after; without it there can be none. The labels stay unless the promise for
    * `intended` resolves.
+   * @defaultValue none
    */
   readonly onAudit?: ((entry: LabelAudit) => void | Promise<void>) | undefined
   /** Tells the time of audits and, in process, of expiry, in ms. @defaultValue `Date` */

@@ -17,16 +17,16 @@ export interface LoadedLabels {
 }
 
 export interface LoadTerms {
-  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. */
+  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
   readonly atLeastMs?: number | undefined
-  /** Labels the holder is known to have had. Those that are missing from a stored set are put back into it. */
+  /** Labels the holder is known to have had. Those that are missing from a stored set are put back into it. @defaultValue none */
   readonly remembered?: readonly string[] | undefined
 }
 
 export interface AddTerms {
-  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. */
+  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
   readonly atLeastMs?: number | undefined
-  /** Labels that stay declassified: for a holder that takes the place of another, in which they were. */
+  /** Labels that stay declassified: for a holder that takes the place of another, in which they were. @defaultValue none */
   readonly declassified?: readonly string[] | undefined
 }
 

@@ -3,7 +3,7 @@ import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { SessionEnding } from '../session/ending.ts'
 
 export interface WatchOptions {
-  /** Stops the watch. */
+  /** Stops the watch. @defaultValue none */
   readonly signal?: AbortSignal | undefined
 }
 

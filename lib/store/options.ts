@@ -28,6 +28,7 @@ export interface SessionStoreOptions {
   /**
    * What seals the sessions: the first seals, all open. Each a string, Buffer or secret KeyObject of at least 32
    * bytes; or an async function that returns them, called on first use.
+   * @defaultValue required with Valkey; in process one of this process's own
    */
   readonly secrets?: Secrets | undefined
   /** Whether the stored sessions are also encrypted (XAES-256-GCM). Signed they always are. @defaultValue false */

@@ -17,7 +17,6 @@ import type { SessionStore } from './store.ts'
 /** Options of {@link ValkeyStore}: those of every store, and how Valkey is reached. Either `client` or `connection` is required. */
 export type ValkeyStoreOptions = SessionStoreOptions &
   ValkeyOptions & {
-    /** Required: what seals the sessions. See {@link SessionStoreOptions.secrets}. */
     readonly secrets: Secrets
     /**
      * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with

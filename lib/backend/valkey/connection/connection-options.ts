@@ -10,28 +10,32 @@ export interface ServerAddress {
 
 /** Where Valkey is and how to sign in there. Exactly one of `url`, `nodes` and `sentinels` says where. */
 export interface ValkeyConnection {
-  /** One server: `valkey://host:6379/0`, `valkeys://` for TLS (`redis://` and `rediss://` too), `unix:///path`. */
+  /** One server: `valkey://host:6379/0`, `valkeys://` for TLS (`redis://` and `rediss://` too), `unix:///path`. @defaultValue none */
   readonly url?: string | undefined
-  /** A cluster: some of its nodes. The others are found through them. */
+  /** A cluster: some of its nodes. The others are found through them. @defaultValue none */
   readonly nodes?: readonly ServerAddress[] | undefined
-  /** A primary kept by sentinels. Needs `sentinelName`. */
+  /** A primary kept by sentinels. Needs `sentinelName`. @defaultValue none */
   readonly sentinels?: readonly ServerAddress[] | undefined
-  /** The name under which the sentinels know the primary. */
+  /** The name under which the sentinels know the primary. @defaultValue none */
   readonly sentinelName?: string | undefined
+  /** ACL user of the sentinels. @defaultValue none */
   readonly sentinelUsername?: string | undefined
+  /** Password of the sentinels. @defaultValue none */
   readonly sentinelPassword?: string | undefined
-  /** ACL user of the servers; also possible in the URL. */
+  /** ACL user of the servers; also possible in the URL. @defaultValue the server's default user */
   readonly username?: string | undefined
+  /** Password of the ACL user; also possible in the URL. @defaultValue none */
   readonly password?: string | undefined
   /**
    * `true`, or options of Node's `tls.connect`: `ca` for a private authority, `cert` and `key` for a client
    * certificate. On by itself with `valkeys://`, required for every server that is not on this machine. At least
    * TLS 1.2, and always verified.
+   * @defaultValue true with `valkeys://`, else false
    */
   readonly tls?: boolean | TlsOptions | undefined
   /** Lets logins travel unprotected to a server that is not on this machine. @defaultValue false */
   readonly unsafeAllowPlaintext?: boolean | undefined
-  /** Shown by `CLIENT LIST`. */
+  /** Shown by `CLIENT LIST`. @defaultValue none */
   readonly connectionName?: string | undefined
 }
 

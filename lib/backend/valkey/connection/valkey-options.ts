@@ -16,12 +16,13 @@ export type ValkeyOptions = (
       /**
        * An iovalkey `Redis` or `Cluster` made with {@link safeClientOptions} or {@link safeClusterOptions}; ioredis fits
        * too. It stays yours: `close()` leaves it open.
+       * @defaultValue none: required unless there is a `connection`
        */
       readonly client: ValkeyClient
       readonly connection?: undefined
     }
   | {
-      /** Where Valkey is, from which a rightly configured client is made. */
+      /** Where Valkey is, from which a rightly configured client is made. @defaultValue none: required unless there is a `client` */
       readonly connection: ValkeyConnection
       readonly client?: undefined
     }
