@@ -48,6 +48,26 @@ export function checkKnown(options: object, known: readonly string[], owner: str
   }
 }
 
+/**
+ * What options there are: for each its default, its check and what it becomes. A name that is missing here does not compile,
+ * and {@link checkKnown} takes the list of names from the keys.
+ */
+export type OptionTable<Options> = {
+  readonly [Name in keyof Options]-?: (value: Options[Name], name: string) => unknown
+}
+
+type OptionReader = (value: never, name: string) => unknown
+
+/** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
+export function readOptions<const Table extends { readonly [Name in keyof Table]: OptionReader }>(
+  options: { readonly [Name in keyof Table]?: unknown },
+  table: Table,
+): { readonly [Name in keyof Table]: ReturnType<Table[Name]> } {
+  const names = Object.keys(table) as (keyof Table & string)[]
+  const read = names.map((name) => [name, table[name](options[name] as never, name)])
+  return Object.fromEntries(read)
+}
+
 const OF_THE_STORE = 'it is an option of the store: new ValkeyStore({ … })'
 const OF_THE_CONNECTION = 'it is an option of "connection"'
 const IN_THE_URL = `it is part of the URL: connection: { url: 'valkey://user:password@host:6379/0' }`
@@ -119,6 +139,9 @@ export function checkMemoryMeant(config: object, ofValkey: readonly string[]): v
     throw optionError('kind', `'valkey' where "${name}" is given, or 'in-process', which ignores it`)
 }
 
+/** 100 years: the longest lifetime of anything, in seconds. */
+export const MAX_TTL_S = 100 * 365 * 86_400
+
 interface Range {
   readonly min: number
   readonly max: number
@@ -137,8 +160,19 @@ export function checkInteger(name: string, value: unknown, range: Range): number
   return checkNumber(name, value, range)
 }
 
-export function checkFunction(name: string, value: unknown): void {
+export function checkFunction<Value>(name: string, value: Value): Value {
   if (typeof value !== 'function') throw optionError(name, 'a function', value)
+  return value
+}
+
+// NaN, or seconds in a text, would let sessions live for ever.
+const TIMES_MS = { min: 0, max: 8.64e15 }
+
+/** A clock whose every reading is checked. */
+export function clockOf(name: string, clock: { now(): number }): { now(): number } {
+  checkObject(name, clock)
+  checkFunction(`${name}.now`, clock.now)
+  return { now: () => checkNumber(`${name}.now`, clock.now(), TIMES_MS) }
 }
 
 /**

@@ -58,7 +58,7 @@ export function createLabelStore(config: LabelStoreConfig = {}): LabelStore {
     }
     case undefined: {
       const { kind, ...options } = config
-      checkMemoryMeant(options, VALKEY_OPTIONS)
+      checkMemoryMeant(options, VALKEY_NAMES)
       warnInProduction()
       return inProcessLabelStore(options)
     }
@@ -67,10 +67,11 @@ export function createLabelStore(config: LabelStoreConfig = {}): LabelStore {
   }
 }
 
+const VALKEY_NAMES: readonly string[] = Object.keys(VALKEY_OPTIONS)
 const IN_PROCESS_WINDOW_MS = 1000
 
 function inProcessLabelStore(config: object): LabelStore {
-  const valkeyOnly = new Set<string>(VALKEY_OPTIONS)
+  const valkeyOnly = new Set(VALKEY_NAMES)
   const options = resolveLabelOptions(
     Object.fromEntries(Object.entries(config).filter(([name]) => !valkeyOnly.has(name))),
   )
@@ -79,7 +80,7 @@ function inProcessLabelStore(config: object): LabelStore {
 }
 
 function valkeyLabelStore(config: ValkeyLabelStoreOptions): LabelStore {
-  const options = resolveLabelOptions(config, [...LABEL_STORE_OPTIONS, ...VALKEY_OPTIONS])
+  const options = resolveLabelOptions(config, [...Object.keys(LABEL_STORE_OPTIONS), ...VALKEY_NAMES])
   const valkey = resolveValkeyOptions(config)
   return new KeyedLabelStore({
     sets: new ValkeyLabelSets(valkey),

@@ -6,7 +6,11 @@ import {
   checkNumber,
   checkObject,
   checkUnpadded,
+  clockOf,
+  MAX_TTL_S,
+  type OptionTable,
   optionError,
+  readOptions,
   secretError,
 } from '../option.ts'
 import type { LabelAudit } from './declassification.ts'
@@ -43,74 +47,48 @@ export interface LabelStoreOptions {
   readonly clock?: { now(): number } | undefined
 }
 
-export interface ResolvedLabelOptions {
-  readonly prefix: string
-  readonly ttlMs: number
-  readonly slidingTtl: boolean
-  readonly longestSessionTtlMs: number
-  readonly declassifySecret: string | Buffer
-  readonly onAlarm: LabelStoreOptions['onAlarm']
-  readonly onAudit: LabelStoreOptions['onAudit']
-  readonly clock: { now(): number }
-}
-
-/** The names of {@link LabelStoreOptions}; a kind with options of its own adds theirs. */
-export const LABEL_STORE_OPTIONS = [
-  'prefix',
-  'ttl',
-  'slidingTtl',
-  'longestSessionTtl',
-  'declassifySecret',
-  'onAlarm',
-  'onAudit',
-  'clock',
-] as const
-
-const MAX_TTL_S = 100 * 365 * 86_400
 const MIN_SECRET_BYTES = 32
 
-/** Applies defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
+/** The options of every label store; a kind with options of its own adds theirs. */
+export const LABEL_STORE_OPTIONS = {
+  prefix: (value = 'taint:v1') => parsePrefix(value),
+  ttl: (value, name) => millisecondsOf(name, value),
+  slidingTtl: (value = false, name) => checkBoolean(name, value),
+  longestSessionTtl: (value, name) => millisecondsOf(name, value),
+  declassifySecret: (value = '', name) => secretOf(name, value),
+  onAlarm: (value, name) => (value === undefined ? undefined : checkFunction(name, value)),
+  onAudit: (value, name) => (value === undefined ? undefined : checkFunction(name, value)),
+  clock: (value = { now: () => Date.now() }, name) => clockOf(name, value),
+} satisfies OptionTable<LabelStoreOptions>
+
+export type ResolvedLabelOptions = ReturnType<typeof resolveLabelOptions>
+
+/** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
 export function resolveLabelOptions(
   options: LabelStoreOptions,
-  known: readonly string[] = LABEL_STORE_OPTIONS,
-): ResolvedLabelOptions {
+  known: readonly string[] = Object.keys(LABEL_STORE_OPTIONS),
+) {
   checkObject('options', options)
   checkKnown(options, known, 'the label store')
-  const { prefix = 'taint:v1', clock = { now: () => Date.now() }, onAlarm, onAudit } = options
-  checkObject('clock', clock)
-  checkFunction('clock.now', clock.now)
-  if (onAlarm !== undefined) checkFunction('onAlarm', onAlarm)
-  if (onAudit !== undefined) checkFunction('onAudit', onAudit)
-  return {
-    prefix: parsePrefix(prefix),
-    ...lifetimes(options),
-    declassifySecret: secretOf(options),
-    onAlarm,
-    onAudit,
-    clock,
-  }
+  const {
+    ttl: ttlMs,
+    longestSessionTtl: longestSessionTtlMs,
+    ...resolved
+  } = readOptions(options, LABEL_STORE_OPTIONS)
+  if (resolved.slidingTtl && options.ttl === undefined)
+    throw optionError('slidingTtl', 'left out, or given with "ttl", which is what slides', true)
+  return { ...resolved, ttlMs, longestSessionTtlMs }
 }
 
-function lifetimes({ ttl, slidingTtl = false, longestSessionTtl }: LabelStoreOptions) {
-  checkBoolean('slidingTtl', slidingTtl)
-  if (slidingTtl && ttl === undefined)
-    throw optionError('slidingTtl', 'left out, or given with "ttl", which is what slides', slidingTtl)
-  return {
-    ttlMs: milliseconds('ttl', ttl),
-    slidingTtl,
-    longestSessionTtlMs: milliseconds('longestSessionTtl', longestSessionTtl),
-  }
-}
-
-function milliseconds(name: string, seconds: number | undefined): number {
+function millisecondsOf(name: string, seconds: number | undefined): number {
   if (seconds === undefined) return 0
   return Math.max(1, Math.round(checkNumber(name, seconds, { min: 0.001, max: MAX_TTL_S }) * 1000))
 }
 
-function secretOf({ declassifySecret = '' }: LabelStoreOptions): string | Buffer {
-  const isBytes = typeof declassifySecret === 'string' || Buffer.isBuffer(declassifySecret)
-  if (isBytes) checkUnpadded(declassifySecret, 'declassifySecret')
-  const bytes = isBytes ? Buffer.byteLength(declassifySecret) : 0
-  if (declassifySecret === '' || bytes >= MIN_SECRET_BYTES) return declassifySecret
-  throw secretError('declassifySecret', `a string or Buffer of at least ${MIN_SECRET_BYTES} bytes`)
+function secretOf(name: string, secret: string | Buffer): string | Buffer {
+  const isBytes = typeof secret === 'string' || Buffer.isBuffer(secret)
+  if (isBytes) checkUnpadded(secret, name)
+  const bytes = isBytes ? Buffer.byteLength(secret) : 0
+  if (secret === '' || bytes >= MIN_SECRET_BYTES) return secret
+  throw secretError(name, `a string or Buffer of at least ${MIN_SECRET_BYTES} bytes`)
 }

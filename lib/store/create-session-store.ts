@@ -54,7 +54,7 @@ export function createSessionStore(config: SessionStoreConfig = {}): SessionStor
   }
 }
 
-const VALKEY_ONLY = new Set<string>(VALKEY_ONLY_OPTIONS)
+const VALKEY_ONLY = new Set(VALKEY_ONLY_OPTIONS)
 
 function withoutValkeyOptions(options: object): SessionStoreOptions {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !VALKEY_ONLY.has(name)))

@@ -8,12 +8,15 @@ import {
   checkNumber,
   checkObject,
   checkOneOf,
+  clockOf,
+  MAX_TTL_S,
+  type OptionTable,
   optionError,
+  readOptions,
 } from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
 import { jsonSerializer, type SessionSerializer } from '../session/codec.ts'
 import type { SessionDevice } from '../session/device.ts'
-import type { LifetimeOptions } from '../session/lifetime.ts'
 import type { UserId } from '../session/names.ts'
 import type { UserIdOption } from '../session/reading.ts'
 import type { Concurrency } from './save-session.ts'
@@ -85,145 +88,67 @@ export interface SessionStoreOptions {
   readonly clock?: Clock | undefined
 }
 
-export interface ResolvedOptions extends LifetimeOptions {
-  readonly encrypt: boolean
-  readonly prefix: string
-  readonly absoluteTtlSurvivesRegenerate: boolean
-  readonly maxBytes: number
-  readonly serializer: SessionSerializer
-  readonly userId: UserIdOption
-  readonly maxSessionsPerUser: number | undefined
-  readonly onMaxSessions: 'evict-oldest' | 'reject'
-  readonly verifyOwner: 'touch' | 'always'
-  readonly device: ((req: Request) => SessionDevice | undefined) | undefined
-  readonly concurrency: Concurrency
-  readonly onInvalid: 'discard' | 'error'
-  readonly onUnknownKey: 'discard' | 'error'
-  readonly endedTtlMs: number
-  readonly watchIntervalMs: number
-  readonly clock: Clock
-}
-
-/** The names of {@link SessionStoreOptions}; a store with options of its own adds theirs. */
-export const STORE_OPTIONS = [
-  'secrets',
-  'encrypt',
-  'prefix',
-  'ttl',
-  'absoluteTtl',
-  'absoluteTtlSurvivesRegenerate',
-  'touchAfter',
-  'maxBytes',
-  'serializer',
-  'userId',
-  'maxSessionsPerUser',
-  'onMaxSessions',
-  'verifyOwner',
-  'device',
-  'concurrency',
-  'onInvalid',
-  'onUnknownKey',
-  'endedTtl',
-  'watchIntervalMs',
-  'clock',
-] as const
-
 const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
-const MAX_TTL_S = 100 * 365 * 86_400
 const MIN_TTL_S = 0.001
-// NaN, or seconds in a text, would let sessions live for ever.
-const TIMES_MS = { min: 0, max: 8.64e15 }
 
-const seconds = (name: string, value: number): number =>
-  checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
+/** The options of every store; a store with options of its own adds theirs. */
+export const STORE_OPTIONS = {
+  // Checked by the sealer, which may have to fetch them first.
+  secrets: (value) => value,
+  encrypt: (value = false, name) => checkBoolean(name, value),
+  prefix: (value = 'sess', name) => prefixOf(name, value),
+  ttl: (value = 86_400, name) => (typeof value === 'function' ? value : seconds(name, value)),
+  absoluteTtl: (value, name) => (value === undefined ? undefined : seconds(name, value)),
+  absoluteTtlSurvivesRegenerate: (value = false, name) => checkBoolean(name, value),
+  touchAfter: (value, name) =>
+    value === undefined ? undefined : checkNumber(name, value, { min: 0, max: MAX_TTL_S }),
+  maxBytes: (value = 65_536, name) => checkInteger(name, value, { min: 256, max: 16 * 1024 * 1024 }),
+  serializer: (value = jsonSerializer, name) => serializerOf(name, value),
+  userId: (value: UserIdOption = defaultUserId, name) => checkFunction(name, value),
+  maxSessionsPerUser: (value = 1000, name) =>
+    value === false ? undefined : checkInteger(name, value, { min: 1, max: 10_000 }),
+  onMaxSessions: (value = 'evict-oldest', name) => checkOneOf(name, value, ['evict-oldest', 'reject']),
+  verifyOwner: (value = 'touch', name) => checkOneOf(name, value, ['touch', 'always']),
+  device: (value, name) => (value === undefined ? undefined : checkFunction(name, value)),
+  concurrency: (value = 'merge', name) => checkOneOf(name, value, ['merge', 'reject', 'overwrite']),
+  onInvalid: (value = 'discard', name) => checkOneOf(name, value, ['discard', 'error']),
+  onUnknownKey: (value = 'discard', name) => checkOneOf(name, value, ['discard', 'error']),
+  endedTtl: (value = 86_400, name) => seconds(name, value),
+  watchIntervalMs: (value = 30_000, name) => checkInteger(name, value, { min: 100, max: 3_600_000 }),
+  clock: (value = { now: () => Date.now() }, name) => clockOf(name, value),
+} satisfies OptionTable<SessionStoreOptions>
 
-/** Applies defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
+export type ResolvedOptions = ReturnType<typeof resolveOptions>
+
+/** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
 export function resolveOptions(
   options: SessionStoreOptions,
-  known: readonly string[] = STORE_OPTIONS,
-): ResolvedOptions {
+  known: readonly string[] = Object.keys(STORE_OPTIONS),
+) {
   checkObject('options', options)
   checkKnown(options, known, 'the store')
-  const { clock = { now: () => Date.now() } } = options
-  checkObject('clock', clock)
-  checkFunction('clock.now', clock.now)
-  return {
-    ...lifetimes(options),
-    ...policies(options),
-    ...registration(options),
-    ...contents(options),
-    clock: { now: () => checkNumber('clock.now', clock.now(), TIMES_MS) },
-  }
-}
-
-function lifetimes({
-  ttl = 86_400,
-  absoluteTtl,
-  touchAfter,
-  endedTtl = 86_400,
-  absoluteTtlSurvivesRegenerate = false,
-}: SessionStoreOptions) {
-  if (typeof ttl !== 'function') seconds('ttl', ttl)
-  if (absoluteTtl !== undefined) seconds('absoluteTtl', absoluteTtl)
-  if (touchAfter !== undefined) checkNumber('touchAfter', touchAfter, { min: 0, max: MAX_TTL_S })
+  const { endedTtl, ...resolved } = readOptions(options, STORE_OPTIONS)
+  const { ttl, touchAfter } = resolved
   if (touchAfter !== undefined && typeof ttl === 'number' && touchAfter >= ttl) {
     throw optionError('touchAfter', `less than "ttl" (${ttl}), or sessions in use would expire`, touchAfter)
   }
-  checkBoolean('absoluteTtlSurvivesRegenerate', absoluteTtlSurvivesRegenerate)
-  return {
-    ttl,
-    absoluteTtl,
-    touchAfter,
-    endedTtlMs: seconds('endedTtl', endedTtl) * 1000,
-    absoluteTtlSurvivesRegenerate,
-  }
+  return { ...resolved, endedTtlMs: endedTtl * 1000 }
 }
 
-function policies({
-  concurrency = 'merge',
-  onInvalid = 'discard',
-  onUnknownKey = 'discard',
-}: SessionStoreOptions) {
-  checkOneOf('concurrency', concurrency, ['merge', 'reject', 'overwrite'])
-  checkOneOf('onInvalid', onInvalid, ['discard', 'error'])
-  checkOneOf('onUnknownKey', onUnknownKey, ['discard', 'error'])
-  return { concurrency, onInvalid, onUnknownKey }
+function seconds(name: string, value: number): number {
+  return checkNumber(name, value, { min: MIN_TTL_S, max: MAX_TTL_S })
 }
 
-function registration({
-  maxSessionsPerUser: cap = 1000,
-  onMaxSessions = 'evict-oldest',
-  verifyOwner = 'touch',
-  device,
-  watchIntervalMs = 30_000,
-}: SessionStoreOptions) {
-  if (cap !== false) checkInteger('maxSessionsPerUser', cap, { min: 1, max: 10_000 })
-  checkOneOf('onMaxSessions', onMaxSessions, ['evict-oldest', 'reject'])
-  checkOneOf('verifyOwner', verifyOwner, ['touch', 'always'])
-  if (device !== undefined) checkFunction('device', device)
-  checkInteger('watchIntervalMs', watchIntervalMs, { min: 100, max: 3_600_000 })
-  const maxSessionsPerUser = cap === false ? undefined : cap
-  return { maxSessionsPerUser, onMaxSessions, verifyOwner, device, watchIntervalMs }
+function prefixOf(name: string, value: unknown): string {
+  if (typeof value === 'string' && PREFIX.test(value)) return value
+  throw optionError(name, '1 to 64 characters of A-Z a-z 0-9 : _ -', value)
 }
 
-function contents(options: SessionStoreOptions) {
-  const {
-    encrypt = false,
-    prefix = 'sess',
-    maxBytes = 65_536,
-    serializer = jsonSerializer,
-    userId = defaultUserId,
-  } = options
-  checkBoolean('encrypt', encrypt)
-  if (typeof prefix !== 'string' || !PREFIX.test(prefix)) {
-    throw optionError('prefix', '1 to 64 characters of A-Z a-z 0-9 : _ -', prefix)
-  }
-  checkInteger('maxBytes', maxBytes, { min: 256, max: 16 * 1024 * 1024 })
-  checkObject('serializer', serializer)
-  checkFunction('serializer.stringify', serializer.stringify)
-  checkFunction('serializer.parse', serializer.parse)
-  checkFunction('userId', userId)
-  return { encrypt, prefix, maxBytes, serializer, userId }
+function serializerOf(name: string, serializer: SessionSerializer): SessionSerializer {
+  checkObject(name, serializer)
+  checkFunction(`${name}.stringify`, serializer.stringify)
+  checkFunction(`${name}.parse`, serializer.parse)
+  return serializer
 }
 
 function defaultUserId(session: object): unknown {

@@ -29,7 +29,7 @@ export type ValkeyStoreOptions = SessionStoreOptions &
   }
 
 /** The names of the options that only this store knows. */
-export const VALKEY_ONLY_OPTIONS = [...VALKEY_OPTIONS, 'onUnsafeServer'] as const
+export const VALKEY_ONLY_OPTIONS: readonly string[] = [...Object.keys(VALKEY_OPTIONS), 'onUnsafeServer']
 
 const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
 
@@ -54,7 +54,7 @@ export interface ValkeyStore extends SessionStore {}
 export const ValkeyStore: new (options: ValkeyStoreOptions) => ValkeyStore =
   class ValkeyStore extends SealedSessionStore {
     constructor(options: ValkeyStoreOptions) {
-      const resolved = resolveOptions(options, [...STORE_OPTIONS, ...VALKEY_ONLY_OPTIONS])
+      const resolved = resolveOptions(options, [...Object.keys(STORE_OPTIONS), ...VALKEY_ONLY_OPTIONS])
       const { onUnsafeServer = 'warn' } = options
       checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
       const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })

@@ -27,7 +27,7 @@ describe('resolveOptions', () => {
   })
 
   test('takes undefined for left out', () => {
-    const undefineds = Object.fromEntries(STORE_OPTIONS.map((name) => [name, undefined]))
+    const undefineds = Object.fromEntries(Object.keys(STORE_OPTIONS).map((name) => [name, undefined]))
 
     const { clock: _c, userId: _u, ...left } = resolveOptions(undefineds)
     const { clock: _d, userId: _v, ...given } = resolveOptions({})

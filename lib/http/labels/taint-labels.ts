@@ -7,6 +7,7 @@ import {
   checkNumber,
   checkObject,
   hasMethods,
+  MAX_TTL_S,
   optionError,
 } from '../../option.ts'
 import type { SessionStore } from '../../store/store.ts'
@@ -127,7 +128,6 @@ function publicTaint(taint: RequestTaint): Taint {
 }
 
 const OPTIONS = ['store', 'sessions', 'subject', 'onStoreError', 'sessionTtl'] as const
-const MAX_TTL_S = 100 * 365 * 86_400
 
 function resolveOptions(options: TaintLabelsOptions) {
   checkObject('options', options)

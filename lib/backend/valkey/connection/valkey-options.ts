@@ -1,4 +1,12 @@
-import { checkInteger, checkKnown, checkObject, checkOneOf, optionError } from '../../../option.ts'
+import {
+  checkInteger,
+  checkKnown,
+  checkObject,
+  checkOneOf,
+  type OptionTable,
+  optionError,
+  readOptions,
+} from '../../../option.ts'
 import {
   CLIENT_SETTINGS,
   type ClientSetting,
@@ -55,43 +63,45 @@ export interface ResolvedValkeyOptions {
   readonly breaker: BreakerOptions | false
 }
 
-/** The names of {@link ValkeyOptions}. */
-export const VALKEY_OPTIONS = [
-  'client',
-  'connection',
-  'unsafeClientSettings',
-  'connectTimeoutMs',
-  'commandTimeoutMs',
-  'retries',
-  'breaker',
-] as const
-
 const MAX_TIMEOUT_MS = 60_000
 const EXPECTED_CLIENT = 'an iovalkey or ioredis client, or left out in favour of "connection": { url }'
 
+/** The options by which Valkey is reached. */
+export const VALKEY_OPTIONS = {
+  client: (value: ValkeyClient | undefined) => value,
+  connection: (value: ValkeyConnection | undefined) => value,
+  unsafeClientSettings: (value = [], name) => settingsOf(name, value),
+  connectTimeoutMs: (value = 250, name) => checkInteger(name, value, { min: 1, max: MAX_TIMEOUT_MS }),
+  commandTimeoutMs: (value = 500, name) => checkInteger(name, value, { min: 1, max: MAX_TIMEOUT_MS }),
+  retries: (value = 1, name) => checkInteger(name, value, { min: 0, max: 5 }),
+  breaker: (value = {}) => value && resolveBreaker(value),
+} satisfies OptionTable<ValkeyOptions>
+
 /** Applies defaults, checks every option and makes the client of a `connection`. Throws a `TypeError` that names the wrong one. */
 export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOptions {
-  const { connectTimeoutMs = 250, commandTimeoutMs = 500, retries = 1, breaker = {} } = options
-  const timing = {
-    connectTimeoutMs: checkInteger('connectTimeoutMs', connectTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
-    commandTimeoutMs: checkInteger('commandTimeoutMs', commandTimeoutMs, { min: 1, max: MAX_TIMEOUT_MS }),
-    retries: checkInteger('retries', retries, { min: 0, max: 5 }),
-    breaker: breaker && resolveBreaker(breaker),
-  }
-  const { client, connection } = options
+  const { client, connection, unsafeClientSettings, ...calls } = readOptions(options, VALKEY_OPTIONS)
   if (connection === undefined) {
-    const checked = checkedClient(options)
-    const acceptsPlaintext = options.unsafeClientSettings?.includes('tls') ?? false
-    return { ...timing, client: checked, ownsClient: false, acceptsPlaintext }
+    const acceptsPlaintext = unsafeClientSettings.includes('tls')
+    return {
+      ...calls,
+      client: checkedClient(client, unsafeClientSettings),
+      ownsClient: false,
+      acceptsPlaintext,
+    }
   }
   if (client !== undefined) throw optionError('connection', 'left out when "client" is given')
-  const made = createValkeyClient(connection, { connectTimeoutMs, commandTimeoutMs })
+  const made = createValkeyClient(connection, calls)
   return {
-    ...timing,
+    ...calls,
     client: made,
     ownsClient: true,
     acceptsPlaintext: connection.unsafeAllowPlaintext ?? false,
   }
+}
+
+function settingsOf(name: string, settings: readonly ClientSetting[]): readonly ClientSetting[] {
+  if (!Array.isArray(settings)) throw optionError(name, 'a list of names of settings')
+  return settings.map((setting) => checkOneOf(name, setting, CLIENT_SETTINGS))
 }
 
 function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
@@ -111,10 +121,8 @@ function expectedFor(client: unknown): string {
     : EXPECTED_CLIENT
 }
 
-function checkedClient({ client, unsafeClientSettings: accepted = [] }: ValkeyOptions): ValkeyClient {
+function checkedClient(client: ValkeyClient | undefined, accepted: readonly ClientSetting[]): ValkeyClient {
   if (typeof client?.callBuffer !== 'function') throw optionError('client', expectedFor(client))
-  if (!Array.isArray(accepted)) throw optionError('unsafeClientSettings', 'a list of names of settings')
-  for (const setting of accepted) checkOneOf('unsafeClientSettings', setting, CLIENT_SETTINGS)
   const change = changeOf(client, usageOf(client))
   if (change !== undefined)
     throw optionError('client', `one that nothing else changes, best of the store's own; ${change}`)
