@@ -34,7 +34,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'http',
     imports: ['store', 'registry', 'session', 'labels'],
-    packages: ['express-session', 'express', 'express-serve-static-core'],
+    packages: ['express-session', 'express'],
     foreignWords: [],
   },
   { name: 'labels', imports: ['backend', 'backend/valkey'], packages: [], foreignWords: [] },

@@ -96,7 +96,7 @@ describe('on a cluster of three primaries, each with a replica', () => {
 
     const listed = await registered(other, user)
     const spread = await Promise.all(cluster.primaries.map((server) => namesOn(server, `${prefix}-all`)))
-    const ended = await store.registry.endAll(user, { except: { sid: sids[0] ?? '' } })
+    const { ended } = await store.registry.endAll(user, { except: { sid: sids[0] ?? '' } })
 
     expect(listed).toEqual(sids.toReversed().map((sid) => store.handle(sid)))
     expect(spread.every((names) => names.length > 0)).toBe(true)

@@ -197,7 +197,7 @@ describe.each(storeKinds())('$name', (kind) => {
           const [spared = '', ...others] = await signInTimes(store, user, 4)
           const [saved, touched] = [await loadedSession(other, spared), await loadedSession(other, spared)]
 
-          const [ended] = await Promise.all([
+          const [{ ended }] = await Promise.all([
             store.registry.endAll(user, { except: { sid: spared } }),
             other.touch(spared, touched),
             other.set(spared, Object.assign(saved, { round })),
@@ -218,9 +218,10 @@ describe.each(storeKinds())('$name', (kind) => {
       const user = newUser()
       const [spared = '', ...others] = await signInTimes(stores[0], user, 4)
 
-      const ended = await Promise.all(
+      const results = await Promise.all(
         stores.map((store) => store.registry.endAll(user, { except: { sid: spared } })),
       )
+      const ended = results.map((result) => result.ended)
 
       expect(ended.flat().toSorted()).toEqual(others.map((sid) => stores[0].handle(sid)).toSorted())
       expect(await validOf(stores[1], [spared, ...others])).toEqual([spared])

@@ -8,10 +8,13 @@ declare module 'express-session' {
   }
 }
 
-declare module 'express-serve-static-core' {
-  interface Request {
-    /** What this request's session or user has been exposed to. Set by `taintLabels`. */
-    taint: Taint
+// Global, as a package manager that links no more than is listed gives this package no types to augment by name.
+declare global {
+  namespace Express {
+    interface Request {
+      /** What this request's session or user has been exposed to. Set by `taintLabels`. */
+      taint: Taint
+    }
   }
 }
 

@@ -2,10 +2,10 @@ import session from 'express-session'
 import {
   createSessionStore,
   InProcessStore,
-  type InProcessStoreOptions,
+  isSessionStoreError,
   type SessionStore,
-  SessionStoreError,
   type SessionStoreErrorCode,
+  type SessionStoreOptions,
   ValkeyStore,
   type ValkeyStoreOptions,
 } from 'express-session-valkey'
@@ -16,7 +16,7 @@ declare module 'express-session' {
   }
 }
 
-const options: InProcessStoreOptions = { secrets: ['a secret of at least 32 bytes, for tests'], ttl: 60 }
+const options: SessionStoreOptions = { secrets: ['a secret of at least 32 bytes, for tests'], ttl: 60 }
 
 async function roundTrip(store: SessionStore): Promise<string | undefined> {
   const cookie = new session.Cookie()
@@ -28,7 +28,7 @@ async function roundTrip(store: SessionStore): Promise<string | undefined> {
 }
 
 export function codeOf(error: unknown): SessionStoreErrorCode | undefined {
-  return error instanceof SessionStoreError ? error.code : undefined
+  return isSessionStoreError(error) ? error.code : undefined
 }
 
 export const middleware = session({
@@ -48,10 +48,10 @@ export const configured: SessionStore = createSessionStore({
 })
 
 // @ts-expect-error a misspelt option
-export const misspelt: InProcessStoreOptions = { secretz: [] }
+export const misspelt: SessionStoreOptions = { secretz: [] }
 
 // @ts-expect-error a lifetime is a number or a function
-export const wrong: InProcessStoreOptions = { ttl: '60' }
+export const wrong: SessionStoreOptions = { ttl: '60' }
 
 roundTrip(new InProcessStore(options)).then((greeting) => {
   if (greeting !== 'hello') throw new Error(`The session came back as ${greeting}`)

@@ -1,9 +1,9 @@
-import type { Express, Request } from 'express'
+import type { Express } from 'express'
 import session from 'express-session'
 import {
   createLabelStore,
   InProcessStore,
-  type InProcessStoreOptions,
+  type SessionStoreOptions,
   sessionAdmin,
   sessionGuard,
   taintLabels,
@@ -24,18 +24,18 @@ const store = new InProcessStore({
 })
 
 // As an app that spells the type out writes it.
-export const annotated: InProcessStoreOptions = {
+export const annotated: SessionStoreOptions = {
   userId: (s: session.Session & Partial<session.SessionData>) => s.account?.id,
   ttl: (s: Partial<session.SessionData>) => s.visits ?? 60,
 }
 
 // @ts-expect-error a visitor has no account
-export const unchecked: InProcessStoreOptions = { userId: (s) => s.account.id }
+export const unchecked: SessionStoreOptions = { userId: (s) => s.account.id }
 
 // @ts-expect-error a visitor has no account
-export const uncheckedTtl: InProcessStoreOptions = { ttl: (s) => s.account.id.length }
+export const uncheckedTtl: SessionStoreOptions = { ttl: (s) => s.account.id.length }
 
-export const uncheckedDevice: InProcessStoreOptions = {
+export const uncheckedDevice: SessionStoreOptions = {
   // @ts-expect-error a visitor has no account
   device: (req) => ({ plan: req.session.account.plan }),
 }
@@ -56,7 +56,5 @@ export function mount(app: Express): void {
     }),
   )
 }
-
-export const userOf = (req: Request): string => String(store.userIdOf(req.session))
 
 process.stdout.write('hello')
