@@ -57,10 +57,10 @@ export interface AccessTokenOptions {
 }
 
 export interface AccessTokens {
-  /** Issues a token that expires after `accessTtlS`, but never after `endsAtMs`. */
+  /** Issues a token that expires after `accessTtlS`, but not after its session, which at `nowMs` has until `endsAtMs`. */
   issue(
     subject: TokenSubject & { readonly nowMs: number; readonly endsAtMs: number },
-  ): Promise<{ readonly token: string; readonly expiresInS: number }>
+  ): Promise<{ readonly token: string; readonly expiresInS: number; readonly expiresAtS: number }>
   /**
    * Returns the claims of a token that is genuine; with `acceptExpired`, also of one that has expired.
    *
@@ -91,8 +91,9 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   return {
     async issue({ nowMs, endsAtMs, sub, sid, clientId }) {
-      const iat = Math.floor(nowMs / 1000)
-      const exp = Math.min(iat + ttlS, Math.floor(endsAtMs / 1000))
+      // The backend's times say for how long, and this clock, by which tokens are verified, since when.
+      const iat = Math.floor(clock.now() / 1000)
+      const exp = iat + Math.min(ttlS, Math.floor((endsAtMs - nowMs) / 1000))
       const added = ownClaims(await claims?.({ sub, sid, clientId }))
       const { first } = await keyring.load()
       const aud = typeof audience === 'string' ? audience : [...audience]
@@ -113,7 +114,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
           'claims',
           `a function of few claims; a token may have ${MAX_TOKEN_CHARACTERS} characters`,
         )
-      return { token, expiresInS: exp - iat }
+      return { token, expiresInS: exp - iat, expiresAtS: exp }
     },
 
     async verify(token, { acceptExpired = false } = {}) {

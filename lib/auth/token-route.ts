@@ -120,12 +120,12 @@ export class TokenRoute {
   async #reply({ refreshToken, sid, user, clientId, nowMs, expiresAtMs }: Grant): Promise<AuthReply> {
     const { tokens, options } = this.#parts
     const subject = { sub: String(user.id), sid, clientId }
-    const { token, expiresInS } = await tokens.issue({ ...subject, nowMs, endsAtMs: expiresAtMs })
+    const { token, expiresInS, expiresAtS } = await tokens.issue({ ...subject, nowMs, endsAtMs: expiresAtMs })
     const body = {
       access_token: token,
       token_type: 'bearer',
       expires_in: expiresInS,
-      expires_at: Math.floor(nowMs / 1000) + expiresInS,
+      expires_at: expiresAtS,
     }
     if (options.transport === 'bearer') return { body: { ...body, refresh_token: refreshToken, user } }
     return { body: { ...body, user }, headers: refreshCookie(refreshToken, expiresAtMs - nowMs) }

@@ -27,8 +27,8 @@ function issued(
 
 describe('An access token', () => {
   it('has the form and the claims of RFC 9068, and the handle of its session', async () => {
-    const tokens = tokensWith()
-    const { token, expiresInS } = await issued(tokens, 1_800_000_000_500)
+    const tokens = tokensWith({ clock: new TestClock(1_800_000_000_500) })
+    const { token, expiresInS } = await issued(tokens)
     const { keys } = await tokens.jwks()
 
     expect(decodeProtectedHeader(token)).toEqual({ alg: 'ES256', typ: 'at+jwt', kid: keys[0]?.kid })
@@ -57,7 +57,21 @@ describe('An access token', () => {
     const { token, expiresInS } = await issued(tokensWith(), nowMs, nowMs + 60_000)
 
     expect(expiresInS).toBe(60)
-    expect(decodeJwt(token).exp).toBe(Math.floor(nowMs / 1000) + 60)
+    expect(decodeJwt(token)).toMatchObject({
+      iat: expect.any(Number),
+      exp: Number(decodeJwt(token).iat) + 60,
+    })
+  })
+
+  it('is valid at once where the clock of the backend is hours off', async () => {
+    const tokens = tokensWith()
+    for (const hours of [-3, 3]) {
+      const nowMs = Date.now() + hours * 3_600_000
+      const { token, expiresInS } = await issued(tokens, nowMs, nowMs + 60_000)
+
+      expect(expiresInS).toBe(60)
+      expect((await tokens.verify(token)).sub).toBe('u1')
+    }
   })
 
   it('expires by the clock it is given, 5 seconds of tolerance included', async () => {
