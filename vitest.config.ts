@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { SlowFirst } from './test/support/slow-first.ts'
 
 export default defineConfig({
   test: {
@@ -8,7 +9,9 @@ export default defineConfig({
     provide: { suite: 'short' },
     // Processes, not threads: a test's servers end with the process that started them.
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than two cores: tests often wait for a server, a timer or a process.
+    maxWorkers: 3,
+    sequence: { sequencer: SlowFirst },
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },
