@@ -18,6 +18,16 @@ export default defineConfig([
     format: ['esm', 'cjs'],
     dts: true,
     clean: true,
+    // What both entries use is in chunks of its own: else index.cjs would export, and auth.cjs load, what it does not mean to.
+    outputOptions: {
+      codeSplitting: {
+        groups: [
+          { name: 'runtime', test: /rolldown.runtime/ },
+          // Not the declarations, which have chunks of their own.
+          { name: 'shared', test: /(?<!\.d)\.[cm]?[jt]s$/, minShareCount: 2 },
+        ],
+      },
+    },
   },
   // A program of its own: nobody who imports the package loads it.
   { ...shared, entry: { cli: 'lib/cli/cli.ts' }, format: ['esm'], dts: false, clean: false },

@@ -7,6 +7,8 @@ import { fill } from './keyspace.ts'
 
 const [OLD, NEW] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')]
 const COUNT = 300
+// Time limits that a busy machine keeps.
+const PATIENT = { connectTimeoutMs: 10_000, commandTimeoutMs: 10_000 }
 
 const cleanups: (() => Promise<unknown>)[] = []
 afterAll(async () => {
@@ -43,6 +45,7 @@ describe('The commands work', () => {
     const store = new ValkeyStore({
       connection: { nodes: cluster.nodes.map(({ host, port }) => ({ host, port })) },
       secrets: [OLD],
+      ...PATIENT,
     })
     cleanups.push(() => store.close())
 
@@ -53,7 +56,7 @@ describe('The commands work', () => {
     const sentinels = await startSentinels()
     cleanups.push(() => sentinels.stop())
     const connection = { sentinels: sentinels.addresses, sentinelName: sentinels.name }
-    const store = new ValkeyStore({ connection, secrets: [OLD] })
+    const store = new ValkeyStore({ connection, secrets: [OLD], ...PATIENT })
     cleanups.push(() => store.close())
 
     await everyCommand(['--sentinels', joined(sentinels.addresses), '--sentinel-name', sentinels.name], store)
