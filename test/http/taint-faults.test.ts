@@ -7,8 +7,8 @@ import { type Observed, openValkey } from '../labels/subjects.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
+import { askRaw, askRawHttp2 } from './raw-exchange.ts'
 import { answerHttp2, CANARY, mountPaths, paths, routeOf } from './taint-paths.ts'
-import { rawHttp1, rawHttp2 } from './taint-raw-client.ts'
 import { createTaintApp, type Site, serve, serveHttp2, Visitor } from './taint-site.ts'
 
 const USER = 'gateway'
@@ -146,11 +146,11 @@ const damages: readonly Fault[] = [
 async function everyPath({ cookie: own }: Visitor): Promise<readonly string[]> {
   const asked = [own, undefined].flatMap((cookie) => [
     ...paths.map(({ name, method, headers }) =>
-      rawHttp1({ port: site.port, path: routeOf(name), method, headers, cookie }),
+      askRaw({ port: site.port, path: routeOf(name), method, headers, cookie }),
     ),
-    rawHttp2({ port: http2Site.port, path: '/', cookie }),
+    askRawHttp2({ port: http2Site.port, path: '/', cookie }),
   ])
-  return Promise.all(asked)
+  return (await Promise.all(asked)).map(({ text }) => text)
 }
 
 /** Does the work while the fault lasts, for a visitor with a session, labelled or not. */

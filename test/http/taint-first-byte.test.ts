@@ -5,8 +5,8 @@ import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { type Observed, openValkey } from '../labels/subjects.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
+import { askRaw, askRawHttp2 } from './raw-exchange.ts'
 import { answerHttp2, CANARY, HTTP2, mountPaths, type Path, paths, routeOf } from './taint-paths.ts'
-import { type RawRequest, rawHttp1, rawHttp2 } from './taint-raw-client.ts'
 import { createTaintApp, type Site, serve, serveHttp2, Visitor } from './taint-site.ts'
 
 const DELAY_MS = 300
@@ -43,23 +43,18 @@ async function standsAtFirstByte(path: Path): Promise<boolean> {
   const visitor = new Visitor(site)
   await visitor.post('/begin')
   const { key } = placeOf('taint:v1', visitor.sid)
-  const over =
-    path === http2Path ? { send: rawHttp2, port: http2Site.port } : { send: rawHttp1, port: site.port }
-  let stands: number | undefined
-  const request: RawRequest = {
-    port: over.port,
+  const [ask, { port }] = path === http2Path ? [askRawHttp2, http2Site] : [askRaw, site]
+  const { text, atFirstByte } = await ask({
+    port,
     path: routeOf(path.name),
     method: path.method,
     headers: path.headers,
     cookie: visitor.cookie,
-    onFirstByte: async () => {
-      stands = await admin.sismember(key, 'pii')
-    },
-  }
-  const answer = await over.send(request)
+    look: () => admin.sismember(key, 'pii'),
+  })
   // Otherwise nothing was put to the test.
-  expect(answer).toContain(CANARY)
-  return stands === 1
+  expect(text).toContain(CANARY)
+  return atFirstByte === 1
 }
 
 describe(`with every command on its way for ${DELAY_MS} ms`, () => {

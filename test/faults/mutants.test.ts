@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ROOT } from '../../package/library.ts'
-import { mutants } from './mutants.ts'
-import { type Patch, patched } from './mutated-build.ts'
+import { ROOT } from '../package/library.ts'
+import { mutants } from './mutants/mutants.ts'
+import { type Patch, patched } from './mutants/mutated-build.ts'
 
 // The long suite shows that the checker finds each; here a change of lib/ that moves the pinned text fails at once.
 describe('each of the mutants under faults', () => {
