@@ -1,3 +1,4 @@
+import type { Finding } from '../backend/finding.ts'
 import { traced } from '../diagnostics.ts'
 import {
   LabelLimitError,
@@ -30,14 +31,22 @@ export interface KeyedLabelStoreParts {
   readonly releaseWindowMs: number
 }
 
+/** What the server and the lifetimes are found to be; an operator is alarmed by the same code. */
+type LabelFinding = Finding & { readonly code: LabelAlarmCode }
+
 interface Contents {
   readonly labels: ReadonlySet<string>
   readonly declassified: ReadonlySet<string>
 }
 
 const MAX_TTL_MS = 100 * 366 * 86_400_000
-const TTL_TOO_SHORT =
-  'Labels can vanish before their session: "ttl" is shorter than "longestSessionTtl"; raise it'
+const TTL_TOO_SHORT: LabelFinding = {
+  code: 'ttl-too-short',
+  severity: 'warning',
+  message:
+    'Labels can vanish before their session: "ttl" of the label store is shorter than "longestSessionTtl"',
+  action: 'Raise "ttl"',
+}
 const NO_KEEPING: Keeping = { leastMs: 0, targetMs: 0 }
 
 /** What labels mean over sets of strings: which are in force, which are missing, what to alarm about. */
@@ -51,7 +60,7 @@ export class KeyedLabelStore implements LabelStore {
     this.#options = options
     this.#releaseWindowMs = releaseWindowMs
     this.#warnOfTtl()
-    sets.onConnection(() => void this.#checkServer().catch(() => {}))
+    sets.onConnection(() => void this.#checkConnection().catch(() => {}))
   }
 
   load(holder: string | LabelHolder, terms: LoadTerms = {}): Promise<LoadedLabels> {
@@ -152,9 +161,15 @@ export class KeyedLabelStore implements LabelStore {
     return outcome
   }
 
-  async check(): Promise<readonly LabelAlarm[]> {
-    const server = await this.#checkServer()
-    return this.#isTtlTooShort() ? [this.#alarm('ttl-too-short', TTL_TOO_SHORT), ...server] : server
+  async check(): Promise<readonly Finding[]> {
+    const ofTtl = this.#ttlFindings()
+    for (const finding of ofTtl) this.#alarmOf(finding)
+    try {
+      return [...ofTtl, ...(await this.#checkConnection())]
+    } catch (error) {
+      if (error instanceof StoreClosedError) throw error
+      return [...ofTtl, unreachable(error)]
+    }
   }
 
   close(): Promise<void> {
@@ -241,12 +256,7 @@ export class KeyedLabelStore implements LabelStore {
     }
   }
 
-  #alarm(
-    code: LabelAlarmCode,
-    message: string,
-    place?: LabelPlace,
-    facts: Partial<LabelAlarm> = {},
-  ): LabelAlarm {
+  #alarm(code: LabelAlarmCode, message: string, place?: LabelPlace, facts: Partial<LabelAlarm> = {}): void {
     const alarm = { code, message, ...(place && { holder: place.digest }), ...facts }
     try {
       const { onAlarm = warnOnce } = this.#options
@@ -257,41 +267,64 @@ export class KeyedLabelStore implements LabelStore {
         throw error
       })
     }
-    return alarm
+  }
+
+  #alarmOf({ code, message, action, failure }: LabelFinding): void {
+    this.#alarm(code, `${message}. ${action}`, undefined, { ...(failure && { failure }) })
   }
 
   #warnOfTtl(): void {
-    if (!this.#isTtlTooShort()) return
-    emitAlarmWarning({ code: 'ttl-too-short', message: TTL_TOO_SHORT })
-    if (this.#options.onAlarm) this.#alarm('ttl-too-short', TTL_TOO_SHORT)
+    for (const finding of this.#ttlFindings()) {
+      emitAlarmWarning({ code: finding.code, message: `${finding.message}. ${finding.action}` })
+      if (this.#options.onAlarm) this.#alarmOf(finding)
+    }
   }
 
-  #isTtlTooShort(): boolean {
+  #ttlFindings(): readonly LabelFinding[] {
     const { ttlMs, longestSessionTtlMs } = this.#options
-    return ttlMs > 0 && ttlMs < longestSessionTtlMs
+    return ttlMs > 0 && ttlMs < longestSessionTtlMs ? [TTL_TOO_SHORT] : []
   }
 
-  async #checkServer(): Promise<readonly LabelAlarm[]> {
+  async #checkConnection(): Promise<readonly LabelFinding[]> {
+    const findings = await this.#serverFindings()
+    for (const finding of findings) this.#alarmOf(finding)
+    return findings
+  }
+
+  async #serverFindings(): Promise<readonly LabelFinding[]> {
     try {
       const unsafe = new Set(
         (await this.#sets.evictionPolicies()).filter((policy) => policy !== 'noeviction'),
       )
-      return [...unsafe].map((policy) =>
-        this.#alarm(
-          'eviction-policy',
-          `The server evicts (${policy}) and so may lose labels; set maxmemory-policy to noeviction`,
-        ),
-      )
+      return [...unsafe].map((policy) => ({
+        code: 'eviction-policy',
+        severity: 'error',
+        message: `The server evicts (${policy}) and so may lose labels`,
+        action: 'Set maxmemory-policy to noeviction',
+      }))
     } catch (error) {
       const { reason, failure } = causeOf(error)
       if (reason !== 'no-permission') throw error
-      const right = failure?.right ?? '+info'
       return [
-        this.#alarm(
-          'check-failed',
-          `The server does not let us see its eviction policy; grant ${right}, or make sure it is noeviction`,
-        ),
+        {
+          code: 'server-unknown',
+          severity: 'unknown',
+          message: 'The server does not let us see its eviction policy',
+          action: `Grant ${failure?.right ?? '+info'}, or make sure it is noeviction`,
+          ...(failure && { failure }),
+        },
       ]
     }
+  }
+}
+
+function unreachable(error: unknown): Finding {
+  const { failure } = causeOf(error)
+  return {
+    code: 'unreachable',
+    severity: 'error',
+    message: 'The server of the label store could not be asked',
+    action: 'Look the reason up in docs/ERRORS.md',
+    ...(failure && { failure }),
   }
 }

@@ -7,7 +7,7 @@ import { type FailureCause, OutcomeUnknownError, StoreUnavailableError } from '.
  * - `labels-shrunk`: a session remembers labels that are not in the stored set. They were put back.
  * - `ttl-too-short`: `ttl` is shorter than `longestSessionTtl`, so labels can vanish before their session.
  * - `eviction-policy`: the server may evict labels when memory is full.
- * - `check-failed`: the server did not let us see how it evicts.
+ * - `server-unknown`: the server did not let us see how it evicts.
  * - `audit-failed`: `onAudit` rejected after labels had been removed.
  */
 export type LabelAlarmCode =
@@ -18,7 +18,7 @@ export type LabelAlarmCode =
   | 'labels-shrunk'
   | 'ttl-too-short'
   | 'eviction-policy'
-  | 'check-failed'
+  | 'server-unknown'
   | 'audit-failed'
 
 /** What an operator should look at. It carries no id, key or client error. */

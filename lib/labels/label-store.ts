@@ -1,7 +1,7 @@
+import type { Finding } from '../backend/finding.ts'
 import { LabelsUnreadableError } from '../errors.ts'
 import type { Declassification } from './declassification.ts'
 import { isLabel, type LabelHolder } from './label.ts'
-import type { LabelAlarm } from './label-alarm.ts'
 
 /** What a load answers. */
 export interface LoadedLabels {
@@ -53,8 +53,12 @@ export interface LabelStore {
   ): Promise<ReadonlySet<string> | undefined>
   /** Takes labels away, and remembers that, so that no session puts them back. Answers the labels that are left. */
   declassify(declassification: Declassification): Promise<ReadonlySet<string>>
-  /** Looks whether labels could vanish: how the server evicts, and `ttl`. Raises and answers the alarms. */
-  check(): Promise<readonly LabelAlarm[]>
+  /**
+   * Returns what an operator should know, as `check()` of a session store does: whether labels could vanish, by how the
+   * server evicts and by `ttl`. Raises an alarm for each but `unreachable`. Rejects only once the
+   * store is closed.
+   */
+  check(): Promise<readonly Finding[]>
   /** Lets calls in flight settle and refuses later ones. A client that was handed in stays open. */
   close(): Promise<void>
 }

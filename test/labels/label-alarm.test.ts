@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import type { Redis } from 'iovalkey'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, test, vi } from 'vitest'
 import { LabelsUnreadableError, OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import { InProcessLabelSets } from '../../lib/labels/in-process-label-sets.ts'
@@ -226,7 +226,9 @@ describe('the eviction policy', () => {
 
     await until(() => alarms.length > 0)
     expect(alarms).toMatchObject([{ code: 'eviction-policy', message: expect.stringContaining(policy) }])
-    expect(await store.check()).toMatchObject([{ code: 'eviction-policy' }])
+    expect(await store.check()).toMatchObject([
+      { code: 'eviction-policy', severity: 'error', action: 'Set maxmemory-policy to noeviction' },
+    ])
   })
 
   it('noeviction raises none', async () => {
@@ -250,8 +252,18 @@ describe('the eviction policy', () => {
   it('that may not be seen is an alarm, too', async () => {
     const { store } = await openWithout('info')
 
-    expect(await store.check()).toMatchObject([{ code: 'check-failed' }])
+    expect(await store.check()).toMatchObject([
+      { code: 'server-unknown', severity: 'unknown', action: expect.stringContaining('+info') },
+    ])
   })
+})
+
+test('a server that cannot be asked is a finding, as it is of a session store', async () => {
+  const { store } = open({ connection: { url: 'valkey://127.0.0.1:1' }, connectTimeoutMs: 100, retries: 0 })
+
+  expect(await store.check()).toMatchObject([
+    { code: 'unreachable', severity: 'error', failure: { systemCode: 'ECONNREFUSED' } },
+  ])
 })
 
 function warnings() {
@@ -267,7 +279,7 @@ describe('a ttl shorter than the longest session', () => {
 
     expect(codes()).toEqual(['ttl-too-short'])
     expect(given).toEqual([[expect.stringContaining('"longestSessionTtl"'), { code: 'ESV_TTL_TOO_SHORT' }]])
-    expect(await store.check()).toMatchObject([{ code: 'ttl-too-short' }])
+    expect(await store.check()).toMatchObject([{ code: 'ttl-too-short', severity: 'warning' }])
     expect(openMemory({ ttl: 60, longestSessionTtl: 60 }).codes()).toEqual([])
     expect(openMemory({ longestSessionTtl: 60 }).codes()).toEqual([])
     expect(given).toHaveLength(1)
