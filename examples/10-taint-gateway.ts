@@ -6,6 +6,7 @@ import {
   deniesTaint,
   sessionGuard,
   taintLabels,
+  taintOf,
   taints,
   ValkeyStore,
 } from 'express-session-valkey'
@@ -44,7 +45,7 @@ app.post(
   (_req, res) => void res.json({ sent: true }),
 )
 
-app.get('/labels', (req, res) => void res.json([...req.taint.labels]))
+app.get('/labels', (req, res) => void res.json([...taintOf(req).labels]))
 
 const server = app.listen(Number(PORT), '127.0.0.1', (error) => {
   if (error) throw error

@@ -61,7 +61,7 @@ export {
 } from './http/guard/session-guard.ts'
 export type { Taint, TaintPolicy } from './http/labels/taint.ts'
 export { deniesTaint, taints } from './http/labels/taint-gates.ts'
-export { type TaintLabelsOptions, taintLabels } from './http/labels/taint-labels.ts'
+export { type TaintLabelsOptions, taintLabels, taintOf } from './http/labels/taint-labels.ts'
 export {
   createLabelStore,
   type LabelStoreConfig,

@@ -7,7 +7,7 @@ import express, { type Express, type RequestHandler } from 'express'
 import session from 'express-session'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
-import { taintLabels } from '../../lib/http/labels/taint-labels.ts'
+import { taintLabels, taintOf } from '../../lib/http/labels/taint-labels.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import { COOKIE_SECRET, contentOf } from '../store/app.ts'
 import { storeKinds } from '../store/stores.ts'
@@ -146,7 +146,7 @@ describe.each(storeKinds())('with sessions $name', (storeKind) => {
     'every kind is whole with labels that must stand first, in the order %s',
     async (order) => {
       const app = appOf(express, order)
-      mountKinds(app, (req) => void req.taint.add('pii'))
+      mountKinds(app, (req) => void taintOf(req).add('pii'))
       const site = await serve(app)
 
       expect(await faultsOf(site, 'gzip')).toEqual([])

@@ -5,7 +5,7 @@ import type { Express, Request } from 'express'
 import session, { MemoryStore } from 'express-session'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { deniesTaint } from '../../lib/http/labels/taint-gates.ts'
-import { taintLabels } from '../../lib/http/labels/taint-labels.ts'
+import { taintLabels, taintOf } from '../../lib/http/labels/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import type { SessionStore } from '../../lib/store/store.ts'
@@ -114,8 +114,8 @@ const routes = (app: Express) => {
   app.post('/check', async (req, res) => {
     const { session: own } = req
     own.note = 'something'
-    await req.taint.check()
-    res.json([...(await req.taint.check())])
+    await taintOf(req).check()
+    res.json([...(await taintOf(req).check())])
   })
 }
 
@@ -295,7 +295,9 @@ describe('what a label store of the app’s own answers', () => {
       routes: (made) => {
         routes(made)
         made.get('/read', async (req, res) => {
-          await req.taint.add('pii').catch(() => {})
+          await taintOf(req)
+            .add('pii')
+            .catch(() => {})
           res.send('CANARY')
         })
       },
@@ -322,7 +324,14 @@ describe('what a label store of the app’s own answers', () => {
     const site = await serve(
       createTaintApp({
         sessions,
-        routes: (app) => app.get('/read', (req, res) => void req.taint.add('secret').then(() => res.end())),
+        routes: (app) =>
+          app.get(
+            '/read',
+            (req, res) =>
+              void taintOf(req)
+                .add('secret')
+                .then(() => res.end()),
+          ),
       }),
     )
     onTestFinished(() => site.close())

@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { TaintDeniedError } from '../../lib/errors.ts'
 import type { TaintPolicy } from '../../lib/http/labels/taint.ts'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
+import { taintOf } from '../../lib/http/labels/taint-labels.ts'
 import { openMemory } from '../labels/subjects.ts'
 import { createTaintApp, frameworks, type Reply, type SiteOptions, serve, Visitor } from './taint-site.ts'
 
@@ -126,9 +127,11 @@ describe.each(frameworks)('a gate on $framework', ({ express }) => {
       routes: (app) =>
         app.get('/stream', deniesTaint('pii'), async (req, res) => {
           await new Promise((resolve) => res.write('one', resolve))
-          await req.taint.check()
+          await taintOf(req).check()
           await store.add(req.sessionID, ['pii'])
-          failure = await req.taint.check().catch((error: unknown) => error)
+          failure = await taintOf(req)
+            .check()
+            .catch((error: unknown) => error)
           res.write('CANARY')
           res.end()
         }),
@@ -145,7 +148,7 @@ describe.each(frameworks)('a gate on $framework', ({ express }) => {
       express,
       routes: (app) =>
         app.get('/check', taints('pii'), async (req, res) => {
-          res.json([...(await req.taint.check())])
+          res.json([...(await taintOf(req).check())])
         }),
     })
 
@@ -192,7 +195,7 @@ const sinks: readonly (readonly [string, Sink])[] = [
       app.post('/export', deniesTaint('pii'), async (req, res, next) => {
         try {
           for await (const piece of req) {
-            await req.taint.check()
+            await taintOf(req).check()
             taken.push(String(piece))
           }
           res.send('exported')

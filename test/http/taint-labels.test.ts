@@ -4,7 +4,7 @@ import type { Express } from 'express'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { StoreUnavailableError } from '../../lib/errors.ts'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
-import { taintLabels } from '../../lib/http/labels/taint-labels.ts'
+import { taintLabels, taintOf } from '../../lib/http/labels/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
@@ -100,11 +100,11 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         express,
         routes: (app) =>
           app.get('/add', async (req, res) => {
-            const before = req.taint.has('pii')
-            const adding = req.taint.add('pii', 'secret')
-            const during = req.taint.has('pii')
+            const before = taintOf(req).has('pii')
+            const adding = taintOf(req).add('pii', 'secret')
+            const during = taintOf(req).has('pii')
             await adding
-            res.json({ before, during, after: [...(await req.taint.check())].sort() })
+            res.json({ before, during, after: [...(await taintOf(req).check())].sort() })
           }),
       })
 
@@ -122,8 +122,8 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         routes: (app) => {
           reading(app)
           app.post('/launder', taints('pii'), (req, res) => {
-            ;(req.taint.labels as Set<string>).clear()
-            res.json(req.taint.has('pii'))
+            ;(taintOf(req).labels as Set<string>).clear()
+            res.json(taintOf(req).has('pii'))
           })
         },
       })
@@ -196,7 +196,7 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
   describe('an add that is not awaited', () => {
     const failingAdd = (catches: boolean) => (app: Express) =>
       app.get('/read', (req, res) => {
-        const adding = req.taint.add('pii')
+        const adding = taintOf(req).add('pii')
         if (catches) adding.catch(() => {})
         res.set('X-Secret', 'CANARY').send('CANARY')
       })
@@ -223,7 +223,9 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         express,
         routes: (app) =>
           app.get('/read', (req, res) => {
-            req.taint.add('not a label').catch(() => {})
+            taintOf(req)
+              .add('not a label')
+              .catch(() => {})
             res.send('CANARY')
           }),
       })
@@ -243,7 +245,9 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
             res.write('harmless')
             failing.add = true
             await new Promise((resolve) => setImmediate(resolve))
-            await req.taint.add('pii').catch(() => {})
+            await taintOf(req)
+              .add('pii')
+              .catch(() => {})
             res.write('CANARY')
           }),
       })
@@ -409,7 +413,7 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
         routes: (app) => {
           reading(app)
           app.get('/static', (_req, res) => void res.send('static'))
-          app.get('/has', (req, res) => void res.json(req.taint.has('pii')))
+          app.get('/has', (req, res) => void res.json(taintOf(req).has('pii')))
         },
       })
       failing.load = true
@@ -442,7 +446,7 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
       )
       app.get('/late', (req, res) => {
         res.writeHead(200)
-        void req.taint.add('pii')
+        void taintOf(req).add('pii')
         res.end('x')
       })
       app.get('/file', (_req, res) => res.sendFile(import.meta.filename))
@@ -475,16 +479,21 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
   })
 
   describe('misuse', () => {
-    it('of gates without taintLabels is a 500 that says so', async () => {
+    it('of gates and of taintOf without taintLabels is a 500 that says so', async () => {
       const app = express()
       app.set('env', 'test')
       app.get('/read', taints('pii'), (_req, res) => void res.send('CANARY'))
       app.post('/export', deniesTaint('pii'), (_req, res) => void res.send('CANARY'))
+      app.get('/has', (req, res) => void res.json(taintOf(req).has('pii')))
       const site = await serve(app)
       onTestFinished(() => site.close())
       const visitor = new Visitor(site)
 
-      for (const reply of [await visitor.get('/read'), await visitor.post('/export')]) {
+      for (const reply of [
+        await visitor.get('/read'),
+        await visitor.get('/has'),
+        await visitor.post('/export'),
+      ]) {
         expect(reply.status).toBe(500)
         expect(reply.body).toContain('mount taintLabels')
       }

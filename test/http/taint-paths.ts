@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Express, NextFunction, Request, Response } from 'express'
+import { taintOf } from '../../lib/http/labels/taint-labels.ts'
 
 export const CANARY = 'CANARY'
 
@@ -75,7 +76,9 @@ export const paths: readonly Path[] = [
 export function mountPaths(app: Express): void {
   for (const { name, answer } of paths) {
     app.get(routeOf(name), (req, res, next) => {
-      req.taint.add('pii').catch(() => {})
+      taintOf(req)
+        .add('pii')
+        .catch(() => {})
       answer(req, res, next)
     })
   }
@@ -94,7 +97,9 @@ export const HTTP2 = 'HTTP/2 compat'
 
 /** What a server on HTTP/2 answers to every request. */
 export function answerHttp2(req: Request, res: Http2ServerResponse): void {
-  req.taint.add('pii').catch(() => {})
+  taintOf(req)
+    .add('pii')
+    .catch(() => {})
   res.setHeader('X-Canary', CANARY)
   res.write(CANARY)
   res.end(CANARY)

@@ -13,7 +13,7 @@ import connect from 'connect'
 import express5, { type Express, type Request } from 'express'
 import session, { type SessionOptions } from 'express-session'
 import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
-import { type TaintLabelsOptions, taintLabels } from '../../lib/http/labels/taint-labels.ts'
+import { type TaintLabelsOptions, taintLabels, taintOf } from '../../lib/http/labels/taint-labels.ts'
 import type { LabelStore } from '../../lib/labels/label-store.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import type { SessionStore } from '../../lib/store/store.ts'
@@ -79,7 +79,7 @@ export function createTaintApp(options: SiteOptions = {}): Express {
     res.end()
   })
   app.get('/labels', (req, res) => {
-    res.json([...req.taint.labels].sort())
+    res.json([...taintOf(req).labels].sort())
   })
   options.routes?.(app)
   return app

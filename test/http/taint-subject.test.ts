@@ -1,6 +1,7 @@
 import type { Express } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { deniesTaint, taints } from '../../lib/http/labels/taint-gates.ts'
+import { taintOf } from '../../lib/http/labels/taint-labels.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { openMemory } from '../labels/subjects.ts'
 import { internalsOf } from '../store/parts-store.ts'
@@ -167,7 +168,7 @@ describe('parallel requests of one session', () => {
       routes: (app) => {
         app.post('/add/:label', async (req, res) => {
           req.session.note = req.params.label
-          await req.taint.add(req.params.label)
+          await taintOf(req).add(req.params.label)
           res.end()
         })
         app.get('/sealed', (req, res) => {

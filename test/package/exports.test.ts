@@ -41,6 +41,7 @@ const VALUES = [
   'sessionAdmin',
   'sessionGuard',
   'taintLabels',
+  'taintOf',
   'taints',
 ]
 

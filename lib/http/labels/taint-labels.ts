@@ -108,11 +108,33 @@ let isWarned = false
 
 const taintsByRequest = new WeakMap<Request, RequestTaint>()
 
-/** What `taintLabels` keeps about a request. Throws a `TypeError` if it was not mounted before. */
+/** Returns what `taintLabels` keeps about a request. Throws a `TypeError` if it was not mounted before. */
 export function requestTaintOf(req: Request): RequestTaint {
   const taint = taintsByRequest.get(req)
   if (taint) return taint
-  throw new TypeError('Labels are not known here: mount taintLabels({ store }) before taints and deniesTaint')
+  throw unmountedError('taints and deniesTaint')
+}
+
+/**
+ * Returns `req.taint`, for handlers behind {@link taintLabels}, where it is certain to be there.
+ *
+ * @throws TypeError if `taintLabels` was not mounted before.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import { taintOf } from 'express-session-valkey'
+ *
+ * express().get('/labels', (req, res) => void res.json([...taintOf(req).labels]))
+ * ```
+ */
+export function taintOf(req: Request): Taint {
+  if (req.taint) return req.taint
+  throw unmountedError('the handler that calls taintOf(req)')
+}
+
+function unmountedError(before: string): TypeError {
+  return new TypeError(`Labels are not known here: mount taintLabels({ store }) before ${before}`)
 }
 
 // Without the methods that belong to the middlewares.

@@ -12,8 +12,8 @@ declare module 'express-session' {
 declare global {
   namespace Express {
     interface Request {
-      /** What this request's session or user has been exposed to. Set by `taintLabels`. */
-      taint: Taint
+      /** What this request's session or user has been exposed to. Set by `taintLabels`; `taintOf(req)` throws without it. */
+      taint?: Taint
     }
   }
 }
