@@ -18,14 +18,12 @@ import { SessionRecords } from '../session/records.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
-import { RequestWork } from './request-work.ts'
-import { type CommittedRequest, SessionCommits } from './session-commit.ts'
-import { SessionCopies } from './session-copies.ts'
-import { SessionLabels, type StoredSession } from './session-labels.ts'
-import { Sessions } from './sessions.ts'
+import { type CommittedRequest, RequestWrites } from './request-writes.ts'
+import { Sessions, type StoredSession } from './sessions.ts'
 import type { CommitOptions, ListedSession, SessionStore, StoreHealth } from './store.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf } from './store-health.ts'
+import { TrackedRequests } from './tracked-requests.ts'
 import type { TrackedSession } from './tracked-session.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
 
@@ -44,17 +42,15 @@ export interface SessionStoreParts {
 export abstract class SealedSessionStore extends StoreEmitter implements SessionStore {
   readonly registry: SealedSessionRegistry
   readonly #backend: Backend
-  readonly #life: Sessions
+  readonly #sessions: Sessions
   readonly #deadlineMs: number
   readonly #options: ResolvedOptions
-  readonly #copies = new SessionCopies(this)
+  readonly #requests = new TrackedRequests(this)
   readonly #unstored: UnstoredSessions
-  readonly #labels: SessionLabels
-  readonly #commits: SessionCommits
+  readonly #writes: RequestWrites
   readonly #operations: Operations
   readonly #sharing: PrefixSharing
   #isMounted = false
-  readonly #work = new RequestWork()
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
   }
@@ -98,7 +94,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
       sharing: this.#sharing,
     })
     const codec = new SessionCodec(options.serializer, maxBytes, Math.ceil(deadlineMs / SERIALIZER_SHARE))
-    const life = new Sessions({
+    const sessions = new Sessions({
       backend,
       options,
       announce,
@@ -108,9 +104,8 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
       membership,
       endSessions,
     })
-    this.#life = life
-    this.#labels = new SessionLabels({ life, copyOf: (session) => this.#copies.copyOf(session) })
-    this.#commits = new SessionCommits({ work: this.#work, life, copies: this.#copies })
+    this.#sessions = sessions
+    this.#writes = new RequestWrites(sessions, this.#requests)
     this.registry = new SealedSessionRegistry({
       backend,
       sealer,
@@ -149,7 +144,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override set(sid: string, session: SessionData): Promise<void>
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    return answer(this.#commits.reported(session, this.#setFor(sid, session)), callback)
+    return answer(this.#writes.reported(session, this.#setFor(sid, session)), callback)
   }
 
   /** Ends a session for good: until its tombstone expires nothing can be stored under its id. */
@@ -169,13 +164,13 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
-    if (callback && this.#commits.isJustCommitted(session)) {
+    if (callback && this.#writes.isJustCommitted(session)) {
       // In the same turn, in which express-session sends a response in one piece instead of two.
       callback(null)
       return undefined
     }
     return answer(
-      this.#commits.reported(
+      this.#writes.reported(
         session,
         this.#operations.run('touch', () => this.#touch(sid, session), late.write),
       ),
@@ -188,7 +183,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
     return answer(
-      this.#operations.runLong('all', () => this.#life.all()),
+      this.#operations.runLong('all', () => this.#sessions.all()),
       callback,
     )
   }
@@ -198,7 +193,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
     return answer(
-      this.#operations.runLong('ids', () => this.#life.ids()),
+      this.#operations.runLong('ids', () => this.#sessions.ids()),
       callback,
     )
   }
@@ -208,7 +203,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
     return answer(
-      this.#operations.runLong('length', async () => (await this.#life.ids()).length),
+      this.#operations.runLong('length', async () => (await this.#sessions.ids()).length),
       callback,
     )
   }
@@ -219,7 +214,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override clear(callback?: Callback<void>): Promise<void> | undefined {
     this.#sharing.note()
     return answer(
-      this.#operations.runLong('clear', () => this.#life.clear()),
+      this.#operations.runLong('clear', () => this.#sessions.clear()),
       callback,
     )
   }
@@ -265,7 +260,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
    * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
    */
   commit(req: CommittedRequest, options: CommitOptions = {}): Promise<void> {
-    return this.#operations.run('commit', () => this.#commits.commit(req, options), late.write)
+    return this.#operations.run('commit', () => this.#writes.commit(req, options), late.write)
   }
 
   /**
@@ -274,7 +269,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
    * tried again while the session holds the same. `sessionGuard` calls it.
    */
   conclude(req: CommittedRequest): void {
-    this.#commits.conclude(req)
+    this.#writes.conclude(req)
   }
 
   /**
@@ -282,17 +277,17 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
    * told at once, as with an async serializer. Extends the cookie, as `commit` does.
    */
   isCommitted(req: CommittedRequest, options: CommitOptions = {}): boolean {
-    return this.#commits.isCommitted(req, options)
+    return this.#writes.isCommitted(req, options)
   }
 
   /** The labels sealed, or about to be sealed, with a live session. Throws a `TypeError` if this store has neither made nor loaded it. */
   sealedLabels(session: object): readonly string[] {
-    return this.#labels.sealed(session)
+    return this.#requests.labelled(session).labels
   }
 
   /** Adds labels to those sealed with a live session, from its next save on. None is ever removed. Throws as `sealedLabels`. */
   sealLabels(session: object, labels: readonly string[]): void {
-    this.#labels.add(session, labels)
+    this.#requests.labelled(session).addLabels(labels)
   }
 
   /**
@@ -300,7 +295,11 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
    * expired, since it was loaded.
    */
   storedSession(session: object): Promise<StoredSession> {
-    return this.#operations.run('get', () => this.#labels.stored(session), late.read)
+    return this.#operations.run(
+      'get',
+      async () => this.#sessions.stored(this.#requests.labelled(session)),
+      late.read,
+    )
   }
 
   /**
@@ -308,7 +307,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
    * nobody else can know its id.
    */
   isPristine(session: object): boolean {
-    return this.#labels.isPristine(session)
+    return this.#requests.isPristine(session)
   }
 
   /** How new sessions are made; express-session sets it. */
@@ -326,7 +325,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
       if (handleOf(sessionID) === undefined) warnOnce('ESV_SESSION_ID', new SessionIdError().message)
       // A genid that keeps the client's id makes none that nobody knows.
       else if (sessionID !== former) this.#unstored.add(sessionID, session)
-      this.#labels.noteMade(session)
+      this.#requests.made(session)
       keepMaxAge(session)
       this.#supervise(req, session)
     }
@@ -335,7 +334,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   /** As express-session's, and remembers which record the session came from. Data of another id cannot be saved under this one. */
   override createSession(req: Request, data: SessionData): Session & SessionData {
     const session = super.createSession(req, data)
-    this.#copies.adopt(req, session, data)
+    this.#requests.adopt(req, session, data)
     keepNames(session, data)
     keepMaxAge(session)
     this.#supervise(req, session)
@@ -349,48 +348,48 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override regenerate(req: Request): Promise<void>
   override regenerate(req: Request, callback: ((error?: unknown) => void) | undefined): void
   override regenerate(req: Request, callback?: Callback<void>): Promise<void> | undefined {
-    const old = req.session ? this.#copies.copyOf(req.session) : undefined
+    const old = req.session ? this.#requests.trackedOf(req.session) : undefined
     const released = this.#operations.run('regenerate', () => this.#release(req, old), late.write)
     const replaced = released.then(
       (predecessor) => this.#replace(req, old, predecessor),
-      (error: unknown) => this.#copies.condemn(req, old, error),
+      (error: unknown) => this.#requests.condemn(req, old, error),
     )
-    if (callback) this.#work.addTold(req, replaced)
-    else this.#work.addEnding(req, replaced)
+    if (callback) this.#writes.addReported(req, replaced)
+    else this.#writes.addEnding(req, replaced)
     return answer(replaced, callback)
   }
 
   // Once for each request: what a request ends twice it must not find ended by somebody else.
   #release(req: Request, old: TrackedSession | undefined): Promise<Predecessor | undefined> {
     const { sessionID: sid } = req
-    return this.#work.endOnce(req, sid, async () => {
+    return this.#writes.endOnce(req, sid, async () => {
       if (old === undefined || old.handle !== handleOf(sid)) await this.#end(sid)
-      else if (!(await this.#unstored.end(sid))) return this.#life.supersede(old)
+      else if (!(await this.#unstored.end(sid))) return this.#sessions.supersede(old)
       return undefined
     })
   }
 
   async #destroyFor(req: Request, sid: string): Promise<void> {
-    await this.#work.endOnce(req, sid, async () => {
+    await this.#writes.endOnce(req, sid, async () => {
       const ended = this.#operations.run('destroy', () => this.#end(sid), late.write)
-      this.#copies.endedByHand(req, handleOf(sid), ended)
+      this.#requests.endedByHand(req, handleOf(sid), ended)
       await ended
       return undefined
     })
   }
 
   async #end(sid: string): Promise<EndedMember | undefined> {
-    return (await this.#unstored.end(sid)) ? undefined : this.#life.end(this.handle(sid))
+    return (await this.#unstored.end(sid)) ? undefined : this.#sessions.end(this.handle(sid))
   }
 
   #replace(req: Request, old: TrackedSession | undefined, predecessor = old?.succession): void {
     this.generate(req)
     if (handleOf(req.sessionID) === undefined) throw new SessionIdError()
-    if (old) this.#copies.succeed(req, old, { inherited: this.#life.inheritanceOf(old), predecessor })
+    if (old) this.#requests.succeed(req, old, { inherited: this.#sessions.inheritanceOf(old), predecessor })
   }
 
   #supervise(req: Request, session: Session & SessionData): void {
-    this.#commits.supervise(req, session, {
+    this.#writes.supervise(req, session, {
       save: () => this.#setFor(session.id, session),
       destroy: () => this.#destroyFor(req, session.id),
     })
@@ -404,27 +403,27 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     const data = await this.get(sid)
     if (data) return data
     const handle = handleOf(sid)
-    throw new SessionEndedError(handle === undefined ? 'gone' : await this.#life.endingOf(handle))
+    throw new SessionEndedError(handle === undefined ? 'gone' : await this.#sessions.endingOf(handle))
   }
 
   async #get(sid: string): Promise<SessionData | null> {
     const handle = handleOf(sid)
-    const loaded = handle === undefined ? undefined : await this.#life.load(handle)
+    const loaded = handle === undefined ? undefined : await this.#sessions.load(handle)
     if (loaded === undefined) return null
-    this.#copies.loaded(loaded.data, loaded.record)
+    this.#requests.loaded(loaded.data, loaded.record)
     return loaded.data
   }
 
   async #set(sid: string, session: SessionData): Promise<void> {
     const handle = this.handle(sid)
-    const copy = this.#copies.copyFor(handle, session)
-    if (copy?.record === undefined && this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
+    const tracked = this.#requests.trackedFor(handle, session)
+    if (tracked?.record === undefined && this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
     this.#unstored.delete(sid)
-    return copy ? this.#life.save(copy, session) : this.#life.write(handle, session)
+    return tracked ? this.#sessions.save(tracked, session) : this.#sessions.write(handle, session)
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
-    return this.#commits.save(session, () =>
+    return this.#writes.save(session, () =>
       this.#operations.run('set', () => this.#set(sid, session), late.write),
     )
   }
@@ -432,10 +431,10 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   async #touch(sid: string, session: SessionData): Promise<void> {
     const handle = handleOf(sid)
     if (handle === undefined) return
-    const copy = this.#copies.copyOf(session)
-    return copy?.record?.handle === handle
-      ? this.#life.touch(copy, session)
-      : this.#life.touchUnloaded(handle, session)
+    const tracked = this.#requests.trackedOf(session)
+    return tracked?.record?.handle === handle
+      ? this.#sessions.touch(tracked, session)
+      : this.#sessions.touchUnloaded(handle, session)
   }
 }
 

@@ -34,6 +34,14 @@ export interface SessionsParts {
 // However many a batch of the backend has: others are served between them.
 const SIDE_BY_SIDE = 100
 
+/** A session as it is stored now. */
+export interface StoredSession {
+  /** The labels it is sealed with. */
+  readonly labels: readonly string[]
+  /** None if it is not stored yet. */
+  readonly data: SessionData | undefined
+}
+
 export interface LoadedSession {
   readonly data: SessionData
   readonly record: SessionRecord
@@ -109,6 +117,16 @@ export class Sessions {
     if (content === undefined || cookie === undefined) return this.#records.unusable(handle)
     this.#reader.note(record.body, content)
     return { data: { ...content, cookie }, record: { ...record, meta: { ...record.meta, endsAtMs } } }
+  }
+
+  /** What is stored of a session now, by whatever request. Rejects if it was ended, or expired, since it was loaded. */
+  async stored(tracked: TrackedSession): Promise<StoredSession> {
+    tracked.checkUsable()
+    if (tracked.record === undefined && !tracked.mayBeStored)
+      return { labels: tracked.labels, data: undefined }
+    const loaded = await this.load(tracked.handle)
+    if (loaded === undefined && tracked.record) throw new SessionEndedError('gone')
+    return { labels: loaded?.record.meta.labels ?? [], data: loaded?.data }
   }
 
   /** Stores what the live session is now. What it holds is captured before this returns. */

@@ -10,7 +10,7 @@ import {
   hasMethods,
   optionError,
 } from '../../option.ts'
-import { contentOf } from '../../store/session-commit.ts'
+import { contentOf } from '../../store/request-writes.ts'
 import type { SessionStore } from '../../store/store.ts'
 import { type AnyResponse, checkRuntime, isNodeResponse } from './node-response.ts'
 import { answerRefusal, refusalOf } from './refusal.ts'

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import type { StoredSession } from '../../store/session-labels.ts'
+import type { StoredSession } from '../../store/sessions.ts'
 
 declare module 'express-session' {
   interface SessionData {

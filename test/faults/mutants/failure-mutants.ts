@@ -37,9 +37,9 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'store/session-store.ts',
-        from: 'handle === undefined ? undefined : await this.#life.load(handle)',
+        from: 'handle === undefined ? undefined : await this.#sessions.load(handle)',
         to: `handle === undefined ? undefined
-          : await this.#life.load(handle).catch((error) => { this.emit('disconnect'); throw error })`,
+          : await this.#sessions.load(handle).catch((error) => { this.emit('disconnect'); throw error })`,
       },
     ],
     found: ['forbidden event'],
@@ -133,7 +133,7 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'store/session-store.ts',
-        from: '(error: unknown) => this.#copies.condemn(req, old, error)',
+        from: '(error: unknown) => this.#requests.condemn(req, old, error)',
         to: '() => this.#replace(req, old)',
       },
     ],

@@ -118,7 +118,7 @@ const recordProbes: readonly ProbedMutant[] = [
     name: 'a new session id loses what its session is sealed with',
     patches: [
       {
-        file: 'store/session-copies.ts',
+        file: 'store/tracked-requests.ts',
         from: 'new TrackedSession(handle, { ...origin, labels })',
         to: 'new TrackedSession(handle, origin)',
       },

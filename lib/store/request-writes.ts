@@ -1,0 +1,271 @@
+import type { IncomingMessage } from 'node:http'
+import type { Session, SessionData } from 'express-session'
+import { SessionIdError, SessionNotSerializableError } from '../errors.ts'
+import { type Callback, deliver } from '../operations.ts'
+import { checkKnown } from '../option.ts'
+import type { Predecessor } from '../registry/membership.ts'
+import type { Sessions } from './sessions.ts'
+import type { CommitOptions } from './store.ts'
+import type { TrackedRequests } from './tracked-requests.ts'
+
+export type CommittedRequest = IncomingMessage & { readonly session?: unknown; readonly sessionID?: unknown }
+
+/** What the store does with a session when the session's own methods are called. */
+export interface SessionMethods {
+  save(): Promise<void>
+  destroy(): Promise<void>
+}
+
+interface Failure {
+  readonly error: unknown
+}
+
+interface Ending {
+  readonly sid: string
+  readonly ended: Promise<Predecessor | undefined>
+}
+
+/** The writes of one request. */
+interface Writes {
+  readonly underWay: Set<Promise<unknown>>
+  /** An ending that failed and that nobody has heard of: nothing tries it again. */
+  failure: Failure | undefined
+  /** Why the last save that was asked for failed. What it was to store is unsaved and will be tried again. */
+  saveFailure: Failure | undefined
+  /** The content of a save that failed, of which its caller heard. */
+  refused: string | undefined
+  ending: Ending | undefined
+  /** The response ends: the app asks for no save or touch from here on. */
+  isConcluded: boolean
+}
+
+/** Knows what each request still has to store, lets its response wait for it, and reports a failure to whoever can answer. */
+export class RequestWrites {
+  readonly #sessions: Sessions
+  readonly #requests: TrackedRequests
+  readonly #writes = new WeakMap<object, Writes>()
+  /** The session of a response that ends in this very turn, if it was found to be stored as it is. */
+  #committed: object | undefined
+
+  constructor(sessions: Sessions, requests: TrackedRequests) {
+    this.#sessions = sessions
+    this.#requests = requests
+  }
+
+  isCommitted(req: CommittedRequest, options: CommitOptions): boolean {
+    this.#committed = undefined
+    try {
+      if (!this.#isCommitted(req, options)) return false
+    } catch {
+      // An option of the app's that throws, or a lifetime that is none: `commit` reports what is wrong.
+      return false
+    }
+    if (this.#writes.get(req)?.isConcluded) this.#committed = req.session as object
+    return true
+  }
+
+  /** Whether a session was found to be committed as its response ends, and its cookie has not changed since; once. */
+  isJustCommitted(session: SessionData): boolean {
+    const isIt = this.#committed === session
+    this.#committed = undefined
+    const tracked = isIt ? this.#requests.trackedOf(session) : undefined
+    return tracked !== undefined && !this.#sessions.hasOtherCookie(tracked, session)
+  }
+
+  async commit(req: CommittedRequest, options: CommitOptions): Promise<void> {
+    checkKnown(options, ['saveUninitialized'], 'commit')
+    const { saveUninitialized = false } = options
+    const isIdle = this.#isIdle(req)
+    if (!isIdle) await this.#settle(req)
+    const { session } = req
+    if (!isObject(session)) return
+    const tracked = this.#requests.committed(req, session)
+    if (isIdle && this.#isRefused(req, session)) return
+    if (this.#requests.isUnused(tracked, session) && !saveUninitialized) return
+    if (tracked === undefined) throw new SessionIdError()
+    await saveLive(session as Session & SessionData)
+    await this.#settle(req)
+    const saveFailure = this.#writes.get(req)?.saveFailure
+    if (saveFailure) throw saveFailure.error
+  }
+
+  conclude(req: object): void {
+    this.#of(req).isConcluded = true
+  }
+
+  /** Begins a save that the request's commit waits for; none of what its handler heard cannot be stored. */
+  save(session: object, save: () => Promise<void>): Promise<void> {
+    const { req } = session as { readonly req?: object }
+    if (req === undefined) return save()
+    if (this.#isRefused(req, session)) return Promise.resolve()
+    const stored = save()
+    const writes = this.#of(req)
+    const noted = stored.then(
+      () => {
+        writes.saveFailure = undefined
+      },
+      (error: unknown) => {
+        writes.saveFailure = { error }
+      },
+    )
+    this.#add(writes, noted)
+    return stored
+  }
+
+  /** Lets the commit wait for an ending, and fail as it does. */
+  addEnding(req: object, ending: Promise<unknown>): void {
+    const writes = this.#of(req)
+    const noted = ending.catch((error: unknown) => {
+      writes.failure ??= { error }
+    })
+    this.#add(writes, noted)
+  }
+
+  /** Lets the commit wait for a write whose callback hears of a failure. */
+  addReported(req: object, write: Promise<unknown>): void {
+    this.#add(this.#of(req), write)
+  }
+
+  /** Ends a request's session, or returns the outcome of its having done so. A failure may be tried again. */
+  endOnce(req: object, sid: string, end: () => Ending['ended']): Ending['ended'] {
+    const writes = this.#of(req)
+    if (writes.ending?.sid === sid) return writes.ending.ended
+    const ended = end()
+    writes.ending = { sid, ended }
+    ended.catch(() => {
+      writes.ending = undefined
+    })
+    return ended
+  }
+
+  /**
+   * The outcome as a callback hears of it. express-session saves and touches while the response ends, and hands a
+   * failure to error handlers that can no longer answer: the commit of that response fails with it instead.
+   */
+  reported(session: object, write: Promise<void>): Promise<void> {
+    const { req } = session as { readonly req?: object }
+    return req !== undefined && this.#writes.get(req)?.isConcluded ? write.catch(() => {}) : write
+  }
+
+  /** Puts methods over a session's own that do the same, and let the request's response wait for them. */
+  supervise(req: { session?: unknown }, session: Session & SessionData, methods: SessionMethods): void {
+    const save = (callback?: Callback<void>) => {
+      const content = contentOf(session)
+      const stored = methods.save()
+      if (callback) deliver(this.reported(session, this.#noteRefusal(req, content, stored)), callback)
+      stored.catch(() => {})
+      return session
+    }
+    const destroy = (callback?: Callback<void>) => {
+      Reflect.deleteProperty(req, 'session')
+      const ended = methods.destroy()
+      this.addEnding(req, ended)
+      if (callback) deliver(ended, callback)
+      return session
+    }
+    for (const [name, value] of Object.entries({ save, destroy }))
+      Object.defineProperty(session, name, { configurable: true, enumerable: false, value, writable: true })
+  }
+
+  #isCommitted(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): boolean {
+    const { session } = req
+    if (!isObject(session) || !this.#isIdle(req)) return false
+    const tracked = this.#requests.committed(req, session)
+    if (tracked === undefined) return false
+    if (this.#isRefused(req, session)) return true
+    if (tracked.record === undefined) return !saveUninitialized && this.#requests.isUnused(tracked, session)
+    const live = session as Session & SessionData
+    live.touch()
+    return this.#sessions.isStored(tracked, live)
+  }
+
+  /** Notes, before its callback hears of it, what content could not be stored. */
+  #noteRefusal(req: object, content: string | undefined, stored: Promise<void>): Promise<void> {
+    return stored.then(
+      () => {
+        this.#of(req).refused = undefined
+      },
+      (error: unknown) => {
+        this.#of(req).refused = content
+        throw error
+      },
+    )
+  }
+
+  /** Whether the response ends with a session that could not be saved, as its handler heard before. */
+  #isRefused(req: object, session: object): boolean {
+    const writes = this.#writes.get(req)
+    return (
+      writes?.isConcluded === true && writes.refused !== undefined && writes.refused === contentOf(session)
+    )
+  }
+
+  /** Whether nothing is under way, and no failure is left to report. */
+  #isIdle(req: object): boolean {
+    const writes = this.#writes.get(req)
+    return writes === undefined || (writes.underWay.size === 0 && writes.failure === undefined)
+  }
+
+  /** Resolves when nothing is under way; rejects with the first failed ending, once. */
+  async #settle(req: object): Promise<void> {
+    const writes = this.#writes.get(req)
+    if (writes === undefined) return
+    while (writes.underWay.size > 0) await Promise.all(writes.underWay)
+    const { failure } = writes
+    writes.failure = undefined
+    if (failure) throw failure.error
+  }
+
+  #add({ underWay }: Writes, write: Promise<unknown>): void {
+    const settled: Promise<unknown> = write.then(
+      () => underWay.delete(settled),
+      () => underWay.delete(settled),
+    )
+    underWay.add(settled)
+  }
+
+  #of(req: object): Writes {
+    const known = this.#writes.get(req)
+    if (known) return known
+    const writes: Writes = {
+      underWay: new Set(),
+      failure: undefined,
+      saveFailure: undefined,
+      refused: undefined,
+      ending: undefined,
+      isConcluded: false,
+    }
+    this.#writes.set(req, writes)
+    return writes
+  }
+}
+
+/** The session's content as express-session compares it: without the cookie, whose expiry moves. */
+export function contentOf(session: object): string | undefined {
+  try {
+    return JSON.stringify({ ...session, cookie: undefined })
+  } catch {
+    return undefined
+  }
+}
+
+/** Through the session's own method: express-session then knows that it is saved, and does not save it again. */
+async function saveLive(session: Session & SessionData): Promise<void> {
+  session.touch()
+  await new Promise<void>((resolve, reject) => {
+    try {
+      session.save((error: unknown) => (error ? reject(error) : resolve()))
+    } catch {
+      // It hashes the session's JSON first.
+      reject(
+        new SessionNotSerializableError(
+          'it holds a BigInt, a cycle, or something else that JSON cannot write',
+        ),
+      )
+    }
+  })
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
