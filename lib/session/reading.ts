@@ -65,7 +65,16 @@ export class SessionReader {
   #keep(body: SessionBody, content: Content): Reading {
     const userId = userIdBy(this.#userId, content)
     const owner = userId === undefined ? undefined : ownerName(userId)
-    const reading = { owner, cookie: storedAgain(content['cookie']) }
+    const { cookie } = content
+    // Nobody asks most sessions for it.
+    let again: StoredCookie | undefined
+    const reading: Reading = {
+      owner,
+      get cookie() {
+        again ??= storedAgain(cookie)
+        return again
+      },
+    }
     this.#readings.set(body, reading)
     return reading
   }
