@@ -7,64 +7,92 @@ const USUAL_ERROR_MS = 20
  * too busy to look does not count: on waking, timers run before the sockets are read, and an answer that has been there
  * all along would pass for none. Therefore the time passes in parts, of which a stretch without a look takes one at
  * most, and the sockets are read once more before the last word.
+ *
+ * One timer serves all who wait, as most of them end long before their first look.
  */
 export class Patience {
+  static readonly #waiting = new Set<Patience>()
+  static #timer: NodeJS.Timeout | undefined
+  static #timerDueMs = Number.POSITIVE_INFINITY
+
   readonly #partMs: number
   readonly #onOver: () => void
   #leftMs: number
-  #waitMs: number
   #lookedAtMs = performance.now()
+  #dueMs: number
   #busyMs = 0
   #wasBusy = false
   #isLast = false
-  #timer: NodeJS.Timeout
   #lastWord: NodeJS.Immediate | undefined
 
   constructor(ms: number, onOver: () => void) {
     this.#leftMs = Math.max(ms, 0)
     this.#partMs = this.#leftMs / PARTS
-    this.#waitMs = this.#partMs
+    this.#dueMs = this.#lookedAtMs + this.#partMs
     this.#onOver = onOver
-    this.#timer = setTimeout(() => this.#look(), this.#waitMs)
+    Patience.#waiting.add(this)
+    if (this.#dueMs < Patience.#timerDueMs) Patience.#lookNextAt(this.#dueMs)
   }
 
   /** The time that does not count so far, in ms. */
   get busyMs(): number {
-    return this.#busyMs + this.#latenessMs()
+    return this.#busyMs + this.#latenessMs(performance.now())
   }
 
   /** Whether this process did not look for a while, now or before. */
   get wasBusy(): boolean {
-    return this.#wasBusy || this.#latenessMs() > 0
+    const nowMs = performance.now()
+    return this.#wasBusy || this.#latenessMs(nowMs) > 0 || this.#isLong(nowMs - Patience.#timerDueMs)
   }
 
   end(): void {
-    clearTimeout(this.#timer)
     clearImmediate(this.#lastWord)
+    if (!Patience.#waiting.delete(this) || Patience.#waiting.size > 0) return
+    clearTimeout(Patience.#timer)
+    Patience.#timerDueMs = Number.POSITIVE_INFINITY
   }
 
-  #look(): void {
-    const passedMs = performance.now() - this.#lookedAtMs
-    const lateMs = this.#latenessMs()
-    // A timer set after long work counts from when the loop last looked at the clock, before that work.
-    const isEarly = this.#waitMs - passedMs > USUAL_ERROR_MS
-    this.#wasBusy ||= lateMs > 0 || isEarly
+  static #lookNextAt(dueMs: number): void {
+    clearTimeout(Patience.#timer)
+    Patience.#timerDueMs = dueMs
+    Patience.#timer = setTimeout(Patience.#lookAtAll, Math.max(dueMs - performance.now(), 0))
+  }
+
+  static readonly #lookAtAll = () => {
+    const nowMs = performance.now()
+    const offMs = nowMs - Patience.#timerDueMs
+    Patience.#timerDueMs = Number.POSITIVE_INFINITY
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const patience of Patience.#waiting) {
+      // A timer set after long work counts from when the loop last looked at the clock, before that work.
+      patience.#wasBusy ||= patience.#isLong(offMs) || -offMs > USUAL_ERROR_MS
+      if (patience.#dueMs <= nowMs + 1) patience.#look(nowMs)
+      nextMs = Math.min(nextMs, patience.#dueMs)
+    }
+    if (Patience.#waiting.size > 0) Patience.#lookNextAt(nextMs)
+  }
+
+  #look(nowMs: number): void {
+    const lateMs = this.#latenessMs(nowMs)
+    this.#wasBusy ||= lateMs > 0
     this.#busyMs += lateMs
-    this.#leftMs -= passedMs - lateMs
-    this.#lookedAtMs = performance.now()
-    if (this.#leftMs >= 1) this.#lookAfter(Math.min(this.#partMs, this.#leftMs))
-    else if (lateMs > 0 && !this.#isLast) this.#lookAfter(USUAL_ERROR_MS, { isLast: true })
-    else this.#lastWord = setImmediate(this.#onOver)
+    this.#leftMs -= nowMs - this.#lookedAtMs - lateMs
+    this.#lookedAtMs = nowMs
+    const isOver = this.#leftMs < 1
+    if (isOver && (lateMs === 0 || this.#isLast)) {
+      Patience.#waiting.delete(this)
+      this.#lastWord = setImmediate(this.#onOver)
+    }
+    this.#isLast = isOver
+    this.#dueMs = nowMs + (isOver ? USUAL_ERROR_MS : Math.min(this.#partMs, this.#leftMs))
   }
 
-  #lookAfter(ms: number, { isLast = false } = {}): void {
-    this.#isLast = isLast
-    this.#waitMs = ms
-    this.#timer = setTimeout(() => this.#look(), ms)
+  #latenessMs(nowMs: number): number {
+    const lateMs = nowMs - this.#dueMs
+    return this.#isLong(lateMs) ? lateMs : 0
   }
 
-  #latenessMs(): number {
-    const lateMs = performance.now() - this.#lookedAtMs - this.#waitMs
-    return lateMs > Math.max(this.#partMs, USUAL_ERROR_MS) ? lateMs : 0
+  #isLong(lateMs: number): boolean {
+    return lateMs > Math.max(this.#partMs, USUAL_ERROR_MS)
   }
 }

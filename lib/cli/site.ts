@@ -1,4 +1,4 @@
-import { ValkeyLink } from '../backend/valkey/commands/link.ts'
+import { CommandRunner } from '../backend/valkey/commands/command-runner.ts'
 import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
 import { createValkeyClient } from '../backend/valkey/connection/connection.ts'
 import { countKeys } from '../backend/valkey/scan.ts'
@@ -24,7 +24,7 @@ export interface Site {
   readonly client: ValkeyClient
   readonly backend: ValkeyBackend
   /** For commands on keys other than the store's own. */
-  readonly link: ValkeyLink
+  readonly commands: CommandRunner
 }
 
 /** Connects, runs the work and disconnects. */
@@ -41,7 +41,7 @@ export async function withSite<Value>(
     const acceptsPlaintext = connection.unsafeAllowPlaintext ?? false
     const options = { ...TIMING, client, prefix, breaker: false, acceptsPlaintext } as const
     const backend = withUsage(() => new ValkeyBackend({ ...options, maxBlobBytes: maxBlobBytes(MAX_BYTES) }))
-    return await work({ prefix, client, backend, link: new ValkeyLink(options) })
+    return await work({ prefix, client, backend, commands: new CommandRunner(options) })
   } finally {
     client.disconnect()
   }
@@ -99,8 +99,8 @@ export function recordsOf(sealer: Sealer, { backend, prefix }: Site, announce = 
 }
 
 /** About how many keys there are to scan; `undefined` where the server does not say. */
-export function countAll({ link }: Site): Promise<number | undefined> {
-  return countKeys(link).catch(() => undefined)
+export function countAll({ commands }: Site): Promise<number | undefined> {
+  return countKeys(commands).catch(() => undefined)
 }
 
 // Options of the store come from the command line here.

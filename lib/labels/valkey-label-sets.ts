@@ -1,7 +1,7 @@
-import { ValkeyLink, type ValkeyLinkOptions } from '../backend/valkey/commands/link.ts'
+import { CommandRunner, type CommandRunnerOptions } from '../backend/valkey/commands/command-runner.ts'
 import { type Primary, primariesOf } from '../backend/valkey/commands/primaries.ts'
-import { readinessOf } from '../backend/valkey/commands/readiness.ts'
 import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
+import { connectionStateOf } from '../backend/valkey/connection/connection-state.ts'
 import { addLabels } from '../backend/valkey/scripts/add-labels.ts'
 import { loadLabels } from '../backend/valkey/scripts/load-labels.ts'
 import { releaseLabels } from '../backend/valkey/scripts/release-labels.ts'
@@ -9,7 +9,7 @@ import { LabelsUnreadableError, SessionInvalidError } from '../errors.ts'
 import { MAX_LABELS } from './label.ts'
 import type { Keeping, LabelSets, SetReading, SetRelease, SetUnion } from './label-sets.ts'
 
-export interface ValkeyLabelSetsOptions extends ValkeyLinkOptions {
+export interface ValkeyLabelSetsOptions extends CommandRunnerOptions {
   /** Whether the client is nobody else's, and so disconnected by `close`. */
   readonly ownsClient: boolean
 }
@@ -18,48 +18,42 @@ export interface ValkeyLabelSetsOptions extends ValkeyLinkOptions {
 export class ValkeyLabelSets implements LabelSets {
   readonly #client: ValkeyClient
   readonly #ownsClient: boolean
-  readonly #link: ValkeyLink
+  readonly #commands: CommandRunner
   // What must not be sent twice.
-  readonly #once: ValkeyLink
+  readonly #once: CommandRunner
   readonly #stops: (() => void)[] = []
   #closing: Promise<void> | undefined
 
   constructor(options: ValkeyLabelSetsOptions) {
     this.#client = options.client
     this.#ownsClient = options.ownsClient
-    this.#link = new ValkeyLink(options)
-    this.#once = new ValkeyLink({ ...options, retries: 0, breaker: false })
+    this.#commands = new CommandRunner(options)
+    this.#once = new CommandRunner({ ...options, retries: 0, breaker: false })
   }
 
   read(key: string, keep: Keeping): Promise<SetReading> {
-    return readable(loadLabels(this.#link, { key, ...keep, maxMembers: MAX_LABELS }))
+    return readable(loadLabels(this.#commands, { key, ...keep, maxMembers: MAX_LABELS }))
   }
 
   async unite(key: string, union: SetUnion): Promise<readonly string[] | 'full'> {
     const { keep, ...members } = union
-    const { value } = await readable(
-      addLabels(this.#link, { key, ...members, ...keep, maxLabels: MAX_LABELS }),
-    )
-    return value
+    return readable(addLabels(this.#commands, { key, ...members, ...keep, maxLabels: MAX_LABELS }))
   }
 
   async release(
     key: string,
     { marks, keep, deadlineMs }: SetRelease,
   ): Promise<readonly string[] | 'full' | 'late'> {
-    const { value } = await readable(
-      releaseLabels(this.#once, { key, marks, ...keep, deadlineMs, maxLabels: MAX_LABELS }),
-    )
-    return value
+    return readable(releaseLabels(this.#once, { key, marks, ...keep, deadlineMs, maxLabels: MAX_LABELS }))
   }
 
   async evictionPolicies(): Promise<readonly string[]> {
-    const primaries = await primariesOf(this.#link)
+    const primaries = await primariesOf(this.#commands)
     return Promise.all(primaries.map((primary) => this.#policyOf(primary)))
   }
 
   onConnection(listener: () => void): void {
-    this.#stops.push(readinessOf(this.#client).onConnection(listener))
+    this.#stops.push(connectionStateOf(this.#client).onConnection(listener))
   }
 
   close(): Promise<void> {
@@ -69,12 +63,12 @@ export class ValkeyLabelSets implements LabelSets {
 
   async #close(): Promise<void> {
     for (const stop of this.#stops) stop()
-    await Promise.all([this.#link.close(), this.#once.close()])
+    await Promise.all([this.#commands.close(), this.#once.close()])
     if (this.#ownsClient) this.#client.disconnect()
   }
 
   #policyOf(primary: Primary): Promise<string> {
-    return this.#link.read({
+    return this.#commands.read({
       to: primary,
       send: async (client) => (await primary.connection(client)).callBuffer('info', 'memory'),
       decode: (reply) => /^maxmemory_policy:([a-z-]+)/m.exec(String(reply))?.[1],
@@ -86,7 +80,7 @@ async function readable<Value>(outcome: Promise<Value>): Promise<Value> {
   try {
     return await outcome
   } catch (error) {
-    // The link's word for a key that holds something else.
+    // What the runner rejects with for a key that holds something else.
     throw error instanceof SessionInvalidError ? new LabelsUnreadableError() : error
   }
 }

@@ -3,7 +3,6 @@ import { Patience } from '../../patience.ts'
 import { isDigest } from '../arguments.ts'
 import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
-import { readinessOf } from './commands/readiness.ts'
 import {
   type DuplicableRunner,
   isDuplicable,
@@ -11,6 +10,7 @@ import {
   type SecondConnection,
   type ValkeyClient,
 } from './connection/client.ts'
+import { connectionStateOf } from './connection/connection-state.ts'
 
 const HEARTBEAT_MS = 2000
 const MAX_PAUSE_MS = 2000
@@ -83,7 +83,7 @@ export class NoticeChannel {
     const { client, connectTimeoutMs } = this.#options
     const connection = this.#source()?.duplicate(onceOnly(connectTimeoutMs))
     if (connection === undefined) {
-      await readinessOf(client).wait(connectTimeoutMs)
+      await connectionStateOf(client).wait(connectTimeoutMs)
       return false
     }
     const lost = lossOf(connection, stopped)

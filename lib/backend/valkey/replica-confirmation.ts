@@ -1,8 +1,7 @@
 import { Patience } from '../../patience.ts'
 import { PAGE_SIZE } from '../registry.ts'
-import { addressFor, primaryAt } from './commands/key-slot.ts'
-import type { CommandRunner, SecondConnection, ValkeyClient } from './connection/client.ts'
-import { isDuplicable, onceOnly } from './connection/client.ts'
+import type { CommandSender, SecondConnection, ValkeyClient } from './connection/client.ts'
+import { addressFor, isDuplicable, onceOnly, primaryAt } from './connection/client.ts'
 import { stampKey } from './scripts/stamp-key.ts'
 
 export interface ConfirmationOptions {
@@ -33,11 +32,11 @@ export async function confirmReplicas(options: ConfirmationOptions, wanted: Conf
   return Math.min(...counts)
 }
 
-type Groups = ReadonlyMap<CommandRunner, readonly string[]>
+type Groups = ReadonlyMap<CommandSender, readonly string[]>
 
 /** `undefined` if a primary is not known. */
 function groupByPrimary(client: ValkeyClient, keys: readonly string[]): Groups | undefined {
-  const groups = new Map<CommandRunner, string[]>()
+  const groups = new Map<CommandSender, string[]>()
   for (const key of keys) {
     const primary = primaryOf(client, key)
     if (primary === undefined) return undefined
@@ -48,13 +47,13 @@ function groupByPrimary(client: ValkeyClient, keys: readonly string[]): Groups |
   return groups
 }
 
-function primaryOf(client: ValkeyClient, key: string): CommandRunner | undefined {
+function primaryOf(client: ValkeyClient, key: string): CommandSender | undefined {
   if (client.slots === undefined || client.nodes === undefined) return client
   return primaryAt(client, addressFor(client, key))
 }
 
 async function confirmOn(
-  primary: CommandRunner,
+  primary: CommandSender,
   { connectTimeoutMs, commandTimeoutMs }: ConfirmationOptions,
   { keys, replicas, timeoutMs }: Confirmation,
 ): Promise<number> {

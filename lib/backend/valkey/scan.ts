@@ -1,18 +1,18 @@
-import type { ValkeyLink } from './commands/link.ts'
+import type { CommandRunner } from './commands/command-runner.ts'
 import { type Primary, primariesOf } from './commands/primaries.ts'
 
 /** About how many keys one step of a scan looks at. */
 export const SCAN_COUNT = 500
 
 /** The names of all keys that match, step by step and each at least once, from every primary; a step may find none. */
-export async function* scanKeys(link: ValkeyLink, pattern: string): AsyncIterable<readonly string[]> {
-  for (const primary of await primariesOf(link)) yield* keysOn(link, primary, pattern)
+export async function* scanKeys(commands: CommandRunner, pattern: string): AsyncIterable<readonly string[]> {
+  for (const primary of await primariesOf(commands)) yield* keysOn(commands, primary, pattern)
 }
 
 /** How many keys the servers have, of whatever program. */
-export async function countKeys(link: ValkeyLink): Promise<number> {
-  const counts = (await primariesOf(link)).map((primary) =>
-    link.read({
+export async function countKeys(commands: CommandRunner): Promise<number> {
+  const counts = (await primariesOf(commands)).map((primary) =>
+    commands.read({
       to: primary,
       send: async (client) => (await primary.connection(client)).callBuffer('info', 'keyspace'),
       decode: (reply) =>
@@ -23,14 +23,14 @@ export async function countKeys(link: ValkeyLink): Promise<number> {
 }
 
 async function* keysOn(
-  link: ValkeyLink,
+  commands: CommandRunner,
   primary: Primary,
   pattern: string,
 ): AsyncIterable<readonly string[]> {
   let cursor = '0'
   do {
     const scan = [cursor, 'match', pattern, 'count', SCAN_COUNT]
-    const page = await link.read({
+    const page = await commands.read({
       to: primary,
       send: async (client) => (await primary.connection(client)).callBuffer('scan', ...scan),
       decode: decodeScan,

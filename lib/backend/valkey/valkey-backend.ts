@@ -14,11 +14,11 @@ import {
   type StoredRecord,
 } from '../backend.ts'
 import type { Finding } from '../finding.ts'
-import { Admission } from './checks/admission.ts'
 import { probeHearing, probeRights } from './checks/rights-probe.ts'
+import { ServerGate } from './checks/server-gate.ts'
 import { inspectServers } from './checks/server-inspection.ts'
 import type { BreakerOptions } from './commands/breaker.ts'
-import { ValkeyLink } from './commands/link.ts'
+import { CommandRunner } from './commands/command-runner.ts'
 import { askAnyPrimary } from './commands/primaries.ts'
 import { ServerClock } from './commands/server-clock.ts'
 import type { ValkeyClient } from './connection/client.ts'
@@ -51,7 +51,7 @@ export interface ValkeyBackendOptions {
   readonly connectTimeoutMs?: number | undefined
   /** How often a failed attempt is repeated. Default 1. */
   readonly retries?: number | undefined
-  /** As in `ValkeyLinkOptions`. */
+  /** As in `CommandRunnerOptions`. */
   readonly breaker?: BreakerOptions | false | undefined
   /** Whether `close` disconnects the client. Default false. */
   readonly ownsClient?: boolean | undefined
@@ -74,11 +74,11 @@ export class ValkeyBackend implements Backend {
   readonly lookout: ValkeyLookout
   readonly #client: ValkeyClient
   readonly #keys: Keys
-  readonly #link: ValkeyLink
+  readonly #commands: CommandRunner
   // Also looks at servers that nothing else is sent to.
-  readonly #inspector: ValkeyLink
-  readonly #looking: ValkeyLink
-  readonly #admission: Admission | undefined
+  readonly #inspecting: CommandRunner
+  readonly #looking: CommandRunner
+  readonly #gate: ServerGate | undefined
   readonly #notices: NoticeChannel
   readonly #maxBlobBytes: number
   readonly #ownsClient: boolean
@@ -96,74 +96,60 @@ export class ValkeyBackend implements Backend {
     this.#maxBlobBytes = options.maxBlobBytes
     this.#ownsClient = options.ownsClient ?? false
     const { ownsClient, breaker, unsafeServer, acceptsPlaintext = false } = options
-    const link = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient }
+    const shared = { client, commandTimeoutMs, connectTimeoutMs, retries, ownsClient, clock: this.#clock }
     this.#inspected = { client, acceptsPlaintext }
-    this.#admission = unsafeServer && new Admission({ client, acceptsPlaintext, ...unsafeServer })
-    const admission = unsafeServer?.isRefused ? this.#admission : undefined
-    this.#link = new ValkeyLink({ ...link, breaker, admission })
-    this.#inspector = new ValkeyLink({ ...link, breaker: false })
+    this.#gate = unsafeServer && new ServerGate({ client, acceptsPlaintext, ...unsafeServer })
+    const gate = unsafeServer?.isRefused ? this.#gate : undefined
+    this.#commands = new CommandRunner({ ...shared, breaker, gate })
+    this.#inspecting = new CommandRunner({ ...shared, breaker: false })
     this.#notices = new NoticeChannel({ ...this.#timing, channel: this.#keys.notices })
-    const registry = { keysOf: this.#keys.registry, clock: this.#clock }
-    this.registry = new ValkeyRegistry({ ...registry, link: this.#link })
-    this.#looking = new ValkeyLink({ ...link, breaker, admission })
+    this.registry = new ValkeyRegistry(this.#commands, this.#keys.registry)
+    this.#looking = new CommandRunner({ ...shared, breaker, gate })
     this.lookout = new ValkeyLookout({
       client,
       keys: this.#keys,
-      link: this.#looking,
-      registry: new ValkeyRegistry({ ...registry, link: this.#looking }),
+      commands: this.#looking,
+      registry: new ValkeyRegistry(this.#looking, this.#keys.registry),
       now: async () => this.#clock.read() ?? this.#askTime(this.#looking),
     })
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
     const key = this.#keys.record(handle)
-    try {
-      const value = await this.#link.read({
-        to: { key },
-        send: (client) => client.callBuffer('getrange', key, 0, lastByteToRead(maxBytes)),
-        decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
-      })
-      return decodeRecordValue(value, maxBytes)
-    } catch (error) {
-      if (error instanceof SessionInvalidError) return 'unreadable'
-      throw error
-    }
+    const found = await this.#commands.read<StoredRecord | 'unreadable' | 'absent'>({
+      to: { key },
+      send: (client) => client.callBuffer('getrange', key, 0, lastByteToRead(maxBytes)),
+      decode: (reply) =>
+        Buffer.isBuffer(reply) ? (decodeRecordValue(reply, maxBytes) ?? 'absent') : undefined,
+      unreadable: 'unreadable',
+    })
+    return found === 'absent' ? undefined : found
   }
 
   async put(handle: string, write: RecordWrite): Promise<PutReply> {
     checkWrite(write)
-    const sentAtMs = this.#clock.stamp()
-    const { value, mayBeRepeated } = await putRecord(this.#link, { ...this.#keysOf(handle), write })
-    this.#clock.observe(value.nowMs, sentAtMs)
-    if (value.answer === 'stored') return { answer: 'stored', expiresAtMs: value.expiresAtMs }
-    return { answer: value.answer === 'conflict' && mayBeRepeated ? 'unsure' : value.answer }
+    return putRecord(this.#commands, { ...this.#keysOf(handle), write })
   }
 
   async touch(handle: string, ttlMs: number, isExtension = false): Promise<number | undefined> {
-    const { recordKey } = this.#keysOf(handle)
-    const sentAtMs = this.#clock.stamp()
-    const { value } = await touchRecord(this.#link, { recordKey, ttlMs: wholeTtl(ttlMs), isExtension })
-    this.#clock.observe(value.nowMs, sentAtMs)
-    return value.expiresAtMs
+    const recordKey = this.#keys.record(handle)
+    const touch = { recordKey, ttlMs: wholeTtl(ttlMs), isExtension }
+    return (await touchRecord(this.#commands, touch)).expiresAtMs
   }
 
   async end(handle: string, ending: RecordEnding): Promise<EndReply> {
-    const sentAtMs = this.#clock.stamp()
-    const end = {
+    return endRecord(this.#commands, {
       ...this.#keysOf(handle),
       handle,
       channel: this.#keys.notices,
       ending: wholeEnding(ending),
       maxBlobBytes: this.#maxBlobBytes,
-    }
-    const { nowMs, ...reply } = (await endRecord(this.#link, end)).value
-    this.#clock.observe(nowMs, sentAtMs)
-    return reply
+    })
   }
 
   async ending(handle: string): Promise<Buffer | undefined> {
     const key = this.#keys.tombstone(handle)
-    const value = await this.#link.read({
+    const value = await this.#commands.read({
       to: { key },
       send: (client) => client.callBuffer('getrange', key, 0, LAST_TOMBSTONE_BYTE),
       decode: (reply) => (Buffer.isBuffer(reply) ? reply : undefined),
@@ -174,12 +160,12 @@ export class ValkeyBackend implements Backend {
   }
 
   subscribe(listener: NoticeListener): () => void {
-    this.#link.checkOpen()
+    this.#commands.checkOpen()
     return this.#notices.subscribe(listener)
   }
 
   async *handles(): AsyncIterable<readonly string[]> {
-    for await (const keys of scanKeys(this.#link, this.#keys.recordPattern))
+    for await (const keys of scanKeys(this.#commands, this.#keys.recordPattern))
       yield keys.map((key) => this.#keys.handleOf(key)).filter((handle) => handle !== undefined)
   }
 
@@ -188,22 +174,22 @@ export class ValkeyBackend implements Backend {
    * none came for a minute. In a cluster it is the time of the primary that answered last.
    */
   async now(): Promise<number> {
-    this.#link.checkOpen()
+    this.#commands.checkOpen()
     const nowMs = this.#clock.read()
     if (nowMs !== undefined) return nowMs
-    this.#asking ??= this.#askTime(this.#link).finally(() => {
+    this.#asking ??= this.#askTime(this.#commands).finally(() => {
       this.#asking = undefined
     })
     return this.#asking
   }
 
-  // By the link whose failures count for nothing: it goes beside the calls that matter.
+  // By the runner whose failures count for nothing: it goes beside the calls that matter.
   mark(mark: string): Promise<string[]> {
-    return markPrefix(this.#inspector, { key: this.#keys.marks, mark, keepMs: MARK_KEEP_MS })
+    return markPrefix(this.#inspecting, { key: this.#keys.marks, mark, keepMs: MARK_KEEP_MS })
   }
 
   async ping(): Promise<void> {
-    await askAnyPrimary(this.#link, 'ping', (reply) => String(reply) === 'PONG' || undefined)
+    await askAnyPrimary(this.#commands, 'ping', (reply) => String(reply) === 'PONG' || undefined)
   }
 
   async confirm({ handles, owner }: EndedHandles, terms: ReplicaTerms): Promise<number> {
@@ -213,14 +199,14 @@ export class ValkeyBackend implements Backend {
   }
 
   get condition(): Condition {
-    return this.#link.condition
+    return this.#commands.condition
   }
 
   async inspect(): Promise<readonly Finding[]> {
     try {
-      this.#link.checkOpen()
+      this.#commands.checkOpen()
       return [
-        ...(await inspectServers(this.#inspector, this.#inspected)),
+        ...(await inspectServers(this.#inspecting, this.#inspected)),
         ...(await probeRights(this)),
         ...(await probeHearing({ ...this.#timing, channel: this.#keys.notices })),
       ]
@@ -236,8 +222,8 @@ export class ValkeyBackend implements Backend {
 
   async #close(): Promise<void> {
     this.#notices.close()
-    this.#admission?.close()
-    await Promise.all([this.#link, this.#looking, this.#inspector].map((link) => link.close()))
+    this.#gate?.close()
+    await Promise.all([this.#commands, this.#looking, this.#inspecting].map((commands) => commands.close()))
     if (this.#ownsClient) this.#client.disconnect()
   }
 
@@ -245,9 +231,9 @@ export class ValkeyBackend implements Backend {
     return { recordKey: this.#keys.record(handle), tombstoneKey: this.#keys.tombstone(handle) }
   }
 
-  async #askTime(link: ValkeyLink): Promise<number> {
+  async #askTime(commands: CommandRunner): Promise<number> {
     const sentAtMs = this.#clock.stamp()
-    const serverMs = await askAnyPrimary(link, 'time', decodeTime)
+    const serverMs = await askAnyPrimary(commands, 'time', decodeTime)
     this.#clock.observe(serverMs, sentAtMs)
     return this.#clock.read() ?? serverMs
   }

@@ -1,8 +1,8 @@
 import type { Fate, Lookout } from '../backend.ts'
+import type { CommandRunner } from './commands/command-runner.ts'
 import { classifyFailure, UNREADABLE } from './commands/failures.ts'
-import { addressFor } from './commands/key-slot.ts'
-import type { ValkeyLink } from './commands/link.ts'
 import type { ValkeyClient } from './connection/client.ts'
+import { addressFor } from './connection/client.ts'
 import type { Keys } from './keys.ts'
 import {
   decodeExpiry,
@@ -14,7 +14,7 @@ import {
 
 export interface ValkeyLookoutParts {
   /** Of its own: what fails here is nobody else's failure. */
-  readonly link: ValkeyLink
+  readonly commands: CommandRunner
   readonly client: ValkeyClient
   readonly keys: Keys
   readonly registry: Lookout['registry']
@@ -76,7 +76,7 @@ export class ValkeyLookout implements Lookout {
       values = await Promise.all(keys.map((key) => bytesOf(client, key, lastByte)))
     }
     try {
-      const read = await this.#parts.link.read({ to: { key: keys[0] }, send, decode: () => values })
+      const read = await this.#parts.commands.read({ to: { key: keys[0] }, send, decode: () => values })
       return handles.map((handle, at) => [handle, read[at] ?? nothing] as const)
     } catch {
       return []

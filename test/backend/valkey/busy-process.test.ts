@@ -14,7 +14,7 @@ import { SECRET } from '../../store/parts-store.ts'
 import { until } from '../../support/until.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { absent, newBlob, newHandle, write } from '../contract/subject.ts'
-import { echo, FakeClient, fail, linkTo, never } from './fake-client.ts'
+import { echo, FakeClient, fail, never, runnerOn } from './fake-client.ts'
 import { newPrefix, openBackend } from './subjects.ts'
 
 const DEFAULTS = { connectTimeoutMs: 250, commandTimeoutMs: 500 }
@@ -126,36 +126,36 @@ describe('a process that was busy', () => {
         () => delay(20).then(fail('Connection is closed.')),
         () => 'here',
       )
-      const link = linkTo(client, {
+      const runner = runnerOn(client, {
         commandTimeoutMs: 200,
         breaker: { failures: 2, halfOpenAfterMs: 60_000 },
       })
-      const call = link.read(echo)
+      const call = runner.read(echo)
       setImmediate(block, 300)
 
       expect(await call).toBe('here')
       expect(client.calls).toBe(3)
-      expect(link.condition.breaker).toBe('closed')
+      expect(runner.condition.breaker).toBe('closed')
     },
   )
 
   test('opens no breaker by what its client gave up meanwhile', async () => {
     const client = new FakeClient(() => delay(20).then(fail('Command timed out')))
-    const link = linkTo(client, {
+    const runner = runnerOn(client, {
       commandTimeoutMs: 200,
       retries: 0,
       breaker: { failures: 1, halfOpenAfterMs: 60_000 },
     })
-    const calls = Array.from({ length: 10 }, () => link.read(echo).catch(() => {}))
+    const calls = Array.from({ length: 10 }, () => runner.read(echo).catch(() => {}))
     setImmediate(block, 300)
     await Promise.all(calls)
 
-    expect(link.condition.breaker).toBe('closed')
+    expect(runner.condition.breaker).toBe('closed')
   })
 
   test('repeats no write that must not be sent twice', async () => {
     const client = new FakeClient(() => delay(20).then(fail('Command timed out')))
-    const call = linkTo(client, { commandTimeoutMs: 200, retries: 0 }).write(echo)
+    const call = runnerOn(client, { commandTimeoutMs: 200, retries: 0 }).write(echo)
     setImmediate(block, 300)
 
     await expect(call).rejects.toMatchObject({ code: 'ERR_STORE_OUTCOME_UNKNOWN' })
@@ -163,12 +163,12 @@ describe('a process that was busy', () => {
   })
 
   test('still gives a server up that does not answer', async () => {
-    const link = linkTo(new FakeClient(never), { breaker: { failures: 2, halfOpenAfterMs: 60_000 } })
-    const call = link.read(echo)
+    const runner = runnerOn(new FakeClient(never), { breaker: { failures: 2, halfOpenAfterMs: 60_000 } })
+    const call = runner.read(echo)
     setImmediate(block, 200)
 
     await expect(call).rejects.toMatchObject({ reason: 'timeout' })
-    expect(link.condition.breaker).toBe('open')
+    expect(runner.condition.breaker).toBe('open')
   })
 })
 

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import {
-  type Exchange,
-  ValkeyLink,
-  type ValkeyLinkOptions,
-} from '../../../lib/backend/valkey/commands/link.ts'
+  type Command,
+  CommandRunner,
+  type CommandRunnerOptions,
+} from '../../../lib/backend/valkey/commands/command-runner.ts'
 import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 
 /*
@@ -48,11 +48,11 @@ export class FakeClient extends EventEmitter implements ValkeyClient {
 
 export const limits = { commandTimeoutMs: 60, connectTimeoutMs: 40, retries: 1, breaker: false } as const
 
-export function linkTo(client: ValkeyClient, more: Partial<ValkeyLinkOptions> = {}): ValkeyLink {
-  return new ValkeyLink({ client, ...limits, ...more })
+export function runnerOn(client: ValkeyClient, more: Partial<CommandRunnerOptions> = {}): CommandRunner {
+  return new CommandRunner({ client, ...limits, ...more })
 }
 
-export const echo: Exchange<string> = {
+export const echo: Command<string> = {
   to: undefined,
   send: (client) => client.callBuffer('echo', 'secret-canary'),
   decode: (reply) => (typeof reply === 'string' ? reply : undefined),

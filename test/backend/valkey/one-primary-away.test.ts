@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { primaryAddresses, slotOf } from '../../../lib/backend/valkey/commands/key-slot.ts'
 import type { ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import { primaryAddresses, slotOf } from '../../../lib/backend/valkey/connection/client.ts'
 import { createKeys } from '../../../lib/backend/valkey/keys.ts'
 import type { ValkeyBackend } from '../../../lib/backend/valkey/valkey-backend.ts'
 import { ValkeyLabelSets } from '../../../lib/labels/valkey-label-sets.ts'

@@ -1,6 +1,5 @@
-import { ValkeyLink } from '../../../lib/backend/valkey/commands/link.ts'
-import { ServerClock } from '../../../lib/backend/valkey/commands/server-clock.ts'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import { CommandRunner } from '../../../lib/backend/valkey/commands/command-runner.ts'
+import type { CommandSender, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { createKeys, type RegistryKeys } from '../../../lib/backend/valkey/keys.ts'
 import { ValkeyRegistry } from '../../../lib/backend/valkey/valkey-registry.ts'
 import type { RegistrySubject } from '../registry/subject.ts'
@@ -11,15 +10,15 @@ export interface OpenedRegistry extends RegistrySubject {
 }
 
 /** `admin` may do more than the registry's own client. */
-export function openRegistry(client: ValkeyClient, admin: CommandRunner = client): OpenedRegistry {
+export function openRegistry(client: ValkeyClient, admin: CommandSender = client): OpenedRegistry {
   const keysOf = createKeys(newPrefix()).registry
-  const link = new ValkeyLink({ client, ...timing, retries: 1 })
+  const commands = new CommandRunner({ client, ...timing, retries: 1 })
   return {
-    registry: new ValkeyRegistry({ link, keysOf, clock: new ServerClock() }),
+    registry: new ValkeyRegistry(commands, keysOf),
     keysOf,
     elapse: (owner, ms) => age(admin, keysOf(owner), ms),
     nowMs: () => serverMs(client),
-    close: () => link.close(),
+    close: () => commands.close(),
   }
 }
 
@@ -42,6 +41,6 @@ for index, key in ipairs(KEYS) do
 end
 `
 
-async function age(admin: CommandRunner, keys: RegistryKeys, ms: number): Promise<void> {
+async function age(admin: CommandSender, keys: RegistryKeys, ms: number): Promise<void> {
   await admin.callBuffer('eval', ageRegistry, keys.length, ...keys, ms)
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import type { CommandSender, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { defineScript } from '../../../lib/backend/valkey/scripts/script.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import { absent, any, ending, LONG_MS, newBlob, newHandle, write } from '../contract/subject.ts'
@@ -83,25 +83,25 @@ describe('a script', () => {
     expect((await commandCounts(client)).get('eval')).toBeUndefined()
   })
 
-  // A fake runner, as no server can be made to answer NOSCRIPT at a chosen moment.
+  // A fake sender, as no server can be made to answer NOSCRIPT at a chosen moment.
   it('is not sent in full after its caller has given up', async () => {
     const sent: string[] = []
-    const runner: CommandRunner = {
+    const sender: CommandSender = {
       callBuffer: async (command) => {
         sent.push(command)
         throw new Error('NOSCRIPT No matching script.')
       },
     }
 
-    await expect(run(defineScript('return 1'), runner, () => false)).rejects.toThrow('NOSCRIPT')
+    await expect(run(defineScript('return 1'), sender, false)).rejects.toThrow('NOSCRIPT')
     expect(sent).toEqual(['evalsha'])
   })
 })
 
 function run(
   script: ReturnType<typeof defineScript>,
-  runner: CommandRunner,
-  isAwaited = () => true,
+  sender: CommandSender,
+  isAwaited = true,
 ): Promise<unknown> {
-  return script.run(runner, { keys: [], args: [], isAwaited })
+  return script.send(sender, [0], { isAwaited })
 }

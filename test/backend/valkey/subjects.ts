@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import type { CommandSender, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import {
   createValkeyClient,
   type ValkeyConnection,
@@ -44,17 +44,17 @@ export function subjectOn(client: ValkeyClient): Subject {
   return { backend: openBackend(client), passTo: (timeMs) => passTo(client, timeMs) }
 }
 
-export async function passTo(runner: CommandRunner, timeMs: number): Promise<void> {
+export async function passTo(runner: CommandSender, timeMs: number): Promise<void> {
   while ((await serverMs(runner)) <= timeMs) await delay(5)
 }
 
-export async function serverMs(runner: CommandRunner): Promise<number> {
+export async function serverMs(runner: CommandSender): Promise<number> {
   const [seconds, micros] = (await runner.callBuffer('time')) as [Buffer, Buffer]
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
 }
 
 /** How often the server ran each command since `CONFIG RESETSTAT`. */
-export async function commandCounts(runner: CommandRunner): Promise<Map<string, number>> {
+export async function commandCounts(runner: CommandSender): Promise<Map<string, number>> {
   const info = String(await runner.callBuffer('info', 'commandstats'))
   const lines = info.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)
   return new Map([...lines].map(([, name = '', calls]) => [name, Number(calls)]))

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Registry } from '../../../lib/backend/registry.ts'
-import type { CommandRunner, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
+import type { CommandSender, ValkeyClient } from '../../../lib/backend/valkey/connection/client.ts'
 import { SessionInvalidError, StoreUnavailableError } from '../../../lib/errors.ts'
 import { startValkey, type ValkeyServer } from '../../support/valkey.ts'
 import {
@@ -64,7 +64,7 @@ async function populate(registry: Registry): Promise<{ owner: string; handle: st
   return { owner, handle: handles[3] ?? '' }
 }
 
-async function dump(runner: CommandRunner, keys: readonly string[]): Promise<unknown> {
+async function dump(runner: CommandSender, keys: readonly string[]): Promise<unknown> {
   return Promise.all(
     keys.map(async (key) => [
       await runner.callBuffer('dump', key),

@@ -2,7 +2,7 @@ import type { WorkloadMutant } from './mutant.ts'
 
 const LOST_REPLIES = ['drop reply', 'cut inside a reply', 'reset']
 const REFUSING = ['no replica', 'failed snapshot', 'demotion to replica']
-const LINK = 'backend/valkey/commands/link.ts'
+const RUNNER = 'backend/valkey/commands/command-runner.ts'
 
 /** Mutants of what makes failures quick and honest. */
 export const failureMutants: readonly WorkloadMutant[] = [
@@ -49,14 +49,14 @@ export const failureMutants: readonly WorkloadMutant[] = [
     name: 'a failure keeps the client’s command',
     patches: [
       {
-        file: LINK,
+        file: RUNNER,
         from: 'const failure = { ...classifyFailure(error), cause',
         to: 'const failure = { error, ...classifyFailure(error), cause',
       },
       {
-        file: LINK,
-        from: 'throw toError({ ...failure, mayBeApplied: mayBeRepeated })',
-        to: 'throw Object.assign(toError({ ...failure, mayBeApplied: mayBeRepeated }), { command: failure.error?.command })',
+        file: RUNNER,
+        from: 'throw toError({ ...failure, mayBeApplied: call.wasRetried })',
+        to: 'throw Object.assign(toError({ ...failure, mayBeApplied: call.wasRetried }), { command: failure.error?.command })',
       },
     ],
     found: ['secret leaked'],
@@ -66,14 +66,14 @@ export const failureMutants: readonly WorkloadMutant[] = [
     name: 'a client’s own error gets out',
     patches: [
       {
-        file: LINK,
+        file: RUNNER,
         from: 'const failure = { ...classifyFailure(error), cause',
         to: 'const failure = { error, ...classifyFailure(error), cause',
       },
       {
-        file: LINK,
-        from: 'throw toError({ ...failure, mayBeApplied: mayBeRepeated })',
-        to: 'throw failure.error ?? toError({ ...failure, mayBeApplied: mayBeRepeated })',
+        file: RUNNER,
+        from: 'throw toError({ ...failure, mayBeApplied: call.wasRetried })',
+        to: 'throw failure.error ?? toError({ ...failure, mayBeApplied: call.wasRetried })',
       },
     ],
     found: ['foreign error'],
@@ -101,9 +101,9 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'backend/valkey/valkey-backend.ts',
-        from: 'await putRecord(this.#link, { ...this.#keysOf(handle), write })',
-        to: `await putRecord(this.#link, { ...this.#keysOf(handle), write }).catch(() => {
-          return { value: { answer: 'stored', expiresAtMs: Date.now() + 60_000, nowMs: Date.now() }, mayBeRepeated: true }
+        from: 'putRecord(this.#commands, { ...this.#keysOf(handle), write })',
+        to: `putRecord(this.#commands, { ...this.#keysOf(handle), write }).catch(() => {
+          return { answer: 'stored', expiresAtMs: Date.now() + 60_000 }
         })`,
       },
     ],

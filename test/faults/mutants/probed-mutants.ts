@@ -216,9 +216,9 @@ const connectionProbes: readonly ProbedMutant[] = [
       { file: SETTINGS, from: 'enableOfflineQueue: false, retryStrategy', to: 'retryStrategy' },
       { file: SETTINGS, from: 'maxRetriesPerRequest: 0', to: 'maxRetriesPerRequest: null' },
       {
-        file: 'backend/valkey/commands/link.ts',
-        from: 'if (!this.#readiness.isReady) {',
-        to: 'if (false) {',
+        file: 'backend/valkey/commands/command-runner.ts',
+        from: 'const isUsable = this.#connection.isReady && ',
+        to: 'const isUsable = ',
       },
     ],
     async holds(ground) {

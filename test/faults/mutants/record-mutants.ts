@@ -62,9 +62,9 @@ export const recordMutants: readonly WorkloadMutant[] = [
         to: '',
       },
       {
-        file: 'backend/valkey/valkey-backend.ts',
-        from: `value.answer === 'conflict' && mayBeRepeated ? 'unsure' : value.answer`,
-        to: 'value.answer',
+        file: PUT,
+        from: `answer === 'conflict' && attempt.wasRetried ? 'unsure' : answer`,
+        to: 'answer',
       },
       {
         file: 'store/tracked-session.ts',

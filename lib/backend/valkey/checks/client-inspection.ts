@@ -237,12 +237,11 @@ export function databaseOf(client: object): number {
  * keys, or nowhere. A transaction it has begun shows by the replies alone.
  */
 export function changeOf(client: object, { database, keyPrefix }: Usage): string | undefined {
-  const { mode = 'normal', condition } = client as ClientState
+  const { mode = 'normal', condition, options } = client as ClientState
   if (mode !== 'normal') return `it is in ${mode} mode`
-  const now = usageOf(client)
-  if (now.database !== database) return 'its option "db" was changed'
+  if (databaseOf(client) !== database) return 'its option "db" was changed'
   // Not known before the first connection.
   if ((condition?.select ?? database) !== database)
     return 'it is in another database than its option "db" says'
-  return now.keyPrefix === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
+  return (options?.keyPrefix ?? '') === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
 }

@@ -5,7 +5,7 @@ import type { Backend } from '../../backend.ts'
 import { ETAG_BYTES } from '../../backend.ts'
 import type { Finding } from '../../finding.ts'
 import { classifyFailure } from '../commands/failures.ts'
-import { type CommandRunner, isDuplicable, onceOnly } from '../connection/client.ts'
+import { type CommandSender, isDuplicable, onceOnly } from '../connection/client.ts'
 import type { ConfirmationOptions } from '../replica-confirmation.ts'
 
 const BRIEF_MS = 1000
@@ -95,7 +95,7 @@ export async function probeHearing(hearing: Hearing): Promise<readonly Finding[]
 }
 
 async function subscribeOnce(
-  runner: CommandRunner,
+  runner: CommandSender,
   { channel, connectTimeoutMs, commandTimeoutMs }: Hearing,
 ) {
   if (!isDuplicable(runner)) return

@@ -1,8 +1,8 @@
 import type { Finding } from '../../finding.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import { classifyFailure } from '../commands/failures.ts'
-import type { ValkeyLink } from '../commands/link.ts'
 import { type Primary, primariesOf } from '../commands/primaries.ts'
-import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
+import type { CommandSender, ValkeyClient } from '../connection/client.ts'
 import { isLoopback } from '../connection/transport.ts'
 import { flawsOf } from './client-inspection.ts'
 import { parseServerFacts, type ServerFacts } from './server-facts.ts'
@@ -10,11 +10,11 @@ import { findingsOf, fsyncFindings } from './server-findings.ts'
 
 /** Looks at every primary, and at the client. Rejects with `StoreUnavailableError` if one cannot be asked. */
 export async function inspectServers(
-  link: ValkeyLink,
+  commands: CommandRunner,
   { client, acceptsPlaintext }: Inspected,
 ): Promise<readonly Finding[]> {
-  const primaries = await primariesOf(link)
-  const found = await Promise.all(primaries.map((primary) => inspect(link, primary)))
+  const primaries = await primariesOf(commands)
+  const found = await Promise.all(primaries.map((primary) => inspect(commands, primary)))
   return distinct([...clientFindings(client), ...found.flat()]).map((finding) =>
     finding === plaintext && acceptsPlaintext ? acceptedPlaintext : finding,
   )
@@ -39,16 +39,16 @@ const unseen: Finding = {
   action: 'Grant it +info',
 }
 
-async function inspect(link: ValkeyLink, primary: Primary): Promise<readonly Finding[]> {
-  const info = await permitted(link, primary, ['info'])
-  const configuration = await permitted(link, primary, ['config', 'get', 'appendfsync'])
+async function inspect(commands: CommandRunner, primary: Primary): Promise<readonly Finding[]> {
+  const info = await permitted(commands, primary, ['info'])
+  const configuration = await permitted(commands, primary, ['config', 'get', 'appendfsync'])
   const facts: ServerFacts | undefined = parseServerFacts(String(info))
   const appendFsync = Array.isArray(configuration) ? String(configuration[1]) : undefined
   return [
     ...infoFindings(info),
     ...(facts?.isAppendOnly ? fsyncFindings(appendFsync) : []),
     ...(configuration === undefined ? [] : [tooBroad]),
-    ...(await transportFindings(link, primary)),
+    ...(await transportFindings(commands, primary)),
   ]
 }
 
@@ -74,11 +74,11 @@ const acceptedPlaintext: Finding = {
 
 /** `undefined` if the user lacks the right: an answer here, and no attempt that failed, of which alarms would tell. */
 async function permitted(
-  link: ValkeyLink,
+  commands: CommandRunner,
   primary: Primary,
   [command, ...args]: readonly [string, ...string[]],
 ): Promise<unknown> {
-  const { reply } = await link.read({
+  const { reply } = await commands.read({
     to: primary,
     send: async (client) => ({
       reply: await unlessDenied((await primary.connection(client)).callBuffer(command, ...args)),
@@ -97,13 +97,13 @@ async function unlessDenied(reply: Promise<unknown>): Promise<unknown> {
   }
 }
 
-async function transportFindings(link: ValkeyLink, primary: Primary): Promise<readonly Finding[]> {
+async function transportFindings(commands: CommandRunner, primary: Primary): Promise<readonly Finding[]> {
   const send = (client: ValkeyClient) => primary.connection(client)
-  return plaintextOf(await link.read({ to: primary, send, decode: (reply) => reply as CommandRunner }))
+  return plaintextOf(await commands.read({ to: primary, send, decode: (reply) => reply as CommandSender }))
 }
 
 /** By the socket itself: sentinels and clusters name servers that no option knows. */
-export function plaintextOf(runner: CommandRunner): readonly Finding[] {
+export function plaintextOf(runner: CommandSender): readonly Finding[] {
   const { stream } = runner as {
     readonly stream?: { readonly encrypted?: boolean; readonly remoteAddress?: string }
   }

@@ -40,9 +40,10 @@ const OUTAGES: ReadonlySet<string> = new Set([
   'primary-down',
 ])
 
-/** Answers at once while a server is known to be away, instead of letting every call wait for its own timeout. */
+/** Refuses at once while a server is known to be away, instead of letting every call wait for its own timeout. */
 export class Breaker {
   readonly #policy
+  #hasFailed = false
 
   /** `primary` is the address of one of several. */
   constructor({ failures, halfOpenAfterMs }: BreakerOptions, primary?: string) {
@@ -60,12 +61,30 @@ export class Breaker {
     return this.#policy.state === CircuitState.HalfOpen ? 'half-open' : 'open'
   }
 
-  /** Makes the attempt, or answers without it. `attempt` must not reject. */
+  /**
+   * Whether attempts are to be made by {@link run}. As long as none fails they need not be, and only what follows a
+   * failure is noted.
+   */
+  get isTroubled(): boolean {
+    return this.#hasFailed || this.#policy.state !== CircuitState.Closed
+  }
+
+  /** Counts an attempt that was made without {@link run}. */
+  async note(outcome: Outcome): Promise<void> {
+    // What was begun before it opened says nothing new.
+    if (this.#policy.state !== CircuitState.Closed) return
+    this.#hasFailed = isOutage(outcome)
+    await this.run(async () => outcome)
+  }
+
+  /** Makes the attempt, or refuses it. `attempt` must not reject. */
   async run<Result extends Outcome>(attempt: () => Promise<Result>): Promise<Result | typeof broken> {
-    // The policy lets others wait for the probe of a half-open circuit; here they are answered at once too.
+    // The policy lets others wait for the probe of a half-open circuit; here they are refused at once too.
     if (this.#policy.state === CircuitState.HalfOpen) return broken
     try {
-      return await this.#policy.execute(attempt)
+      const result = await this.#policy.execute(attempt)
+      this.#hasFailed = isOutage(result)
+      return result
     } catch (error) {
       if (error instanceof BrokenCircuitError) return broken
       throw error

@@ -1,32 +1,32 @@
-import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
-import { primaryAddresses, primaryAt } from './key-slot.ts'
-import type { Exchange, ValkeyLink } from './link.ts'
+import type { CommandSender, ValkeyClient } from '../connection/client.ts'
+import { primaryAddresses, primaryAt } from '../connection/client.ts'
+import type { Command, CommandRunner } from './command-runner.ts'
 
 /** One server, or one primary of a cluster. */
 export interface Primary {
   /** Of one of several. */
   readonly address: string | undefined
   /** Finds the connection to it, anew for each attempt, as it may have been replaced. */
-  connection(client: ValkeyClient): Promise<CommandRunner>
+  connection(client: ValkeyClient): Promise<CommandSender>
 }
 
 /** Everything that has to be asked to see all keys: the one server, or every primary of a cluster. */
-export function primariesOf(link: ValkeyLink): Promise<readonly Primary[]> {
+export function primariesOf(commands: CommandRunner): Promise<readonly Primary[]> {
   let primaries: readonly Primary[] | undefined
   const send = async (client: ValkeyClient) => {
     primaries = listPrimaries(client)
   }
-  return link.read({ to: undefined, send, decode: () => primaries })
+  return commands.read({ to: undefined, send, decode: () => primaries })
 }
 
-/** Asks every primary, and answers as the first does that answers. */
+/** Asks every primary, and returns what the first of them replies. */
 export async function askAnyPrimary<Value>(
-  link: ValkeyLink,
+  commands: CommandRunner,
   command: string,
-  decode: Exchange<Value>['decode'],
+  decode: Command<Value>['decode'],
 ): Promise<Value> {
-  const asked = (await primariesOf(link)).map((primary) =>
-    link.read({
+  const asked = (await primariesOf(commands)).map((primary) =>
+    commands.read({
       to: primary,
       send: async (client) => (await primary.connection(client)).callBuffer(command),
       decode,
@@ -47,7 +47,7 @@ function listPrimaries(client: ValkeyClient): readonly Primary[] {
   return [...addresses].map((address) => ({ address, connection: (client) => connectionTo(address, client) }))
 }
 
-async function connectionTo(address: string, client: ValkeyClient): Promise<CommandRunner> {
+async function connectionTo(address: string, client: ValkeyClient): Promise<CommandSender> {
   const runner = primaryAt(client, address)
   if (runner !== undefined) return runner
   await new Promise<void>((resolve) => {

@@ -2,18 +2,18 @@
 export type CommandArgument = string | Buffer | number
 
 /** What can run a command: a client, or one node of a cluster. */
-export interface CommandRunner {
+export interface CommandSender {
   /** Sends a command; replies come as Buffers, numbers, arrays and null. */
   callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
 }
 
 /** A connection to one node of a cluster. */
-export interface ClusterNode extends CommandRunner {
+export interface ClusterNode extends CommandSender {
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
 }
 
 /** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 and 6 have it. */
-export interface ValkeyClient extends CommandRunner {
+export interface ValkeyClient extends CommandSender {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
   readonly status: string
   connect(): Promise<unknown>
@@ -42,12 +42,12 @@ export interface DuplicateOptions {
 }
 
 /** What can open another connection to where it is connected: a client, or one node of a cluster. */
-export interface DuplicableRunner extends CommandRunner {
+export interface DuplicableRunner extends CommandSender {
   duplicate(options: DuplicateOptions): SecondConnection
 }
 
 /** A further connection. */
-export interface SecondConnection extends CommandRunner {
+export interface SecondConnection extends CommandSender {
   connect(): Promise<unknown>
   disconnect(): void
   subscribe(channel: string): Promise<unknown>
@@ -57,7 +57,7 @@ export interface SecondConnection extends CommandRunner {
   on(event: 'error', listener: (error: Error) => void): unknown
 }
 
-export function isDuplicable(runner: CommandRunner): runner is DuplicableRunner {
+export function isDuplicable(runner: CommandSender): runner is DuplicableRunner {
   return 'duplicate' in runner && typeof runner.duplicate === 'function'
 }
 
@@ -71,4 +71,35 @@ export function onceOnly(connectTimeoutMs: number): DuplicateOptions {
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,
   }
+}
+
+const SLOTS = 16_384
+const POLYNOMIAL = 0x1021
+
+/** The cluster slot of one of our keys, all of which have a hash tag (Valkey Cluster specification: CRC-16/XMODEM). */
+export function slotOf(key: string): number {
+  const tag = key.slice(key.indexOf('{') + 1, key.lastIndexOf('}'))
+  let crc = 0
+  for (const byte of Buffer.from(tag)) {
+    crc ^= byte << 8
+    for (let bit = 0; bit < 8; bit += 1) crc = crc & 0x8000 ? (crc << 1) ^ POLYNOMIAL : crc << 1
+  }
+  return (crc & 0xffff) % SLOTS
+}
+
+/** The address of the primary that serves a key, as the client knows it; `undefined` where there is one server only. */
+export function addressFor({ slots }: ValkeyClient, key: string): string | undefined {
+  return slots?.[slotOf(key)]?.[0]
+}
+
+/** The addresses of all primaries of a cluster, as the client knows them. */
+export function primaryAddresses({ slots = [] }: ValkeyClient): ReadonlySet<string> {
+  const addresses = new Set<string>()
+  for (const [primary] of Object.values(slots)) if (primary !== undefined) addresses.add(primary)
+  return addresses
+}
+
+/** The connection to the primary at an address, if there is one. */
+export function primaryAt(client: ValkeyClient, address: string | undefined): ClusterNode | undefined {
+  return client.nodes?.('master').find(({ options }) => `${options.host}:${options.port}` === address)
 }

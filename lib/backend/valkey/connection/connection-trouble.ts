@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls'
 import { describeFailure, type FailureCause } from '../../../errors.ts'
 import { Patience } from '../../../patience.ts'
-import { causeOf, type Place, parseAddress, placeOf } from '../commands/failure-cause.ts'
+import { causeOf, type Place, parseAddress, placeOf } from '../commands/failures.ts'
 import type { ValkeyClient } from './client.ts'
 
 /** How often the same is warned of at most. */

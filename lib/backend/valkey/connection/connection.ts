@@ -1,6 +1,6 @@
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'iovalkey'
 import { optionError } from '../../../option.ts'
-import { readinessOf } from '../commands/readiness.ts'
+import { connectionStateOf } from '../connection/connection-state.ts'
 import type { ValkeyClient } from './client.ts'
 import { fullJitter, safeClientOptions, safeClusterOptions, tlsSettings } from './client-settings.ts'
 import { checkConnection, type ServerAddress, type ValkeyConnection } from './connection-options.ts'
@@ -26,7 +26,7 @@ export function createValkeyClient(connection: ValkeyConnection, timing: Connect
   const { connectTimeoutMs, commandTimeoutMs } = timing
   const create = connection.nodes === undefined ? createSingle : createCluster
   const client = create(connection, { connectTimeoutMs, commandTimeoutMs })
-  readinessOf(client)
+  connectionStateOf(client)
   return client
 }
 

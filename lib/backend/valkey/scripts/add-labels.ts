@@ -1,4 +1,4 @@
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import { decodeMembers, MAX_MEMBER_BYTES } from './load-labels.ts'
 import { defineScript } from './script.ts'
 
@@ -52,7 +52,7 @@ export interface AddLabels {
   readonly maxLabels: number
 }
 
-export function addLabels(link: ValkeyLink, add: AddLabels): Promise<Answer<readonly string[] | 'full'>> {
+export function addLabels(runner: CommandRunner, add: AddLabels): Promise<readonly string[] | 'full'> {
   const keys = [add.key]
   const args = [
     add.leastMs,
@@ -61,11 +61,7 @@ export function addLabels(link: ValkeyLink, add: AddLabels): Promise<Answer<read
     add.sparesMarked ? 'unmarked' : 'all',
     ...add.labels,
   ]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode: decodeUnion,
-  })
+  return runner.write(script.command(keys, args, decodeUnion))
 }
 
 export function decodeUnion(reply: unknown): readonly string[] | 'full' | undefined {

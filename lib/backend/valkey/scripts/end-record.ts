@@ -1,5 +1,5 @@
 import type { EndReply, RecordEnding } from '../../backend.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import { decodeOwner } from '../record-value.ts'
 import { defineScript } from './script.ts'
 
@@ -52,30 +52,22 @@ export interface EndRecord {
   readonly maxBlobBytes: number
 }
 
-export interface EndRecordReply extends EndReply {
-  readonly nowMs: number
-}
-
-export function endRecord(link: ValkeyLink, end: EndRecord): Promise<Answer<EndRecordReply>> {
+export function endRecord(runner: CommandRunner, end: EndRecord): Promise<EndReply> {
   const { blob, ownedTtlMs, fenceTtlMs } = end.ending
   const keys = [end.recordKey, end.tombstoneKey]
   const args = [blob, ownedTtlMs, fenceTtlMs, end.maxBlobBytes, end.channel, end.handle]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
-function decode(reply: unknown): EndRecordReply | undefined {
+function decode(reply: unknown, attempt: Attempt): EndReply | undefined {
   if (!Array.isArray(reply)) return undefined
   const [word, blob, owner, nowMs] = reply as readonly unknown[]
   const answer = (['ended', 'already-ended', 'missing'] as const).find((known) => known === String(word))
   if (answer === undefined || !Buffer.isBuffer(blob) || typeof nowMs !== 'number') return undefined
+  attempt.observe(nowMs)
   return {
     answer,
     blob: blob.length > 0 ? Buffer.from(blob) : undefined,
     owner: decodeOwner(String(owner)),
-    nowMs,
   }
 }

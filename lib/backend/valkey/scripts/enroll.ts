@@ -1,6 +1,6 @@
 import { isDigest } from '../../arguments.ts'
 import { type Enrolment, type EnrolReply, PAGE_SIZE } from '../../registry.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
@@ -83,36 +83,24 @@ return { 'enrolled', now, epoch, order, waiting() }
 `,
 )
 
-export interface EnrolledReply {
-  readonly nowMs: number
-  readonly enrolled: EnrolReply
-}
-
-export function enroll(
-  link: ValkeyLink,
-  keys: RegistryKeys,
-  enrolment: Enrolment,
-): Promise<Answer<EnrolledReply>> {
+export function enroll(runner: CommandRunner, keys: RegistryKeys, enrolment: Enrolment): Promise<EnrolReply> {
   const { handle, ttlMs, endsAtMs, cap, beyondCap, takenWithinMs } = enrolment
   const args = [handle, ttlMs, endsAtMs ?? 0, cap ?? 0, beyondCap, takenWithinMs]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
-function decode(reply: unknown): EnrolledReply | undefined {
+function decode(reply: unknown, attempt: Attempt): EnrolReply | undefined {
   if (!Array.isArray(reply)) return undefined
   const [word, nowMs, ...more] = reply as readonly unknown[]
   const answer = (['enrolled', 'crowded', 'full', 'gone'] as const).find((known) => known === String(word))
   if (answer === undefined || typeof nowMs !== 'number') return undefined
-  if (answer === 'full' || answer === 'gone') return { nowMs, enrolled: { answer } }
+  attempt.observe(nowMs)
+  if (answer === 'full' || answer === 'gone') return { answer }
   const pending = more.at(-1)
   if (!Array.isArray(pending)) return undefined
   const handles = pending.map(String).filter(isDigest)
-  if (answer === 'crowded') return { nowMs, enrolled: { answer, pending: handles } }
+  if (answer === 'crowded') return { answer, pending: handles }
   const [epoch, order] = more
   if (typeof epoch !== 'number' || typeof order !== 'number') return undefined
-  return { nowMs, enrolled: { answer, epoch, order, pending: handles } }
+  return { answer, epoch, order, pending: handles }
 }

@@ -1,8 +1,8 @@
-import type { Extension } from '../../registry.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Extension, Standing } from '../../registry.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
-import { decodeStanding, type StandingReply } from './standing.ts'
+import { decodeStanding } from './standing.ts'
 
 // One script: a member that expires or is evicted in between must not come back.
 // allow-oom: it replaces numbers by numbers, and a full server should not sign anybody out.
@@ -25,16 +25,8 @@ return { epoch, 1, now }
 `,
 )
 
-export function extend(
-  link: ValkeyLink,
-  keys: RegistryKeys,
-  extension: Extension,
-): Promise<Answer<StandingReply>> {
+export function extend(runner: CommandRunner, keys: RegistryKeys, extension: Extension): Promise<Standing> {
   const { handle, ttlMs, endsAtMs, isExtension = false } = extension
   const args = [handle, ttlMs, endsAtMs ?? 0, isExtension ? 1 : 0]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode: decodeStanding,
-  })
+  return runner.write(script.command(keys, args, decodeStanding))
 }

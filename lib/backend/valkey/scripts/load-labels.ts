@@ -1,4 +1,4 @@
-import type { ValkeyLink } from '../commands/link.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import { defineScript } from './script.ts'
 
 /** More than any has. Nobody can ask how large one is before it is read, but no process gets a larger one. */
@@ -43,14 +43,10 @@ export interface LoadLabelsReply {
   readonly nowMs: number
 }
 
-export function loadLabels(link: ValkeyLink, load: LoadLabels): Promise<LoadLabelsReply> {
+export function loadLabels(runner: CommandRunner, load: LoadLabels): Promise<LoadLabelsReply> {
   const keys = [load.key]
   const args = [load.leastMs, load.targetMs, load.maxMembers]
-  return link.read({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.read(script.command(keys, args, decode))
 }
 
 function decode(reply: unknown): LoadLabelsReply | undefined {

@@ -1,4 +1,4 @@
-import type { ValkeyLink } from '../commands/link.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import { defineScript } from './script.ts'
 
 const MAX_MARKS = 100
@@ -38,14 +38,11 @@ export interface MarkPrefix {
 }
 
 /** The marks that stand. */
-export async function markPrefix(link: ValkeyLink, { key, mark, keepMs }: MarkPrefix): Promise<string[]> {
-  const { value } = await link.write({
-    to: { key },
-    send: (client, isAwaited) => script.run(client, { keys: [key], args: [mark, keepMs], isAwaited }),
-    decode: (reply) => {
-      const marks: unknown = Array.isArray(reply) ? reply[1] : undefined
-      return Array.isArray(marks) ? marks.map(String) : undefined
-    },
-  })
-  return value
+export function markPrefix(runner: CommandRunner, { key, mark, keepMs }: MarkPrefix): Promise<string[]> {
+  return runner.write(script.command([key], [mark, keepMs], decode))
+}
+
+function decode(reply: unknown): string[] | undefined {
+  const marks: unknown = Array.isArray(reply) ? reply[1] : undefined
+  return Array.isArray(marks) ? marks.map(String) : undefined
 }

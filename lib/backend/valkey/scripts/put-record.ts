@@ -1,6 +1,6 @@
 import { wholeTtl } from '../../arguments.ts'
-import type { PutAnswer, RecordWrite } from '../../backend.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { PutReply, RecordWrite } from '../../backend.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import { NO_OWNER } from '../record-value.ts'
 import { defineScript } from './script.ts'
 
@@ -40,29 +40,21 @@ export interface PutRecord {
   readonly write: RecordWrite
 }
 
-export interface PutRecordReply {
-  readonly answer: Exclude<PutAnswer, 'unsure'>
-  readonly expiresAtMs: number
-  readonly nowMs: number
-}
-
-export function putRecord(link: ValkeyLink, put: PutRecord): Promise<Answer<PutRecordReply>> {
+export function putRecord(runner: CommandRunner, put: PutRecord): Promise<PutReply> {
   const { expect, blob, ttlMs, endsAtMs, owner, isExtension = false } = put.write
   const keys = [put.recordKey, put.tombstoneKey]
   const etag = expect.kind === 'version' ? expect.etag : ''
   const terms = [wholeTtl(ttlMs), endsAtMs ?? 0, owner ?? NO_OWNER]
   const args = [expect.kind, etag, ...terms, blob, isExtension ? 1 : 0]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
-function decode(reply: unknown): PutRecordReply | undefined {
+function decode(reply: unknown, attempt: Attempt): PutReply | undefined {
   if (!Array.isArray(reply)) return undefined
   const [word, expiresAtMs, nowMs] = reply as readonly unknown[]
   const answer = (['stored', 'conflict', 'gone', 'ended'] as const).find((known) => known === String(word))
   if (answer === undefined || typeof expiresAtMs !== 'number' || typeof nowMs !== 'number') return undefined
-  return { answer, expiresAtMs, nowMs }
+  attempt.observe(nowMs)
+  if (answer === 'stored') return { answer, expiresAtMs }
+  return { answer: answer === 'conflict' && attempt.wasRetried ? 'unsure' : answer }
 }

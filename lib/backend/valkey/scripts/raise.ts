@@ -1,8 +1,8 @@
-import type { Raising } from '../../registry.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Raising, Roster } from '../../registry.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
-import { decodeRoster, type RosterReply, returnRoster } from './roster.ts'
+import { decodeRoster, returnRoster } from './roster.ts'
 
 // One script: who is enrolled before it is on the roster, who is enrolled after it has the new epoch.
 // allow-oom: a full server must not keep anybody signed in.
@@ -18,11 +18,7 @@ return page('+inf', true)
 `,
 )
 
-export function raise(link: ValkeyLink, keys: RegistryKeys, raising: Raising): Promise<Answer<RosterReply>> {
+export function raise(runner: CommandRunner, keys: RegistryKeys, raising: Raising): Promise<Roster> {
   const args = [raising.epoch ?? 0, raising.keepMs]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode: decodeRoster,
-  })
+  return runner.write(script.command(keys, args, decodeRoster))
 }

@@ -1,4 +1,4 @@
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { CommandRunner } from '../commands/command-runner.ts'
 import { decodeUnion } from './add-labels.ts'
 import { MAX_MEMBER_BYTES } from './load-labels.ts'
 import { defineScript } from './script.ts'
@@ -49,18 +49,14 @@ export interface ReleaseLabels {
   readonly deadlineMs: number
 }
 
-/** `link` must not repeat. */
+/** `runner` must not repeat. */
 export function releaseLabels(
-  link: ValkeyLink,
+  runner: CommandRunner,
   release: ReleaseLabels,
-): Promise<Answer<readonly string[] | 'full' | 'late'>> {
+): Promise<readonly string[] | 'full' | 'late'> {
   const keys = [release.key]
   const args = [release.leastMs, release.targetMs, release.maxLabels, release.deadlineMs, ...release.marks]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
 function decode(reply: unknown): readonly string[] | 'full' | 'late' | undefined {

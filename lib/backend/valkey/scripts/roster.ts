@@ -6,7 +6,7 @@ import {
   PAGE_SIZE,
   type Roster,
 } from '../../registry.ts'
-import type { ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
@@ -59,33 +59,24 @@ return page(ARGV[1] == '' and '+inf' or '(' .. ARGV[1], ARGV[1] == '')
 `,
 )
 
-export interface RosterReply {
-  readonly nowMs: number
-  readonly roster: Roster
+export function readRoster(runner: CommandRunner, keys: RegistryKeys, cursor = ''): Promise<Roster> {
+  return runner.read(script.command(keys, [cursor], decodeRoster))
 }
 
-export function readRoster(link: ValkeyLink, keys: RegistryKeys, cursor = ''): Promise<RosterReply> {
-  return link.read({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args: [cursor], isAwaited }),
-    decode: decodeRoster,
-  })
-}
-
-export function decodeRoster(reply: unknown): RosterReply | undefined {
+export function decodeRoster(reply: unknown, attempt: Attempt): Roster | undefined {
   if (!Array.isArray(reply)) return undefined
   const [nowMs, epoch, next, members, pending, departed] = reply as readonly unknown[]
   if (typeof nowMs !== 'number' || typeof epoch !== 'number' || !Array.isArray(members)) return undefined
   if (!isBuffers(pending) || !isBuffers(departed)) return undefined
+  attempt.observe(nowMs)
   const cursor = String(next)
-  const roster = {
+  return {
     epoch,
     members: membersOf(members),
     ...(cursor !== '' && { next: cursor }),
     pending: pending.map(String),
     departed: departed.flatMap((entry) => departedOf(entry, nowMs)),
   }
-  return { nowMs, roster }
 }
 
 function membersOf(flat: readonly unknown[]): Member[] {

@@ -1,32 +1,36 @@
 import { createHash } from 'node:crypto'
-import type { CommandArgument, CommandRunner } from '../connection/client.ts'
+import type { Attempt, Command } from '../commands/command-runner.ts'
+import type { CommandArgument, CommandSender } from '../connection/client.ts'
 
-export interface ScriptCall {
-  readonly keys: readonly string[]
-  readonly args: readonly CommandArgument[]
-  /** Whether somebody still waits for the reply. */
-  readonly isAwaited: () => boolean
-}
+type Arguments = readonly CommandArgument[]
 
 export interface Script {
-  run(runner: CommandRunner, call: ScriptCall): Promise<unknown>
+  /** The command that runs it. The keys share a slot. */
+  command<Value>(keys: readonly string[], args: Arguments, decode: Command<Value>['decode']): Command<Value>
+  /** Sends it by its digest, and in full only to a server that does not know it, if its reply is still awaited. */
+  send(
+    sender: CommandSender,
+    call: readonly [numberOfKeys: number, ...keysAndArguments: Arguments],
+    attempt?: Pick<Attempt, 'isAwaited'>,
+  ): Promise<unknown>
 }
 
-/** A script that is sent by its digest, and in full only to a server that does not know it. */
 export function defineScript(lua: string): Script {
   const source = lua.trim()
   const digest = createHash('sha1').update(source).digest('hex')
-  return {
-    async run(runner, { keys, args, isAwaited }) {
-      try {
-        return await runner.callBuffer('evalsha', digest, keys.length, ...keys, ...args)
-      } catch (error) {
-        // Sent after its caller gave up, the second half of one call would land behind later calls.
-        if (!isNoScript(error) || !isAwaited()) throw error
-      }
-      return runner.callBuffer('eval', source, keys.length, ...keys, ...args)
+  const script: Script = {
+    command(keys, args, decode) {
+      const call = [keys.length, ...keys, ...args] as const
+      return { to: { key: keys[0] }, send: (client, attempt) => script.send(client, call, attempt), decode }
     },
+    send: (sender, call, attempt) =>
+      sender.callBuffer('evalsha', digest, ...call).catch((error: unknown) => {
+        // Sent after its caller gave up, the second half of one call would land behind later calls.
+        if (!isNoScript(error) || attempt?.isAwaited === false) throw error
+        return sender.callBuffer('eval', source, ...call)
+      }),
   }
+  return script
 }
 
 function isNoScript(error: unknown): boolean {

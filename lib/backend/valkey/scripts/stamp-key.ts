@@ -1,4 +1,4 @@
-import type { CommandRunner } from '../connection/client.ts'
+import type { CommandSender } from '../connection/client.ts'
 import { defineScript } from './script.ts'
 
 // WAIT tells how far replicas are with the writes of its own connection, and one without a write of its own is told
@@ -14,6 +14,6 @@ return 1
 `)
 
 /** Whether the key stands; if so, the connection has written something after whatever wrote the key. */
-export async function stampKey(runner: CommandRunner, key: string): Promise<boolean> {
-  return (await script.run(runner, { keys: [key], args: [], isAwaited: () => true })) === 1
+export async function stampKey(sender: CommandSender, key: string): Promise<boolean> {
+  return (await script.send(sender, [1, key])) === 1
 }

@@ -1,5 +1,5 @@
 import type { Standing } from '../../registry.ts'
-import type { ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
@@ -28,42 +28,27 @@ return { math.max(count, 0), now }
 `,
 )
 
-export interface StandingReply {
-  readonly nowMs: number
-  readonly standing: Standing
-}
-
-export function readStanding(link: ValkeyLink, keys: RegistryKeys, handle: string): Promise<StandingReply> {
+export function readStanding(runner: CommandRunner, keys: RegistryKeys, handle: string): Promise<Standing> {
   const args = [handle]
-  return link.read({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode: decodeStanding,
-  })
+  return runner.read(script.command(keys, args, decodeStanding))
 }
 
-export function decodeStanding(reply: unknown): StandingReply | undefined {
+export function decodeStanding(reply: unknown, attempt: Attempt): Standing | undefined {
   if (!Array.isArray(reply)) return undefined
   const [epoch, isMember, nowMs] = reply as readonly unknown[]
   if (typeof epoch !== 'number' || typeof nowMs !== 'number') return undefined
-  return { nowMs, standing: { epoch, isMember: isMember === 1 } }
+  attempt.observe(nowMs)
+  return { epoch, isMember: isMember === 1 }
 }
 
-export interface CountReply {
-  readonly nowMs: number
-  readonly count: number
+export function countMembers(runner: CommandRunner, keys: RegistryKeys): Promise<number> {
+  return runner.read(counting.command(keys, [], decodeCount))
 }
 
-export function countMembers(link: ValkeyLink, keys: RegistryKeys): Promise<CountReply> {
-  return link.read({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => counting.run(client, { keys, args: [], isAwaited }),
-    decode: decodeCount,
-  })
-}
-
-function decodeCount(reply: unknown): CountReply | undefined {
+function decodeCount(reply: unknown, attempt: Attempt): number | undefined {
   if (!Array.isArray(reply)) return undefined
   const [count, nowMs] = reply as readonly unknown[]
-  return typeof count === 'number' && typeof nowMs === 'number' ? { count, nowMs } : undefined
+  if (typeof count !== 'number' || typeof nowMs !== 'number') return undefined
+  attempt.observe(nowMs)
+  return count
 }

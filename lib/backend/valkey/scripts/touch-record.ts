@@ -1,4 +1,4 @@
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import { defineScript } from './script.ts'
 
 // One script: the expiry in the value and the key's own move together, and only while the record lives.
@@ -32,22 +32,18 @@ export interface TouchRecord {
 export interface TouchRecordReply {
   /** `undefined` if nothing lives there. */
   readonly expiresAtMs: number | undefined
-  readonly nowMs: number
 }
 
-export function touchRecord(link: ValkeyLink, touch: TouchRecord): Promise<Answer<TouchRecordReply>> {
+export function touchRecord(runner: CommandRunner, touch: TouchRecord): Promise<TouchRecordReply> {
   const keys = [touch.recordKey]
   const args = [touch.ttlMs, touch.isExtension ? 1 : 0]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
-function decode(reply: unknown): TouchRecordReply | undefined {
+function decode(reply: unknown, attempt: Attempt): TouchRecordReply | undefined {
   if (!Array.isArray(reply)) return undefined
   const [expiresAtMs, nowMs] = reply as readonly unknown[]
   if (typeof expiresAtMs !== 'number' || typeof nowMs !== 'number') return undefined
-  return { expiresAtMs: expiresAtMs === 0 ? undefined : expiresAtMs, nowMs }
+  attempt.observe(nowMs)
+  return { expiresAtMs: expiresAtMs === 0 ? undefined : expiresAtMs }
 }

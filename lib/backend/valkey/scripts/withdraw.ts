@@ -1,5 +1,5 @@
 import { MAX_DEPARTED, type Withdrawal } from '../../registry.ts'
-import type { Answer, ValkeyLink } from '../commands/link.ts'
+import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
@@ -39,12 +39,11 @@ return now
 `,
 )
 
-/** Answers the server's time in ms. */
 export function withdraw(
-  link: ValkeyLink,
+  runner: CommandRunner,
   keys: RegistryKeys,
   withdrawal: Withdrawal,
-): Promise<Answer<number>> {
+): Promise<unknown> {
   const { handles, departed = [], departedTtlMs, taken = '' } = withdrawal
   const args = [
     departedTtlMs,
@@ -53,13 +52,11 @@ export function withdraw(
     ...departed.flatMap(({ handle, blob }) => [handle, blob]),
     ...handles,
   ]
-  return link.write({
-    to: { key: keys[0] },
-    send: (client, isAwaited) => script.run(client, { keys, args, isAwaited }),
-    decode,
-  })
+  return runner.write(script.command(keys, args, decode))
 }
 
-function decode(reply: unknown): number | undefined {
-  return typeof reply === 'number' ? reply : undefined
+function decode(nowMs: unknown, attempt: Attempt): number | undefined {
+  if (typeof nowMs !== 'number') return undefined
+  attempt.observe(nowMs)
+  return nowMs
 }

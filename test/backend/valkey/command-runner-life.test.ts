@@ -4,8 +4,8 @@ import {
   echo,
   FakeClient,
   fail,
-  linkTo,
   never,
+  runnerOn,
   SLACK_MS,
   timed,
   unavailable,
@@ -18,7 +18,7 @@ describe('a call on a client that is not connected yet', () => {
     async (status) => {
       const client = new FakeClient(() => 'here')
       client.become(status)
-      const call = linkTo(client).read(echo)
+      const call = runnerOn(client).read(echo)
       await delay(10)
       expect(client.calls).toBe(0)
       client.become('ready')
@@ -30,7 +30,7 @@ describe('a call on a client that is not connected yet', () => {
   it('starts a client that waits to be asked', async () => {
     const client = new FakeClient(() => 'here')
     client.become('wait')
-    const call = linkTo(client).read(echo)
+    const call = runnerOn(client).read(echo)
     client.become('ready')
 
     expect(await call).toBe('here')
@@ -40,7 +40,7 @@ describe('a call on a client that is not connected yet', () => {
   it('waits no longer than connectTimeoutMs, sends nothing and was definitely not applied', async () => {
     const client = new FakeClient(() => 'here')
     client.become('connecting')
-    const call = linkTo(client, { commandTimeoutMs: 60_000 }).write(echo)
+    const call = runnerOn(client, { commandTimeoutMs: 60_000 }).write(echo)
     const tookMs = await timed(call)
 
     await expect(call).rejects.toMatchObject(unavailable('connection'))
@@ -53,43 +53,43 @@ describe('a call on a client that is not connected yet', () => {
     const client = new FakeClient(() => 'here')
     client.become('connecting')
 
-    expect(await timed(linkTo(client, { connectTimeoutMs: 60_000 }).read(echo))).toBeLessThan(
+    expect(await timed(runnerOn(client, { connectTimeoutMs: 60_000 }).read(echo))).toBeLessThan(
       2 * 60 + 50 + SLACK_MS,
     )
   })
 
   it('fails at once on a client that has ended, or ends meanwhile', async () => {
     const client = new FakeClient(() => 'here')
-    const link = linkTo(client, { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 })
+    const runner = runnerOn(client, { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 })
     client.become('connecting')
-    const waiting = link.read(echo)
+    const waiting = runner.read(echo)
     await delay(5)
     client.become('end')
 
     await expect(waiting).rejects.toMatchObject(unavailable('connection'))
-    await expect(link.read(echo)).rejects.toMatchObject(unavailable('connection'))
+    await expect(runner.read(echo)).rejects.toMatchObject(unavailable('connection'))
   })
 
   it('gives the reason the server gave to the client itself', async () => {
     const client = new FakeClient(() => 'here')
     client.become('connecting')
-    const call = linkTo(client).read(echo)
+    const call = runnerOn(client).read(echo)
     client.emit('error', new Error('WRONGPASS invalid username-password pair or user is disabled.'))
 
     await expect(call).rejects.toMatchObject(unavailable('not-authenticated'))
   })
 })
 
-describe('a closed link', () => {
+describe('a closed runner', () => {
   it('refuses calls and settles those in flight first', async () => {
-    const link = linkTo(new FakeClient(() => delay(20).then(() => 'late')))
-    const call = link.read(echo)
+    const runner = runnerOn(new FakeClient(() => delay(20).then(() => 'late')))
+    const call = runner.read(echo)
     let isClosed = false
-    const closing = link.close().then(() => {
+    const closing = runner.close().then(() => {
       isClosed = true
     })
 
-    await expect(link.read(echo)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
+    await expect(runner.read(echo)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
     expect(isClosed).toBe(false)
     await closing
     expect(await call).toBe('late')
@@ -97,9 +97,9 @@ describe('a closed link', () => {
 
   it('does not repeat what fails after it was closed', async () => {
     const client = new FakeClient(() => delay(10).then(fail('Connection is closed.')))
-    const link = linkTo(client)
-    const call = link.write(echo)
-    const closing = link.close()
+    const runner = runnerOn(client)
+    const call = runner.write(echo)
+    const closing = runner.close()
 
     await expect(call).rejects.toMatchObject(unknown('connection'))
     await closing
@@ -107,10 +107,10 @@ describe('a closed link', () => {
   })
 
   it('closes within the deadline of a call that never settles by itself', async () => {
-    const link = linkTo(new FakeClient(never))
-    const call = link.write(echo).catch((error: unknown) => error)
+    const runner = runnerOn(new FakeClient(never))
+    const call = runner.write(echo).catch((error: unknown) => error)
 
-    expect(await timed(link.close())).toBeLessThan(60 + SLACK_MS)
+    expect(await timed(runner.close())).toBeLessThan(60 + SLACK_MS)
     expect(await call).toMatchObject(unknown('timeout'))
   })
 })

@@ -1,12 +1,11 @@
 import type { Finding } from '../../finding.ts'
+import type { Gate } from '../commands/command-runner.ts'
 import { classifyFailure, type Failure, notConnected } from '../commands/failures.ts'
-import { primaryAt } from '../commands/key-slot.ts'
-import type { ServerGate } from '../commands/link.ts'
-import { readinessOf } from '../commands/readiness.ts'
-import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
+import { type CommandSender, primaryAt, type ValkeyClient } from '../connection/client.ts'
+import { connectionStateOf } from '../connection/connection-state.ts'
 import { distinct, infoFindings, plaintextOf } from './server-inspection.ts'
 
-export interface AdmissionOptions {
+export interface ServerGateOptions {
   readonly client: ValkeyClient
   /** Whether an unsafe server is not used at all, so that one which became a replica must be left by us. */
   readonly isRefused: boolean
@@ -26,82 +25,96 @@ const REFUSED_FOR_MS = 1000
  * primary of a cluster later. Each is looked at by itself: one that is away holds up nothing that goes to others, while
  * one that is unsafe is reason enough to refuse everything.
  */
-export class Admission implements ServerGate {
-  readonly #options: AdmissionOptions
+export class ServerGate implements Gate {
+  readonly #options: ServerGateOptions
   readonly #stops: readonly (() => void)[]
-  #verdicts = new WeakMap<CommandRunner, Promise<Failure | undefined>>()
-  #errors = new Map<CommandRunner, readonly Finding[]>()
+  #verdicts = new WeakMap<CommandSender, Promise<Failure | undefined>>()
+  #errors = new Map<CommandSender, readonly Finding[]>()
+  /** Those found to be safe. */
+  #passed = new WeakSet<CommandSender>()
+  #hasUnsafe = false
   #reported = ''
 
-  constructor(options: AdmissionOptions) {
+  constructor(options: ServerGateOptions) {
     this.#options = options
-    const readiness = readinessOf(options.client)
+    const connection = connectionStateOf(options.client)
     this.#stops = [
-      readiness.onConnection(() => this.#lookAnew()),
-      readiness.onRefresh(() => this.#lookAtAll()),
+      connection.onConnection(() => this.#lookAnew()),
+      connection.onRefresh(() => this.#lookAtAll()),
     ]
   }
 
   /** Why nothing may be sent, if so: to the primary at an address, where there are several, or else to any. */
-  async refusal(address?: string): Promise<Failure | undefined> {
+  refusal(address?: string): Promise<Failure | undefined> | undefined {
     const { client } = this.#options
-    const asked = address === undefined ? runnersOf(client) : [primaryAt(client, address)]
-    const unsafe = runnersOf(client).filter((runner) => this.#errors.get(runner)?.length)
-    const verdicts = await Promise.all([...asked, ...unsafe].map((runner) => this.#verdictOn(runner)))
+    const sender = address === undefined ? client : primaryAt(client, address)
+    if (!this.#hasUnsafe && sender !== undefined && this.#passed.has(sender)) return undefined
+    return this.#refusal(address === undefined ? sendersOf(client) : [sender])
+  }
+
+  async #refusal(asked: readonly (CommandSender | undefined)[]): Promise<Failure | undefined> {
+    const unsafe = sendersOf(this.#options.client).filter((sender) => this.#errors.get(sender)?.length)
+    const verdicts = await Promise.all([...asked, ...unsafe].map((sender) => this.#verdictOn(sender)))
     return verdicts.find((verdict) => verdict !== undefined)
   }
 
   close(): void {
     this.#verdicts = new WeakMap()
+    this.#passed = new WeakSet()
     for (const stop of this.#stops) stop()
   }
 
   #lookAnew(): void {
     this.#verdicts = new WeakMap()
     this.#errors = new Map()
+    this.#passed = new WeakSet()
+    this.#hasUnsafe = false
     this.#lookAtAll()
   }
 
   #lookAtAll(): void {
-    for (const runner of runnersOf(this.#options.client)) void this.#verdictOn(runner)
+    for (const sender of sendersOf(this.#options.client)) void this.#verdictOn(sender)
   }
 
-  #verdictOn(runner: CommandRunner | undefined): Promise<Failure | undefined> {
-    if (runner === undefined) return Promise.resolve(notThere)
-    const verdict = this.#verdicts.get(runner) ?? this.#look(runner)
-    this.#verdicts.set(runner, verdict)
+  #verdictOn(sender: CommandSender | undefined): Promise<Failure | undefined> {
+    if (sender === undefined) return Promise.resolve(notThere)
+    const verdict = this.#verdicts.get(sender) ?? this.#look(sender)
+    this.#verdicts.set(sender, verdict)
     return verdict
   }
 
-  async #look(runner: CommandRunner): Promise<Failure | undefined> {
+  async #look(sender: CommandSender): Promise<Failure | undefined> {
     const verdicts = this.#verdicts
     try {
-      const errors = distinct(await this.#errorsOf(runner))
+      const errors = distinct(await this.#errorsOf(sender))
       if (verdicts !== this.#verdicts) return undefined
-      this.#errors.set(runner, errors)
+      this.#errors.set(sender, errors)
       this.#report()
-      if (errors.length === 0) return undefined
-      this.#after(REFUSED_FOR_MS, runner, () => this.#leaveIfReplica(errors))
+      if (errors.length === 0) {
+        this.#passed.add(sender)
+        return undefined
+      }
+      this.#after(REFUSED_FOR_MS, sender, () => this.#leaveIfReplica(errors))
       return unsafe
     } catch (error) {
-      this.#after(0, runner, () => {})
+      this.#after(0, sender, () => {})
       return { ...classifyFailure(error), mayBeApplied: false }
     }
   }
 
   /** What is unsafe. Where an unsafe server is refused, so is one that does not show what it is. */
-  async #errorsOf(runner: CommandRunner): Promise<readonly Finding[]> {
+  async #errorsOf(sender: CommandSender): Promise<readonly Finding[]> {
     const { acceptsPlaintext, isRefused } = this.#options
-    const told = infoFindings(await this.#info(runner))
+    const told = infoFindings(await this.#info(sender))
     const unsafe = told.filter(
       ({ severity }) => severity === 'error' || (isRefused && severity === 'unknown'),
     )
-    return [...(acceptsPlaintext ? [] : plaintextOf(runner)), ...unsafe]
+    return [...(acceptsPlaintext ? [] : plaintextOf(sender)), ...unsafe]
   }
 
-  async #info(runner: CommandRunner): Promise<unknown> {
+  async #info(sender: CommandSender): Promise<unknown> {
     try {
-      return await runner.callBuffer('info')
+      return await sender.callBuffer('info')
     } catch (error) {
       if (classifyFailure(error).reason === 'no-permission') return undefined
       throw error
@@ -109,11 +122,11 @@ export class Admission implements ServerGate {
   }
 
   /** Forgets the verdict on a connection that is still in use. The operator may mend a server while it runs. */
-  #after(ms: number, runner: CommandRunner, then: () => void): void {
+  #after(ms: number, sender: CommandSender, then: () => void): void {
     const verdicts = this.#verdicts
     setTimeout(() => {
       if (verdicts !== this.#verdicts) return
-      verdicts.delete(runner)
+      verdicts.delete(sender)
       then()
     }, ms).unref()
   }
@@ -127,16 +140,17 @@ export class Admission implements ServerGate {
   }
 
   #report(): void {
-    const current = new Set(runnersOf(this.#options.client))
-    for (const runner of this.#errors.keys()) if (!current.has(runner)) this.#errors.delete(runner)
+    const current = new Set(sendersOf(this.#options.client))
+    for (const sender of this.#errors.keys()) if (!current.has(sender)) this.#errors.delete(sender)
     const errors = distinct([...this.#errors.values()].flat())
+    this.#hasUnsafe = errors.length > 0
     const codes = errors.map(({ code }) => code).join(' ')
     if (codes !== '' && codes !== this.#reported) this.#options.report(errors)
     this.#reported = codes
   }
 }
 
-function runnersOf(client: ValkeyClient): readonly CommandRunner[] {
+function sendersOf(client: ValkeyClient): readonly CommandSender[] {
   const nodes = client.nodes?.('master') ?? []
   return nodes.length > 0 ? nodes : [client]
 }

@@ -1,24 +1,30 @@
 import { Patience } from '../../../patience.ts'
 import { databaseOf } from '../checks/client-inspection.ts'
-import type { CommandRunner, ValkeyClient } from '../connection/client.ts'
-import { type ConnectionTrouble, troubleOf } from '../connection/connection-trouble.ts'
-import { causeOf, placeOf } from './failure-cause.ts'
-import { classifyFailure, type Failure, notConnected, unexpectedReply } from './failures.ts'
-import { primaryAt } from './key-slot.ts'
+import {
+  causeOf,
+  classifyFailure,
+  type Failure,
+  notConnected,
+  placeOf,
+  unexpectedReply,
+} from '../commands/failures.ts'
+import type { CommandSender, ValkeyClient } from './client.ts'
+import { primaryAt } from './client.ts'
+import { type ConnectionTrouble, troubleOf } from './connection-trouble.ts'
 
 /** For how long a connection whose user or database was refused is not asked for it again. */
 const REFUSED_FOR_MS = 1000
 
-const known = new WeakMap<ValkeyClient, Readiness>()
+const known = new WeakMap<ValkeyClient, ConnectionState>()
 
 /**
- * The readiness of a client: one for all who share it, so that its listeners do not add up. The one for `error`
+ * The state of a client's connection: one for all who share it, so that its listeners do not add up. The one for `error`
  * also keeps the client from printing its errors, and the process from dying of them; its commands tell of them.
  */
-export function readinessOf(client: ValkeyClient): Readiness {
-  const readiness = known.get(client) ?? new Readiness(client)
-  known.set(client, readiness)
-  return readiness
+export function connectionStateOf(client: ValkeyClient): ConnectionState {
+  const state = known.get(client) ?? new ConnectionState(client)
+  known.set(client, state)
+  return state
 }
 
 interface Unready {
@@ -26,21 +32,24 @@ interface Unready {
   readonly isDoubtful: boolean
 }
 
-/** Waits for a client that is not connected yet. Its commands would fail at once, as it keeps no offline queue. */
-export class Readiness {
+/** Whether a client can send, and waiting until it can: its commands would fail at once, as it keeps no offline queue. */
+export class ConnectionState {
   readonly #client: ValkeyClient
   readonly #waiting = new Set<() => void>()
   readonly #onConnection = new Set<() => void>()
   readonly #onRefresh = new Set<() => void>()
   readonly #trouble: ConnectionTrouble
   /** By connection: a cluster's client has a new one for each, that of one server stays the same. */
-  #setUps = new WeakMap<CommandRunner, Promise<Failure | undefined>>()
+  #setUps = new WeakMap<CommandSender, Promise<Failure | undefined>>()
+  /** The connections that need no set-up, or have had it. */
+  #usable = new WeakSet<CommandSender>()
 
   constructor(client: ValkeyClient) {
     this.#client = client
     this.#trouble = troubleOf(client)
     client.on('ready', () => {
       this.#setUps = new WeakMap()
+      this.#usable = new WeakSet()
       for (const listener of this.#onConnection) listener()
       this.#wake()
     })
@@ -57,21 +66,25 @@ export class Readiness {
   }
 
   /**
-   * Why the connection to the primary at an address, or the only one, cannot be used, if so. A client whose SELECT or
+   * Why the connection to the primary at an address, or the only one, cannot be used, if so; `undefined` if it is known
+   * to be usable. A client whose SELECT or
    * AUTH is refused says so in an event, or on the console, and goes on with database 0 or as the default user; asked
    * again on the same connection, the refusal shows.
    */
   setUp(address: string | undefined): Promise<Failure | undefined> | undefined {
-    const runner = address === undefined ? this.#client : primaryAt(this.#client, address)
-    if (runner === undefined) return undefined
-    const commands = setUpOf(runner)
-    if (commands.length === 0) return undefined
-    const setUp = this.#setUps.get(runner) ?? this.#run(runner, commands)
-    this.#setUps.set(runner, setUp)
+    const sender = address === undefined ? this.#client : primaryAt(this.#client, address)
+    if (sender === undefined || this.#usable.has(sender)) return undefined
+    const commands = setUpOf(sender)
+    if (commands.length === 0) {
+      this.#usable.add(sender)
+      return undefined
+    }
+    const setUp = this.#setUps.get(sender) ?? this.#run(sender, commands)
+    this.#setUps.set(sender, setUp)
     return setUp
   }
 
-  /** Calls the listener, which must not throw, for this connection and each later one. Answers what ends the calls. */
+  /** Calls the listener, which must not throw, for this connection and each later one. Returns what ends the calls. */
   onConnection(listener: () => void): () => void {
     this.#onConnection.add(listener)
     if (this.isReady) listener()
@@ -99,21 +112,25 @@ export class Readiness {
     return { failure: { ...notConnected, ...(cause && { reason: cause.reason, cause }) }, isDoubtful }
   }
 
-  async #run(runner: CommandRunner, commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
+  async #run(sender: CommandSender, commands: readonly SetUpCommand[]): Promise<Failure | undefined> {
+    const setUps = this.#setUps
     try {
-      const replies = await Promise.all(commands.map((command) => runner.callBuffer(...command)))
-      if (replies.every((reply) => String(reply) === 'OK')) return undefined
-      this.#forgetSetUp(runner, 0)
+      const replies = await Promise.all(commands.map((command) => sender.callBuffer(...command)))
+      if (replies.every((reply) => String(reply) === 'OK')) {
+        if (this.#setUps === setUps) this.#usable.add(sender)
+        return undefined
+      }
+      this.#forgetSetUp(sender, 0)
       return { ...unexpectedReply, mayBeApplied: false }
     } catch (error) {
       const failure = classifyFailure(error)
-      this.#forgetSetUp(runner, failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
-      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(runner)) }
+      this.#forgetSetUp(sender, failure.isWorthRepeating ? 0 : REFUSED_FOR_MS)
+      return { ...failure, mayBeApplied: false, cause: causeOf(error, placeOf(sender)) }
     }
   }
 
-  #forgetSetUp(runner: CommandRunner, afterMs: number): void {
-    setTimeout(() => this.#setUps.delete(runner), afterMs).unref()
+  #forgetSetUp(sender: CommandSender, afterMs: number): void {
+    setTimeout(() => this.#setUps.delete(sender), afterMs).unref()
   }
 
   /** Resolves to whether this process was busy meanwhile. */
@@ -137,13 +154,13 @@ export class Readiness {
 type SetUpCommand = readonly [name: string, argument: string | number]
 
 /** What is to be asked again on each connection. A user that is refused by name shows in an event. */
-function setUpOf(runner: CommandRunner): readonly SetUpCommand[] {
+function setUpOf(sender: CommandSender): readonly SetUpCommand[] {
   // Not a connection, but what has one to each node.
-  if ('nodes' in runner) return []
-  const { options } = runner as {
+  if ('nodes' in sender) return []
+  const { options } = sender as {
     readonly options?: { readonly username?: unknown; readonly password?: unknown }
   }
-  const database = databaseOf(runner)
+  const database = databaseOf(sender)
   const isDefaultUser = typeof options?.password === 'string' && !options.username
   return [
     ...(isDefaultUser ? [['auth', options.password] as const] : []),

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Finding } from '../../../lib/backend/finding.ts'
-import { Admission } from '../../../lib/backend/valkey/checks/admission.ts'
+import { ServerGate } from '../../../lib/backend/valkey/checks/server-gate.ts'
 import { isLoopback } from '../../../lib/backend/valkey/connection/transport.ts'
 import { FakeClient } from './fake-client.ts'
 
@@ -11,7 +11,7 @@ function judge(socket: object, { acceptsPlaintext = false, info = () => SOUND as
   const client = Object.assign(new FakeClient(info), { stream: { setMaxListeners: () => {}, ...socket } })
   const reported: string[] = []
   const report = (findings: readonly Finding[]) => reported.push(...findings.map(({ code }) => code))
-  const admission = new Admission({ client, isRefused: true, acceptsPlaintext, report })
+  const admission = new ServerGate({ client, isRefused: true, acceptsPlaintext, report })
   onTestFinished(() => admission.close())
   return { refusal: admission.refusal(), reported }
 }
