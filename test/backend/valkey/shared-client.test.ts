@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import type { Writable } from 'node:stream'
 import { Redis, type RedisOptions } from 'iovalkey'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { safeClientOptions } from '../../../lib/backend/valkey/connection/client-settings.ts'
 import type { ValkeyConnection } from '../../../lib/backend/valkey/connection/connection.ts'
 import { createLabelStore } from '../../../lib/labels/create-label-store.ts'
@@ -228,5 +229,31 @@ describe('a client that the app uses, too', () => {
     const client = new Redis({ ...safeClientOptions(), monitor: true, lazyConnect: true })
 
     expect(() => open({ client })).toThrow(/^Option "client" must be .*monitor mode/)
+  })
+})
+
+describe('calls of one tick', () => {
+  test('leave in one write, in one order with what the app sends on the same client', async () => {
+    const client = await openClient()
+    const store = open({ client })
+    await store.get('warm')
+    const { stream } = client as unknown as { readonly stream: Writable }
+    const writes = vi.fn()
+    for (const name of ['_write', '_writev'] as const) {
+      const write: unknown = Reflect.get(stream, name)
+      Reflect.set(stream, name, (...args: unknown[]) => {
+        writes()
+        return Reflect.apply(write as () => unknown, stream, args)
+      })
+    }
+
+    const gets = Array.from({ length: 20 }, (_, at) => store.get(`sid-${at}`))
+    const counter = Promise.all([client.incr('counter'), client.incr('counter')])
+    await Promise.all(gets)
+
+    expect(await counter).toEqual([1, 2])
+    // The app's two, and all of the store's.
+    expect(writes.mock.calls.length).toBeLessThanOrEqual(3)
+    expect(stream.writableCorked).toBe(0)
   })
 })

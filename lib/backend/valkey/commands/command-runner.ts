@@ -10,7 +10,7 @@ import {
 import { Patience } from '../../../patience.ts'
 import type { Condition, LastFailure } from '../../backend.ts'
 import { changeOf, type Usage, usageOf } from '../checks/client-inspection.ts'
-import { addressFor, primaryAddresses, type ValkeyClient } from '../connection/client.ts'
+import { addressFor, primaryAddresses, sendTogether, type ValkeyClient } from '../connection/client.ts'
 import { type ConnectionState, connectionStateOf } from '../connection/connection-state.ts'
 import { troubleOf } from '../connection/connection-trouble.ts'
 import { type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
@@ -409,6 +409,7 @@ function unreadable<Value>({ unreadable }: Command<Value>): Value {
 
 function sent(command: Command<unknown>, client: ValkeyClient, attempt: Attempt): Promise<unknown> {
   try {
+    sendTogether(client)
     return command.send(client, attempt)
   } catch (error) {
     return Promise.reject(error)
