@@ -2,7 +2,7 @@ export type { LastFailure } from './backend/backend.ts'
 export type { Finding, FindingCode } from './backend/finding.ts'
 export type { ClientSetting } from './backend/valkey/checks/client-inspection.ts'
 export type { BreakerOptions } from './backend/valkey/commands/breaker.ts'
-export type { ClusterNode, CommandRunner, ValkeyClient } from './backend/valkey/connection/client.ts'
+export type { ClusterNode, CommandSender, ValkeyClient } from './backend/valkey/connection/client.ts'
 export {
   type ClientTiming,
   type SafeClientOptions,

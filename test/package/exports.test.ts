@@ -58,7 +58,7 @@ const TYPES = [
   'ClosableConnection',
   'CloseOnEndOptions',
   'ClusterNode',
-  'CommandRunner',
+  'CommandSender',
   'CommitOptions',
   'Concurrency',
   'Decision',
