@@ -92,6 +92,7 @@ export type { SessionDevice } from './session/device.ts'
 export type { SessionActor, SessionEnding } from './session/ending.ts'
 export type { StoreEvents } from './session/events.ts'
 export type { UserId } from './session/names.ts'
+export type { RecordKind } from './session/records.ts'
 export {
   createSessionStore,
   type SessionStoreConfig,

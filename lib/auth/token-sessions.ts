@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { PutAnswer } from '../backend/backend.ts'
 import { late, type Step } from '../operations.ts'
 import type { RegistryAccess } from '../registry/access.ts'
+import type { Context } from '../seal/context.ts'
+import type { Sealer } from '../seal/sealer.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { SessionMeta } from '../session/metadata.ts'
 import { handleOf, ownerName } from '../session/names.ts'
-import type { SessionRecord } from '../session/records.ts'
+import type { SealedSession, SessionRecord } from '../session/records.ts'
 import { AuthUnavailableError, InvalidGrantError } from './auth-errors.ts'
 import type { Authenticated, AuthUser } from './authenticate.ts'
 import { isEndedError, isLimitError } from './failures.ts'
@@ -67,11 +69,14 @@ export class TokenSessions {
   readonly #access: RegistryAccess
   readonly #lifetimes: TokenLifetimes
   readonly #tokens: RefreshTokens
+  /** Encrypts also where the store only signs: with an upstream's secret anybody could sign in there. */
+  readonly #encrypting: Sealer
 
   constructor(access: RegistryAccess, lifetimes: TokenLifetimes) {
     this.#access = access
     this.#lifetimes = lifetimes
     this.#tokens = new RefreshTokens(access.sealer, access.prefix)
+    this.#encrypting = access.sealer.encrypting()
   }
 
   /**
@@ -119,8 +124,7 @@ export class TokenSessions {
     const ttlMs = this.#lifetimes.idleMs
     const member = { handle, owner: ownerName(user.id), device, ttlMs, meta, isNew: true }
     const registration = await membership.register(member).catch(failOpening)
-    const body = encodeTokenState(state)
-    const sealed = await tokenRecords.seal('token', handle, { meta: registration.meta, body })
+    const sealed = await this.#seal(handle, registration.meta, state)
     const result = await tokenRecords.put(sealed, { expect: { kind: 'absent' }, ttlMs })
     if ('error' in result) {
       await registration.finish(result.outcome).catch(() => {})
@@ -138,7 +142,7 @@ export class TokenSessions {
     let renewed: Authenticated | undefined
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
       const record = await step(() => tokenRecords.read(handle))
-      const session = record && this.#sessionOf(record)
+      const session = record && (await this.#sessionOf(record))
       if (record === undefined || session?.state.clientId !== clientId) throw deadToken()
       const nowMs = await backend.now()
       const { state } = session
@@ -148,7 +152,7 @@ export class TokenSessions {
         await step(() => this.#endReused(handle, tokenClass))
         throw deadToken()
       }
-      if (tokenClass === 'recent') return step(() => this.#repeat(token.id, record, nowMs))
+      if (tokenClass === 'recent') return step(() => this.#repeat(token.id, { record, session, nowMs }))
       if (tokenClass === 'ahead') this.#access.announce('refresh-ahead', { handle })
       renewed ??= renew === undefined ? state : await renew(session)
       if (renewed === undefined) {
@@ -166,25 +170,25 @@ export class TokenSessions {
     throw new AuthUnavailableError('too many refreshes of one session met')
   }
 
-  /** The membership first, as nothing may be readable that is not registered. */
-  async #advance(record: SessionRecord, next: TokenState): Promise<PutAnswer> {
+  /** In one round trip: the membership first, which ends a session that has lost its place, whatever was stored of it. */
+  async #advance({ handle, meta, etag }: SessionRecord, next: TokenState): Promise<PutAnswer> {
     const { membership, tokenRecords } = this.#access
-    const { handle, meta, etag } = record
     const ttlMs = this.#lifetimes.idleMs
-    if (!(await membership.extend(handle, meta, ttlMs))) return 'ended'
-    const sealed = await tokenRecords.seal('token', handle, { meta, body: encodeTokenState(next) })
-    const result = await tokenRecords.put(sealed, { expect: { kind: 'version', etag }, ttlMs })
+    const sealed = await this.#seal(handle, meta, next)
+    const [isMember, result] = await Promise.all([
+      membership.extend(handle, meta, ttlMs),
+      tokenRecords.put(sealed, { expect: { kind: 'version', etag }, ttlMs }),
+    ])
     if ('error' in result) throw result.error
-    return result.outcome
+    return isMember ? result.outcome : 'ended'
   }
 
   /** Returns the current token again, to a client that may not have seen it. Writes nothing. */
-  async #repeat(id: string, record: SessionRecord, nowMs: number): Promise<Grant> {
-    const { handle, meta, body, expiresAtMs } = record
-    const state = decodeTokenState(body)
-    if (state === undefined || !(await this.#access.membership.checkMembership(handle, meta)))
-      throw deadToken()
-    return this.#grant({ id, state, endsAtMs: Math.min(expiresAtMs, meta.endsAtMs ?? expiresAtMs) }, nowMs)
+  async #repeat(id: string, { record, session, nowMs }: Found): Promise<Grant> {
+    const { handle, meta, expiresAtMs } = record
+    if (!(await this.#access.membership.checkMembership(handle, meta))) throw deadToken()
+    const endsAtMs = Math.min(expiresAtMs, meta.endsAtMs ?? expiresAtMs)
+    return this.#grant({ id, state: session.state, endsAtMs }, nowMs)
   }
 
   async #endReused(handle: string, tokenClass: 'late-parent' | 'stale'): Promise<void> {
@@ -201,11 +205,27 @@ export class TokenSessions {
     return this.#sessionOf(record)
   }
 
-  #sessionOf({ handle, meta, body, expiresAtMs }: SessionRecord): TokenSession | undefined {
+  async #seal(handle: string, meta: SessionMeta, state: TokenState): Promise<SealedSession> {
+    const secret = state.upstream === undefined ? undefined : Buffer.from(state.upstream)
+    const hidden = secret && (await this.#encrypting.seal(secret, this.#upstreamOf(handle)))
+    const body = encodeTokenState({ ...state, upstream: hidden?.toString('base64url') })
+    return this.#access.tokenRecords.seal('token', handle, { meta, body })
+  }
+
+  async #sessionOf({ handle, meta, body, expiresAtMs }: SessionRecord): Promise<TokenSession | undefined> {
     const state = decodeTokenState(body)
-    if (state === undefined || meta.owner !== ownerName(state.user.id))
+    const hidden = state?.upstream === undefined ? undefined : Buffer.from(state.upstream, 'base64url')
+    const opened = hidden && (await this.#encrypting.open(hidden, this.#upstreamOf(handle)))
+    const isRight = state !== undefined && meta.owner === ownerName(state.user.id)
+    if (!isRight || (opened !== undefined && opened.state !== 'open'))
       return this.#access.tokenRecords.unusable(handle)
-    return { sid: handle, createdAtMs: meta.createdAtMs, expiresAtMs, endsAtMs: meta.endsAtMs, state }
+    const { createdAtMs, endsAtMs } = meta
+    const upstream = opened?.plaintext.toString()
+    return { sid: handle, createdAtMs, expiresAtMs, endsAtMs, state: { ...state, upstream } }
+  }
+
+  #upstreamOf(handle: string): Context {
+    return { purpose: 'upstream', prefix: this.#access.prefix, name: handle }
   }
 
   async #grant({ id, state, endsAtMs }: Granted, nowMs: number): Promise<Grant> {
@@ -229,6 +249,12 @@ interface Refresh {
   readonly clientId: string
   readonly renew: Renew | undefined
   readonly step: Step
+}
+
+interface Found {
+  readonly record: SessionRecord
+  readonly session: TokenSession
+  readonly nowMs: number
 }
 
 interface Granted {

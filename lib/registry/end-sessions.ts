@@ -13,8 +13,7 @@ import {
   type SessionEnding,
 } from '../session/ending.ts'
 import type { Announce } from '../session/events.ts'
-import type { SessionMeta } from '../session/metadata.ts'
-import type { SessionRecords } from '../session/records.ts'
+import type { RecordHead, SessionRecords } from '../session/records.ts'
 
 // How long a write that was given up may still arrive: about as long as TCP keeps retransmitting by Linux's default.
 const FENCE_TTL_MS = 15 * 60_000
@@ -23,7 +22,7 @@ export interface EndSessionsParts {
   readonly backend: Backend
   readonly sealer: Sealer
   /** Opens records of every kind that a user's registry holds. */
-  readonly records: Pick<SessionRecords, 'metaOf'>
+  readonly records: Pick<SessionRecords, 'headOf'>
   readonly prefix: string
   readonly endedTtlMs: number
   readonly announce: Announce
@@ -124,19 +123,21 @@ export class EndSessions {
     const blob = sealed ?? (await this.#seal('ending', handle, encodeEnding(ending)))
     const ownedTtlMs = Math.max(endedTtlMs, FENCE_TTL_MS)
     const reply = await backend.end(handle, { blob, ownedTtlMs, fenceTtlMs: FENCE_TTL_MS })
-    const meta = reply.blob && (await records.metaOf(handle, reply.blob))
+    const head = reply.blob && (await records.headOf(handle, reply.blob))
+    const meta = head?.meta
     const isNews = reply.answer === 'ended' || (reply.answer === 'missing' && ending.reason === 'evicted')
     if (isNews) announce('session-ended', { handle, reason: ending.reason })
-    const history = meta && (await this.#history(handle, meta, ending))
+    const history = head && (await this.#history(handle, head, ending))
     return { handle, answer: reply.answer, owner: meta?.owner ?? reply.owner, epoch: meta?.epoch, history }
   }
 
-  async #history(handle: string, meta: SessionMeta, ending: SessionEnding): Promise<Departed> {
-    const { createdAtMs, device } = meta
-    const known = encodeHistory({ createdAtMs, device, ending })
+  async #history(handle: string, head: RecordHead, ending: SessionEnding): Promise<Departed> {
+    const { createdAtMs, device } = head.meta
+    const kind = head.kind === 'token' ? 'token' : undefined
+    const known = encodeHistory({ kind, createdAtMs, device, ending })
     // A registry remembers many of them.
     const isTooMuch = known.length > MAX_DEPARTED_BYTES - MAX_OVERHEAD_BYTES
-    const kept = isTooMuch ? encodeHistory({ createdAtMs, device: undefined, ending }) : known
+    const kept = isTooMuch ? encodeHistory({ kind, createdAtMs, device: undefined, ending }) : known
     return { handle, blob: await this.#seal('departed', handle, kept) }
   }
 

@@ -1,6 +1,7 @@
 import type { SessionDevice } from '../session/device.ts'
 import type { SessionActor, SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
+import type { RecordKind } from '../session/records.ts'
 import type { Durability } from './durability.ts'
 import type { SessionTarget, WatchTarget } from './targets.ts'
 import type { SessionWatch, WatchOptions } from './watch.ts'
@@ -10,6 +11,8 @@ export interface ActiveSession {
   readonly status: 'active'
   /** Names the session in `end`, `watch` and admin routes. Nobody can sign in with it. */
   readonly handle: string
+  /** `token` if `express-session-valkey/auth` opened it, `session` if express-session did. */
+  readonly kind: RecordKind
   readonly createdAt: Date
   /** As fresh as `touchAfter`. */
   readonly lastSeenAt: Date
@@ -24,6 +27,8 @@ export interface ActiveSession {
 export interface EndedSession {
   readonly status: 'ended'
   readonly handle: string
+  /** As of an {@link ActiveSession}. */
+  readonly kind: RecordKind
   readonly createdAt: Date
   /** What the `device` option noted at sign-in; absent if it is larger than about 4,000 bytes. */
   readonly device?: SessionDevice
@@ -42,6 +47,8 @@ export interface ListOptions {
   readonly limit?: number | undefined
   /** The session to mark as `isCurrent`. @defaultValue none */
   readonly current?: SessionTarget | undefined
+  /** Which kind of sessions to list. @defaultValue both */
+  readonly kind?: RecordKind | undefined
 }
 
 export interface EndOptions {
@@ -58,6 +65,11 @@ export interface EndOptions {
 export interface EndAllOptions extends EndOptions {
   /** The one session to keep. @defaultValue none */
   readonly except?: SessionTarget | undefined
+  /**
+   * Which kind of sessions to end: those that are stored by now, and sign-ins of either kind that are under way.
+   * @defaultValue both
+   */
+  readonly kind?: RecordKind | undefined
 }
 
 export interface EndResult {
@@ -115,11 +127,11 @@ export interface SessionRegistry {
 
   /**
    * Counts the user's sessions as `maxSessionsPerUser` does: those registered, and sign-ins that began within a minute and
-   * may still be stored. Reads no session.
+   * may still be stored. Reads no session; with a `kind` it reads all of them.
    *
-   * @throws TypeError if the user id is wrong.
+   * @throws TypeError if the user id or an option is wrong.
    */
-  count(userId: UserId): Promise<number>
+  count(userId: UserId, options?: Pick<ListOptions, 'kind'>): Promise<number>
 
   /**
    * Returns whether the session is active and belongs to the user.

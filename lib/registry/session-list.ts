@@ -2,7 +2,7 @@ import type { Backend } from '../backend/backend.ts'
 import { type Departed, type Member, PAGE_SIZE } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { decodeHistory } from '../session/ending.ts'
-import type { SessionRecords } from '../session/records.ts'
+import type { RecordKind, SessionRecords } from '../session/records.ts'
 import { CONFIRMED_WITHIN_MS, type Membership } from './membership.ts'
 import type { ActiveSession, EndedSession } from './registry.ts'
 
@@ -31,6 +31,8 @@ export interface SessionPageTerms {
   readonly current?: string | undefined
   /** How many sessions are wanted; no more than those of one page are read. */
   readonly limit: number
+  /** Which kind alone is wanted. */
+  readonly kind?: RecordKind | undefined
 }
 
 /** Reads a registry page by page, and rights what interrupted calls left in it. */
@@ -41,11 +43,12 @@ export class SessionList {
     this.#parts = parts
   }
 
-  async page({ owner, cursor, current, limit }: SessionPageTerms): Promise<SessionPage> {
+  async page({ owner, cursor, current, limit, kind }: SessionPageTerms): Promise<SessionPage> {
     const { backend } = this.#parts
     const [roster, nowMs] = await Promise.all([backend.registry.roster(owner, cursor), backend.now()])
     await this.#parts.membership.endPending(owner, roster.pending)
-    const members = roster.members.slice(-Math.min(limit, PAGE_SIZE))
+    // How many of them are of the kind that is wanted shows only when they are read.
+    const members = kind === undefined ? roster.members.slice(-Math.min(limit, PAGE_SIZE)) : roster.members
     const found = await Promise.all(members.map((member) => this.#registered(member, owner, current)))
     // A sign-in registers before it stores, and even one that is held up for long may still store. A place that was not
     // confirmed goes with the next sign-in, whose tombstone keeps that out.
@@ -53,7 +56,8 @@ export class SessionList {
       found[index] === 'absent' && isTaken && seenAtMs < nowMs - CONFIRMED_WITHIN_MS
     const dead = members.filter(isDead).map(({ handle }) => handle)
     if (dead.length > 0) await backend.registry.withdraw(owner, { handles: dead, departedTtlMs: 1 })
-    const sessions = found.reverse().filter((session) => typeof session === 'object')
+    const active = found.reverse().filter((session) => typeof session === 'object')
+    const sessions = active.filter((session) => isOfKind(session, kind)).slice(0, limit)
     return { sessions, next: roster.next, history: roster.departed }
   }
 
@@ -67,10 +71,17 @@ export class SessionList {
     return standing.isMember && record?.meta.owner === owner
   }
 
+  /** Those of the handles that are of the kind; also those under which nothing is stored yet, as a sign-in may be under way. */
+  async ofKind(handles: readonly string[], kind: RecordKind | undefined): Promise<readonly string[]> {
+    if (kind === undefined) return handles
+    const records = await Promise.all(handles.map((handle) => this.#parts.records.read(handle)))
+    return handles.filter((_, at) => (records[at]?.kind ?? kind) === kind)
+  }
+
   /** Those that ended lately and can still be read. */
-  async ended(history: readonly Departed[]): Promise<EndedSession[]> {
+  async ended(history: readonly Departed[], kind?: RecordKind): Promise<EndedSession[]> {
     const sessions = await Promise.all(history.map((one) => this.#ended(one)))
-    return sessions.filter((session) => session !== undefined)
+    return sessions.filter((session) => session !== undefined).filter((session) => isOfKind(session, kind))
   }
 
   async #registered(
@@ -85,6 +96,7 @@ export class SessionList {
     const { createdAtMs, device } = record.meta
     return {
       handle,
+      kind: record.kind,
       status: 'active',
       createdAt: new Date(createdAtMs),
       lastSeenAt: new Date(seenAtMs),
@@ -99,9 +111,10 @@ export class SessionList {
     const opened = await sealer.open(blob, { purpose: 'departed', prefix, name: handle })
     const history = opened.state === 'open' ? decodeHistory(opened.plaintext) : undefined
     if (history === undefined) return undefined
-    const { createdAtMs, device, ending } = history
+    const { kind = 'session', createdAtMs, device, ending } = history
     return {
       handle,
+      kind,
       status: 'ended',
       createdAt: new Date(createdAtMs),
       ...(device && { device }),
@@ -109,4 +122,8 @@ export class SessionList {
       isCurrent: false,
     }
   }
+}
+
+function isOfKind(session: { readonly kind: RecordKind }, kind: RecordKind | undefined): boolean {
+  return kind === undefined || session.kind === kind
 }

@@ -1,11 +1,11 @@
 import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
 import { PAGE_SIZE } from '../backend/registry.ts'
 import { failInDoubt, late, type Operations, type Step } from '../operations.ts'
-import { checkInteger, checkKnown, checkObject } from '../option.ts'
+import { checkInteger, checkKnown, checkObject, checkOneOf } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
-import type { SessionRecords } from '../session/records.ts'
+import type { RecordKind, SessionRecords } from '../session/records.ts'
 import { type Durability, type ResolvedReplicaTerms, resolveReplicaTerms } from './durability.ts'
 import type { EndedRecord, EndSessions } from './end-sessions.ts'
 import type { Membership } from './membership.ts'
@@ -26,6 +26,7 @@ import { type Finding, SessionWatchers } from './watchers.ts'
 
 interface OwnersEnding {
   readonly owner: string
+  readonly kind: RecordKind | undefined
   /** The handle of the one to keep. */
   readonly except: string | undefined
   readonly terms: EndingTerms
@@ -49,7 +50,8 @@ export interface SessionRegistryParts {
   readonly operations: Operations
 }
 
-const LIST_TERMS = ['includeEnded', 'limit', 'current'] as const
+const KINDS = ['session', 'token'] as const
+const LIST_TERMS = ['includeEnded', 'limit', 'current', 'kind'] as const
 // The cursor of a page without members, whose pending handles are all there is to ask for.
 const PAST_MEMBERS = '0'
 const LONGEST_LIST_MS = 10_000
@@ -57,7 +59,7 @@ const LONGEST_LIST_MS = 10_000
 const LONGEST_END_MS = 60_000
 const MAX_LISTED = 10_000
 const END_TERMS = ['reason', 'actor', 'replicas', 'timeoutMs'] as const
-const END_ALL_TERMS = ['except', ...END_TERMS] as const
+const END_ALL_TERMS = ['except', 'kind', ...END_TERMS] as const
 
 /** The registry of a store, over its backend. */
 export class SealedSessionRegistry implements SessionRegistry {
@@ -81,13 +83,14 @@ export class SealedSessionRegistry implements SessionRegistry {
   list(userId: UserId, options: ListOptions = {}): Promise<RegisteredSession[]> {
     checkObject('options', options)
     checkKnown(options, LIST_TERMS, 'list')
-    const { includeEnded = false, limit = 1000 } = options
+    const { includeEnded = false, limit = 1000, kind } = options
     checkInteger('limit', limit, { min: 1, max: MAX_LISTED })
+    checkKind(kind)
     const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
     const owner = ownerOf(userId)
     return this.#parts.operations.runSteps(
       'list',
-      (step) => this.#listed({ owner, current, limit, includeEnded }, step),
+      (step) => this.#listed({ owner, current, limit, includeEnded, kind }, step),
       { tooLate: late.read, longestMs: LONGEST_LIST_MS },
     )
   }
@@ -113,9 +116,14 @@ export class SealedSessionRegistry implements SessionRegistry {
 
   /**
    * Counts the user's sessions as `maxSessionsPerUser` does: those registered, and sign-ins that began within a minute
-   * and may still be stored. Reads no session.
+   * and may still be stored. Reads no session; with a `kind` it reads all of them.
    */
-  count(userId: UserId): Promise<number> {
+  count(userId: UserId, options: Pick<ListOptions, 'kind'> = {}): Promise<number> {
+    checkObject('options', options)
+    checkKnown(options, ['kind'], 'count')
+    const { kind } = options
+    checkKind(kind)
+    if (kind !== undefined) return this.#countOf(userId, kind)
     const owner = ownerOf(userId)
     return this.#parts.operations.run('count', () => this.#parts.backend.registry.count(owner), late.read)
   }
@@ -151,13 +159,14 @@ export class SealedSessionRegistry implements SessionRegistry {
   async endAll(userId: UserId, options: EndAllOptions = {}): Promise<EndAllResult> {
     checkObject('terms', options)
     checkKnown(options, END_ALL_TERMS, 'endAll')
-    const { replicas, timeoutMs, except, ...terms } = options
+    const { replicas, timeoutMs, except, kind, ...terms } = options
+    checkKind(kind)
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : handleOfTarget('except', except)
     const durably = resolveReplicaTerms(replicas, timeoutMs)
     const { ended, handles } = await this.#parts.operations.runSteps(
       'end-all',
-      (step) => this.#endAll({ owner, except: spared, terms }, step),
+      (step) => this.#endAll({ owner, except: spared, kind, terms }, step),
       { tooLate: late.write, longestMs: LONGEST_END_MS },
     )
     return { ended, durability: durably && (await this.#confirm({ handles, owner }, durably)) }
@@ -204,7 +213,7 @@ export class SealedSessionRegistry implements SessionRegistry {
   ): Promise<RegisteredSession[]> {
     const sessions: RegisteredSession[] = []
     const first = await step(() => this.#list.page(terms))
-    const ended = includeEnded ? await step(() => this.#list.ended(first.history)) : []
+    const ended = includeEnded ? await step(() => this.#list.ended(first.history, terms.kind)) : []
     for (let page = first; ; ) {
       sessions.push(...page.sessions)
       const { next: cursor } = page
@@ -227,22 +236,34 @@ export class SealedSessionRegistry implements SessionRegistry {
     } while (cursor !== undefined)
   }
 
+  async #countOf(userId: UserId, kind: RecordKind): Promise<number> {
+    let count = 0
+    for await (const session of this.each(userId)) if (session.kind === kind) count += 1
+    return count
+  }
+
   async #end(handle: string, terms: EndingTerms): Promise<EndResult['outcome']> {
     const answer = await this.#parts.endSessions.end(handle, terms)
     return answer === 'missing' ? 'not-found' : answer
   }
 
-  async #endAll({ owner, except, terms }: OwnersEnding, step: Step): Promise<EndedOnes> {
+  async #endAll({ owner, except, kind, terms }: OwnersEnding, step: Step): Promise<EndedOnes> {
     const { backend, membership } = this.#parts
-    const all: EndedOnes = { ended: [], handles: [] }
-    for (let page = await step(() => membership.bumpEpoch(owner, except)); ; ) {
+    const done: EndedOnes = { ended: [], handles: [] }
+    // A new epoch would end sessions of every kind.
+    const begin = () =>
+      kind === undefined ? membership.bumpEpoch(owner, except) : backend.registry.roster(owner)
+    for (let page = await step(begin); ; ) {
       const { members, pending, next } = page
-      const named = [...members.map(({ handle }) => handle), ...pending].filter((handle) => handle !== except)
+      const handles = members.map(({ handle }) => handle)
+      const named = [...(await step(() => this.#list.ofKind(handles, kind))), ...pending].filter(
+        (handle) => handle !== except,
+      )
       for (const { handle, answer } of await step(() => this.#endEach(owner, named, terms))) {
-        all.handles.push(handle)
-        if (answer === 'ended') all.ended.push(handle)
+        done.handles.push(handle)
+        if (answer === 'ended') done.ended.push(handle)
       }
-      if (next === undefined && pending.length < PAGE_SIZE) return all
+      if (next === undefined && pending.length < PAGE_SIZE) return done
       page = await step(() => backend.registry.roster(owner, next ?? PAST_MEMBERS)).catch(failInDoubt)
     }
   }
@@ -291,4 +312,8 @@ export class SealedSessionRegistry implements SessionRegistry {
     const opened = await sealer.open(blob, { purpose: 'ending', prefix, name: handle })
     return opened.state === 'open' ? decodeEnding(opened.plaintext) : undefined
   }
+}
+
+function checkKind(kind: unknown): void {
+  if (kind !== undefined) checkOneOf('kind', kind, KINDS)
 }

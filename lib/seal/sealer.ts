@@ -8,7 +8,7 @@ import { Keyring } from './keyring.ts'
 import type { Secrets } from './secret.ts'
 
 export interface SealerOptions {
-  readonly secrets: Secrets
+  readonly secrets: Secrets | Keyring
   /** Whether blobs are encrypted too, or signed only. The sealer opens nothing but what it would seal. */
   readonly encrypt: boolean
 }
@@ -36,7 +36,7 @@ export class Sealer {
 
   /** Throws a `TypeError` that names the option. */
   constructor({ secrets, encrypt }: SealerOptions) {
-    this.#keyring = new Keyring(secrets)
+    this.#keyring = secrets instanceof Keyring ? secrets : new Keyring(secrets)
     this.#mode = checkBoolean('encrypt', encrypt) ? 'encrypted' : 'signed'
   }
 
@@ -62,6 +62,11 @@ export class Sealer {
   async mac(context: Context, keyId: Buffer): Promise<Buffer | undefined> {
     const key = (await this.#keyring.load()).find(keyId)?.derive(context.purpose, 'signed', 'mac')
     return key && hmacSha256(key, [encodeContext(context)])
+  }
+
+  /** A sealer with the same secrets that also encrypts. */
+  encrypting(): Sealer {
+    return new Sealer({ secrets: this.#keyring, encrypt: true })
   }
 
   /** The id of the key that seals. */

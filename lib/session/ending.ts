@@ -59,14 +59,16 @@ export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
 
 /** What its owner's registry remembers of a session that was ended. */
 export interface SessionHistory {
+  /** Absent of a cookie session. */
+  readonly kind?: 'token' | undefined
   readonly createdAtMs: number
   readonly device: SessionDevice | undefined
   readonly ending: SessionEnding
 }
 
-export function encodeHistory({ createdAtMs, device, ending }: SessionHistory): Buffer {
+export function encodeHistory({ kind, createdAtMs, device, ending }: SessionHistory): Buffer {
   return Buffer.from(
-    JSON.stringify({ created: createdAtMs, device, ending: encodeEnding(ending).toString() }),
+    JSON.stringify({ kind, created: createdAtMs, device, ending: encodeEnding(ending).toString() }),
   )
 }
 
@@ -74,6 +76,7 @@ export function encodeHistory({ createdAtMs, device, ending }: SessionHistory): 
 export function decodeHistory(bytes: Buffer): SessionHistory | undefined {
   try {
     const {
+      kind,
       created,
       device,
       ending: text,
@@ -83,7 +86,8 @@ export function decodeHistory(bytes: Buffer): SessionHistory | undefined {
     if (!Number.isSafeInteger(created) || ending === undefined || Object.keys(unknown).length > 0)
       return undefined
     if (device !== undefined && !isDevice(device)) return undefined
-    return { createdAtMs: created as number, device, ending }
+    if (kind !== undefined && kind !== 'token') return undefined
+    return { kind, createdAtMs: created as number, device, ending }
   } catch {
     return undefined
   }

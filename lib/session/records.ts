@@ -16,11 +16,15 @@ import {
 /** What a record is for. Each kind has keys of its own, so that no record opens as one of another kind. */
 export type RecordKind = 'session' | 'token'
 
-/** One opened version of a session's record. */
-export interface SessionRecord {
+/** What a record is, apart from its content. */
+export interface RecordHead {
   readonly kind: RecordKind
-  readonly handle: string
   readonly meta: SessionMeta
+}
+
+/** One opened version of a session's record. */
+export interface SessionRecord extends RecordHead {
+  readonly handle: string
   readonly body: SessionBody
   readonly etag: Buffer
   /** In ms of the backend's clock. */
@@ -117,10 +121,11 @@ export class SessionRecords {
     }
   }
 
-  /** What is sealed in a blob that was removed; `undefined` if it does not open. */
-  async metaOf(handle: string, blob: Buffer): Promise<SessionMeta | undefined> {
-    const { opened } = await this.#open(handle, blob)
-    return opened.state === 'open' ? decodePlaintext(opened.plaintext)?.meta : undefined
+  /** What is sealed beside the data in a blob that was removed; `undefined` if it does not open. */
+  async headOf(handle: string, blob: Buffer): Promise<RecordHead | undefined> {
+    const { opened, kind } = await this.#open(handle, blob)
+    const meta = opened.state === 'open' ? decodePlaintext(opened.plaintext)?.meta : undefined
+    return meta && { kind, meta }
   }
 
   /** Reports content that verified but cannot be used, as {@link read} reports what did not verify. */

@@ -76,6 +76,9 @@ describe('the examples', () => {
       '10-taint-gateway.ts',
       '11-metrics.ts',
       '12-tracing.ts',
+      // Run by test/auth/examples.test.ts, as their comments say.
+      'stateless.ts',
+      'tokens.ts',
     ])
   })
 

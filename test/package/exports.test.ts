@@ -86,6 +86,7 @@ const TYPES = [
   'LoadTerms',
   'LoadedLabels',
   'OperationTrace',
+  'RecordKind',
   'RegisteredSession',
   'SafeClientOptions',
   'SafeClusterOptions',

@@ -29,6 +29,7 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
     expect(others).toEqual([])
     expect(first).toEqual({
       handle: store.handle(young),
+      kind: 'session',
       status: 'active',
       createdAt: expect.any(Date),
       lastSeenAt: expect.any(Date),
@@ -158,6 +159,7 @@ describe.each(storeKinds())('a list of sessions $name', (kind) => {
 
     expect(session).toEqual({
       handle: store.handle(sid),
+      kind: 'session',
       status: 'ended',
       createdAt: expect.any(Date),
       ending: { at: expect.any(Date), reason: 'logout', actor: { type: 'user' } },

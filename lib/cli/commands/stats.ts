@@ -78,7 +78,7 @@ class Census {
   }
 
   async #createdAtMs(handle: string, blob: Buffer): Promise<number | undefined> {
-    return (await this.#records?.metaOf(handle, blob))?.createdAtMs
+    return (await this.#records?.headOf(handle, blob))?.meta.createdAtMs
   }
 
   // Whoever can write to the server can plant any number of ids.
