@@ -21,7 +21,7 @@ import type { UserId } from '../session/names.ts'
 import type { UserIdOption } from '../session/reading.ts'
 import type { Concurrency } from './save-session.ts'
 
-/** What tells the time; in ms since the epoch, like `Date`. */
+/** Returns the time, in ms since the epoch, like `Date`. */
 export interface Clock {
   now(): number
 }
@@ -29,20 +29,20 @@ export interface Clock {
 /** Options of every store, wherever it keeps its records. */
 export interface SessionStoreOptions {
   /**
-   * What seals the sessions: the first seals, all open. Each a string, Buffer or secret KeyObject of at least 32
-   * bytes; or an async function that returns them, called on first use.
+   * Seals the sessions: the first secret seals, all of them open. Each is a string, Buffer or secret KeyObject of at least 32
+   * bytes; or give an async function that returns them, called on first use.
    * @defaultValue required with Valkey; in process one of this process's own
    */
   readonly secrets?: Secrets | undefined
-  /** Whether the stored sessions are also encrypted (XAES-256-GCM). Signed they always are. @defaultValue false */
+  /** Whether to encrypt stored sessions (XAES-256-GCM). They are signed in any case. @defaultValue false */
   readonly encrypt?: boolean | undefined
-  /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`; sessions of one prefix mean nothing under another. @defaultValue 'sess' */
+  /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`. A session of one prefix is not valid under another. @defaultValue 'sess' */
   readonly prefix?: string | undefined
   /** Idle lifetime in seconds, or a function of the session; `cookie.maxAge` and `cookie.expires` win over it. @defaultValue 86400 */
   readonly ttl?: number | ((session: Session & Partial<SessionData>) => number) | undefined
-  /** Hard end in seconds from creation, whatever touches and saves follow. @defaultValue none */
+  /** Longest life of a session in seconds from its creation, however often it is used. @defaultValue none */
   readonly absoluteTtl?: number | undefined
-  /** Whether `regenerate` hands the old session's hard end on to the new one. @defaultValue false */
+  /** Whether the new session of a `regenerate` keeps the end that `absoluteTtl` gave the old one. @defaultValue false */
   readonly absoluteTtlSurvivesRegenerate?: boolean | undefined
   /** A touch that moves the expiry by less than this many seconds writes nothing. @defaultValue ttl / 20, at most 300 */
   readonly touchAfter?: number | undefined
@@ -51,8 +51,8 @@ export interface SessionStoreOptions {
   /** Writes and reads session data. @defaultValue JSON */
   readonly serializer?: SessionSerializer | undefined
   /**
-   * Whose session it is, from what the stored session says: it is called with the data as a later request loads it.
-   * `undefined` and `null` are nobody; what is no user id makes the save reject with `SessionUserIdError`.
+   * Returns the id of the session's user, `undefined` or `null` for nobody. It is called with the data as a later request
+   * loads it. A save rejects with `SessionUserIdError` if it returns anything else.
    * @defaultValue `session.userId ?? session.passport?.user`
    */
   readonly userId?: ((session: Session & Partial<SessionData>) => UserId | null | undefined) | undefined
@@ -65,26 +65,26 @@ export interface SessionStoreOptions {
   /** What a sign-in beyond `maxSessionsPerUser` does: end the user's oldest session, or fail with `SessionLimitError`. @defaultValue 'evict-oldest' */
   readonly onMaxSessions?: 'evict-oldest' | 'reject' | undefined
   /**
-   * When a user's session is checked against the registry, where `endAll` and lost registries show: on each touch
-   * that is due, or on every read, at one more round trip. @defaultValue 'touch'
+   * How often a user's session is checked against the user's registry, so that `endAll` takes effect even if the end of the
+   * session itself was lost: on each touch that is due, or on every read, which costs one more round trip. @defaultValue 'touch'
    */
   readonly verifyOwner?: 'touch' | 'always' | undefined
-  /** What to keep of the device a session is opened on: a flat object, kept sealed, shown in device lists. @defaultValue nothing */
+  /** Returns what device lists show of the device that signs in: a flat object, stored sealed. @defaultValue nothing */
   readonly device?: ((req: Request) => SessionDevice | undefined) | undefined
   /** What a save does when another request saved first: merge top-level keys and the cookie's attributes, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
   readonly concurrency?: Concurrency | undefined
-  /** What a stored session that fails verification is: absent, or an error. @defaultValue 'discard' */
+  /** Whether a stored session that fails verification counts as absent, or is an error. @defaultValue 'discard' */
   readonly onInvalid?: 'discard' | 'error' | undefined
-  /** What a stored session sealed with an unknown secret is: absent, or an error. @defaultValue 'discard' */
+  /** Whether a stored session sealed with an unknown secret counts as absent, or is an error. @defaultValue 'discard' */
   readonly onUnknownKey?: 'discard' | 'error' | undefined
-  /** How long the tombstone of a user's session stands, in seconds. @defaultValue 86400 */
+  /** How long the end of a user's session is remembered, in seconds: its tombstone, and its row in device lists. @defaultValue 86400 */
   readonly endedTtl?: number | undefined
   /**
-   * How long a watched session is not looked at, at most: what notices failed to tell is told within that time.
+   * Longest time between two checks of a watched session, in ms: an ending whose notice was lost is reported within it.
    * @defaultValue 30000
    */
   readonly watchIntervalMs?: number | undefined
-  /** Tells the time for lifetimes and, in process, for expiry. @defaultValue `Date` */
+  /** Gives the time for lifetimes and, in process, for expiry. @defaultValue `Date` */
   readonly clock?: Clock | undefined
 }
 

@@ -6,10 +6,10 @@ import type { TaintPolicy } from './taint.ts'
 import { requestTaintOf } from './taint-labels.ts'
 
 /**
- * A middleware that adds labels before the handler runs: for routes that read what the labels speak of. If they cannot
+ * Makes a middleware that adds labels before the handler runs: for routes that read what the labels speak of. If they cannot
  * be stored, the handler does not run, and the client gets 503.
  *
- * Throws a `TypeError` if something is not a label.
+ * @throws TypeError if something is not a label.
  *
  * @example
  * ```ts
@@ -32,14 +32,14 @@ export function taints(...labels: string[]): RequestHandler {
 }
 
 /**
- * A middleware that denies a route to requests with one of the labels, or by a policy: for routes through which data
+ * Makes a middleware that denies a route to requests with one of the labels, or by a policy: for routes through which data
  * leaves. Denied is 403, `TaintDeniedError`; so is a request whose labels are lost, and 503 one whose labels cannot be
  * loaded. It decides by what is stored at that moment: before the handler runs, again when the body has come to its end, and
  * again before the response leaves.
  *
  * A handler that passes on a body while it still arrives must `await req.taint.check()` before each piece.
  *
- * Throws a `TypeError` if something is not a label.
+ * @throws TypeError if something is not a label.
  *
  * @example
  * ```ts

@@ -45,7 +45,9 @@ export interface TaintLabelsOptions {
  * after `session()` and `sessionGuard()`. Only requests that carry a session, or have a subject, ask the store.
  *
  * Labels stand in the store before the first byte of the response that follows them. `taints` and `deniesTaint` are
- * for routes. Throws a `TypeError` that names the option if one is wrong.
+ * for routes.
+ *
+ * @throws TypeError that names the option, if one is wrong.
  *
  * @example
  * ```ts

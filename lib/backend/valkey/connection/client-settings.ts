@@ -40,7 +40,7 @@ export interface SafeClusterOptions {
 const MAX_RETRY_DELAY_MS = 2000
 
 /**
- * Settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
+ * Returns settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
  * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
  *
  * @throws TypeError that names an unknown option.
@@ -60,7 +60,9 @@ export function safeClientOptions(timing: ClientTiming = {}): SafeClientOptions 
 }
 
 /**
- * As {@link safeClientOptions}, for a client of a cluster.
+ * Returns the same as {@link safeClientOptions} for a client of a cluster.
+ *
+ * @throws TypeError that names an unknown option.
  *
  * @example
  * ```ts
