@@ -1,4 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { isHandle } from '../session/names.ts'
 import type { Output } from './output.ts'
 
 /** What a process exits with. docs/guide/cli.md documents each. */
@@ -101,13 +102,25 @@ export class Invocation implements Surroundings {
   }
 }
 
+// One handle in 64 begins with a dash, as an option does.
+function withHandles(words: readonly string[]): string[] {
+  const isDashed = (word: string | undefined) => word?.startsWith('-') === true && isHandle(word)
+  const isValue = (at: number) => words[at - 1] === '--except'
+  const operands = words.filter((word, at) => isDashed(word) && !isValue(at))
+  const others = words.flatMap((word, at) => {
+    if (word === '--except' && isDashed(words[at + 1])) return [`--except=${words[at + 1]}`]
+    return isDashed(word) ? [] : [word]
+  })
+  return operands.length === 0 ? others : [...others, '--', ...operands]
+}
+
 function parsed(command: Command, words: readonly string[]) {
   const flags = Object.entries({ ...command.flags, ...GENERAL_FLAGS })
   const options: ParseArgsConfig['options'] = Object.fromEntries(
     flags.map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' }]),
   )
   try {
-    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
+    return parseArgs({ args: withHandles(words), options, allowPositionals: true, strict: true })
   } catch (error) {
     // The parser quotes what it was given, which may be a URL with a password.
     const [flag] = /(?<=')--?[\w-]+/.exec(error instanceof Error ? error.message : '') ?? ['an option']

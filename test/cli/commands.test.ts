@@ -205,6 +205,17 @@ describe('sessions', () => {
   })
 })
 
+describe('A handle that begins with a dash', () => {
+  it('is no option, neither alone nor as the value of one', async () => {
+    const handle = `-${randomBytes(32).toString('base64url').slice(1)}`
+
+    expect(await runCli(['inspect', handle, '--json'], env)).toMatchObject({ code: 4 })
+    expect(await runCli(['sessions', 'end', '--json', handle], env)).toMatchObject({ code: 4 })
+    const sparing = await runCli(['sessions', 'end-all', '--user', 'nobody', '--except', handle], env)
+    expect(sparing.code).not.toBe(2)
+  })
+})
+
 describe('inspect', () => {
   it('says of a session that it opens, and why another does not', async () => {
     const { handle } = await signIn('grace')
