@@ -100,5 +100,5 @@ export {
 export { InProcessStore } from './store/in-process-store.ts'
 export type { Clock, SessionStoreOptions } from './store/options.ts'
 export type { Concurrency } from './store/save-session.ts'
-export type { CommitOptions, ListedSession, SessionStore, StoreHealth } from './store/store.ts'
-export { ValkeyStore, type ValkeyStoreOptions } from './store/valkey-store.ts'
+export type { AdoptOutcome, CommitOptions, ListedSession, SessionStore, StoreHealth } from './store/store.ts'
+export { type LegacyOptions, ValkeyStore, type ValkeyStoreOptions } from './store/valkey-store.ts'

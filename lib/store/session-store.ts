@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { SessionEndedError, SessionIdError } from '../errors.ts'
 import { answer, type Callback, late, Operations } from '../operations.ts'
+import { checkNumber } from '../option.ts'
 import { giveAccess } from '../registry/access.ts'
 import { EndSessions } from '../registry/end-sessions.ts'
 import { type EndedMember, Membership, type Predecessor } from '../registry/membership.ts'
@@ -11,16 +12,18 @@ import { PrefixSharing } from '../registry/prefix-sharing.ts'
 import { SealedSessionRegistry } from '../registry/session-registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { SessionCodec } from '../session/codec.ts'
+import { MAX_TTL_MS } from '../session/lifetime.ts'
 import type { UserId } from '../session/names.ts'
 import { handleOf } from '../session/names.ts'
 import { userIdBy } from '../session/reading.ts'
 import { SessionRecords } from '../session/records.ts'
+import type { LegacySessions } from './legacy-sessions.ts'
 import { lifetimeFindings } from './lifetime-findings.ts'
 import { giveReload, keepMaxAge, keepNames } from './live-session.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type CommittedRequest, RequestWrites } from './request-writes.ts'
-import { Sessions, type StoredSession } from './sessions.ts'
-import type { CommitOptions, ListedSession, SessionStore, StoreHealth } from './store.ts'
+import { type LoadedSession, Sessions, type StoredSession } from './sessions.ts'
+import type { AdoptOutcome, CommitOptions, ListedSession, SessionStore, StoreHealth } from './store.ts'
 import { StoreEmitter, warnOnce } from './store-emitter.ts'
 import { healthOf } from './store-health.ts'
 import { TrackedRequests } from './tracked-requests.ts'
@@ -36,6 +39,8 @@ export interface SessionStoreParts {
   readonly options: ResolvedOptions
   /** When a call gives up waiting, in ms. */
   readonly deadlineMs: number
+  /** Where sessions are looked for that are not found here. */
+  readonly legacy?: LegacySessions | undefined
 }
 
 /** Keeps sessions sealed in a backend: what `ValkeyStore` and `InProcessStore` have in common. */
@@ -50,13 +55,15 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   readonly #writes: RequestWrites
   readonly #operations: Operations
   readonly #sharing: PrefixSharing
+  readonly #legacy: LegacySessions | undefined
   #isMounted = false
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
   }
 
-  protected constructor({ backend, sealer, options, deadlineMs }: SessionStoreParts) {
+  protected constructor({ backend, sealer, options, deadlineMs, legacy }: SessionStoreParts) {
     super()
+    this.#legacy = legacy
     this.#backend = backend
     this.#unstored = new UnstoredSessions(backend)
     this.#deadlineMs = deadlineMs
@@ -145,6 +152,17 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
     return answer(this.#writes.reported(session, this.#setFor(sid, session)), callback)
+  }
+
+  async adopt<Kept extends Pick<SessionData, 'cookie'>>(
+    sid: string,
+    session: Kept,
+    { ttl }: { readonly ttl?: number | undefined } = {},
+  ): Promise<AdoptOutcome> {
+    const handle = this.handle(sid)
+    if (ttl !== undefined) checkNumber('ttl', ttl, { min: 0.001, max: MAX_TTL_MS / 1000 })
+    const leftMs = ttl === undefined ? undefined : ttl * 1000
+    return this.#operations.run('set', () => this.#sessions.adopt(handle, session, leftMs), late.write)
   }
 
   /** Ends a session for good: until its tombstone expires nothing can be stored under its id. */
@@ -408,10 +426,19 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
 
   async #get(sid: string): Promise<SessionData | null> {
     const handle = handleOf(sid)
-    const loaded = handle === undefined ? undefined : await this.#sessions.load(handle)
+    const found = handle === undefined ? undefined : await this.#sessions.load(handle)
+    const loaded = found ?? (await this.#loadLegacy(sid))
     if (loaded === undefined) return null
     this.#requests.loaded(loaded.data, loaded.record)
     return loaded.data
+  }
+
+  async #loadLegacy(sid: string): Promise<LoadedSession | undefined> {
+    const handle = handleOf(sid)
+    if (this.#legacy === undefined || handle === undefined) return undefined
+    const adopt = (session: SessionData, leftMs: number | undefined) =>
+      this.#sessions.adopt(handle, session, leftMs)
+    return (await this.#legacy.adopt(sid, adopt)) ? this.#sessions.load(handle) : undefined
   }
 
   async #set(sid: string, session: SessionData): Promise<void> {

@@ -1,7 +1,12 @@
 import type { Request } from 'express'
 import type { SessionData } from 'express-session'
 import type { Backend } from '../backend/backend.ts'
-import { SessionEndedError, SessionInvalidError, SessionUnknownKeyError } from '../errors.ts'
+import {
+  SessionConflictError,
+  SessionEndedError,
+  SessionInvalidError,
+  SessionUnknownKeyError,
+} from '../errors.ts'
 import { askOption } from '../option.ts'
 import type { EndSessions } from '../registry/end-sessions.ts'
 import type { EndedMember, Membership, Predecessor } from '../registry/membership.ts'
@@ -16,7 +21,7 @@ import { SessionReader } from '../session/reading.ts'
 import type { SessionRecord, SessionRecords } from '../session/records.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SaveQueue, SaveSession } from './save-session.ts'
-import type { ListedSession } from './store.ts'
+import type { AdoptOutcome, ListedSession } from './store.ts'
 import { TrackedSession } from './tracked-session.ts'
 
 export interface SessionsParts {
@@ -165,6 +170,26 @@ export class Sessions {
       const { owner } = await this.#reader.read(body)
       if (owner === undefined) this.#reader.checkNobody(session)
       return this.#saving.overwrite(handle, { body, owner, ttlMs })
+    })
+  }
+
+  /** Stores a session that another store has kept, unless one stands under the handle, or was ended there. */
+  adopt(handle: string, session: SessionData, leftMs: number | undefined): Promise<AdoptOutcome> {
+    const ttlMs = leftMs ?? idleTtlMs(session, this.#options, this.#options.clock.now())
+    const tracked = new TrackedSession(handle)
+    const pending = tracked.capture(session, this.#codec.encodeSession(session), ttlMs)
+    return this.#queue.run(handle, async () => {
+      if ((await this.#backend.get(handle, 0)) !== undefined) return 'exists'
+      if ((await this.#backend.ending(handle)) !== undefined) return 'ended'
+      try {
+        await this.#saving.save(tracked, pending)
+        return 'adopted'
+      } catch (error) {
+        // Another process has come first.
+        if (error instanceof SessionConflictError) return 'exists'
+        if (error instanceof SessionEndedError) return 'ended'
+        throw error
+      }
     })
   }
 

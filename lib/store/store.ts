@@ -7,6 +7,12 @@ import type { Finding } from '../backend/finding.ts'
 import type { SessionRegistry } from '../registry/registry.ts'
 import type { StoreEvents } from '../session/events.ts'
 
+/**
+ * What became of a session that another store has kept. `exists`: one stands under its id already. `ended`: it was ended,
+ * or its time is over.
+ */
+export type AdoptOutcome = 'adopted' | 'exists' | 'ended'
+
 /** What `health()` returns. */
 export interface StoreHealth {
   /** Whether the backend replied. */
@@ -62,6 +68,28 @@ export interface SessionStore extends Store {
    */
   set(sid: string, session: SessionData): Promise<void>
   set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
+
+  /**
+   * Stores a session that another store has kept under its id, and registers it for its user, unless one stands here under
+   * that id, or was ended. `ttl` is what it has left to live, in seconds; otherwise its cookie says it, or the option `ttl`.
+   * Rejects as `set` does. Remove it from the other store afterwards, or it can be stored again once its tombstone is gone.
+   *
+   * @throws SessionIdError if the id cannot be one.
+   *
+   * @example
+   * ```ts
+   * import { InProcessStore } from 'express-session-valkey'
+   *
+   * const store = new InProcessStore()
+   * const outcome = await store.adopt('an-old-id', { cookie: { originalMaxAge: null }, userId: 'alice' }, { ttl: 3600 })
+   * console.log(outcome)
+   * ```
+   */
+  adopt<Kept extends Pick<SessionData, 'cookie'>>(
+    sid: string,
+    session: Kept,
+    terms?: { readonly ttl?: number | undefined },
+  ): Promise<AdoptOutcome>
 
   /** Ends a session for good: nothing can be stored under its id until its tombstone expires, after `endedTtl`. */
   destroy(sid: string): Promise<void>

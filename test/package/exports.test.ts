@@ -48,6 +48,7 @@ const VALUES = [
 const TYPES = [
   'ActiveSession',
   'AddTerms',
+  'AdoptOutcome',
   'AdminAction',
   'AdminRequest',
   'AnySessionStoreError',
@@ -80,6 +81,7 @@ const TYPES = [
   'LabelStore',
   'LabelStoreConfig',
   'LabelStoreOptions',
+  'LegacyOptions',
   'LastFailure',
   'ListOptions',
   'ListedSession',
