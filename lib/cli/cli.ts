@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { SessionStoreError, StoreSecretsError } from '../errors.ts'
 import { type Command, EXIT, type ExitCode, GENERAL_FLAGS, Invocation, UsageError } from './command.ts'
 import { acl } from './commands/acl.ts'
+import { exportConnectRedis, importConnectRedis } from './commands/connect-redis.ts'
 import { doctor } from './commands/doctor.ts'
 import { inspect, showSession } from './commands/inspect.ts'
 import { keygen } from './commands/keygen.ts'
@@ -25,6 +26,8 @@ const COMMANDS: readonly Command[] = [
   watch,
   stats,
   rewrap,
+  importConnectRedis,
+  exportConnectRedis,
 ]
 
 const NAME = 'express-session-valkey'

@@ -55,6 +55,19 @@ export function connectionOf(invocation: Invocation): ValkeyConnection {
   }
 }
 
+/** Where another program keeps its values; `undefined` if that is the same place. */
+export function otherConnectionOf(invocation: Invocation): ValkeyConnection | undefined {
+  const url = invocation.text('to-url') ?? invocation.textOrEnv('from-url', 'LEGACY_URL')
+  const nodes = invocation.text('to-nodes') ?? invocation.text('from-nodes')
+  if (url === undefined && nodes === undefined) return undefined
+  const password = invocation.env['LEGACY_PASSWORD']
+  return {
+    ...placeOf({ url: nodes === undefined ? url : undefined, nodes, sentinels: undefined }),
+    ...(password && { password }),
+    unsafeAllowPlaintext: invocation.has('allow-plaintext'),
+  }
+}
+
 function placeOf(place: {
   readonly url: string | undefined
   readonly nodes: string | undefined

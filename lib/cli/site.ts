@@ -1,6 +1,7 @@
 import { CommandRunner } from '../backend/valkey/commands/command-runner.ts'
 import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
 import { createValkeyClient } from '../backend/valkey/connection/connection.ts'
+import type { ValkeyConnection } from '../backend/valkey/connection/connection-options.ts'
 import { countKeys } from '../backend/valkey/scan.ts'
 import { ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
 import { Sealer } from '../seal/sealer.ts'
@@ -8,7 +9,14 @@ import type { UserId } from '../session/names.ts'
 import { maxBlobBytes, SessionRecords } from '../session/records.ts'
 import { ValkeyStore } from '../store/valkey-store.ts'
 import { type Invocation, UsageError } from './command.ts'
-import { connectionOf, isEncrypted, prefixOf, requiredSecrets, secretsOf } from './settings.ts'
+import {
+  connectionOf,
+  isEncrypted,
+  otherConnectionOf,
+  prefixOf,
+  requiredSecrets,
+  secretsOf,
+} from './settings.ts'
 
 /** More patient than a web app: nobody waits for a response. */
 const TIMING = { connectTimeoutMs: 2000, commandTimeoutMs: 5000, retries: 1 } as const
@@ -32,8 +40,25 @@ export async function withSite<Value>(
   invocation: Invocation,
   work: (site: Site) => Promise<Value>,
 ): Promise<Value> {
+  return withConnection(invocation, connectionOf(invocation), work)
+}
+
+/** The same for the place of another program, which is that of the site unless the flags say otherwise. */
+export async function withOtherSite<Value>(
+  invocation: Invocation,
+  site: Site,
+  work: (site: Site) => Promise<Value>,
+): Promise<Value> {
+  const connection = otherConnectionOf(invocation)
+  return connection === undefined ? work(site) : withConnection(invocation, connection, work)
+}
+
+async function withConnection<Value>(
+  invocation: Invocation,
+  connection: ValkeyConnection,
+  work: (site: Site) => Promise<Value>,
+): Promise<Value> {
   const prefix = prefixOf(invocation)
-  const connection = connectionOf(invocation)
   const client = withUsage(() => createValkeyClient(connection, TIMING))
   // Failures reach the caller by the calls that fail.
   client.on('error', () => {})
@@ -66,7 +91,10 @@ export function withStore<Value>(
 export function storeOf(
   invocation: Invocation,
   { client, prefix }: Site,
-  options: { readonly userId?: (session: object) => UserId | undefined } = {},
+  options: {
+    readonly userId?: (session: object) => UserId | undefined
+    readonly maxSessionsPerUser?: false
+  } = {},
 ): ValkeyStore {
   const secrets = requiredSecrets(invocation)
   return withUsage(
