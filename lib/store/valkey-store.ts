@@ -42,8 +42,11 @@ export type ValkeyStoreOptions = SessionStoreOptions &
 
 /** Where connect-redis has kept its sessions. */
 export interface LegacyOptions {
+  /** A client of the app's own that reaches the old sessions. Give this or `connection`. @defaultValue none */
   readonly client?: ValkeyClient | undefined
+  /** How the server with the old sessions is reached. Give this or `client`. @defaultValue none */
   readonly connection?: ValkeyConnection | undefined
+  /** What stored the old sessions. */
   readonly kind: 'connect-redis'
   /** The option `prefix` of connect-redis, as it was there: `sess:` by default. */
   readonly prefix: string
