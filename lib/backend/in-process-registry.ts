@@ -1,5 +1,13 @@
 import { StoreClosedError } from '../errors.ts'
-import { checkHandle, checkOwner } from './arguments.ts'
+import {
+  checkHandle,
+  checkOwner,
+  orderOf,
+  wholeEnrolment,
+  wholeExtension,
+  wholeRaising,
+  wholeWithdrawal,
+} from './arguments.ts'
 import {
   type Departed,
   type Enrolment,
@@ -13,13 +21,6 @@ import {
   type Standing,
   type Withdrawal,
 } from './registry.ts'
-import {
-  orderOf,
-  wholeEnrolment,
-  wholeExtension,
-  wholeRaising,
-  wholeWithdrawal,
-} from './registry-arguments.ts'
 
 interface Lapsing {
   readonly expiresAtMs: number

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { ServerAddress, ValkeyConnection } from '../backend/valkey/connection/connection-options.ts'
+import type { ServerAddress, ValkeyConnection } from '../backend/valkey/connection/connection.ts'
 import type { Secret } from '../seal/secret.ts'
 import { type Flags, type Invocation, UsageError } from './command.ts'
 

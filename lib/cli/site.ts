@@ -1,7 +1,7 @@
 import { CommandRunner } from '../backend/valkey/commands/command-runner.ts'
 import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
+import type { ValkeyConnection } from '../backend/valkey/connection/connection.ts'
 import { createValkeyClient } from '../backend/valkey/connection/connection.ts'
-import type { ValkeyConnection } from '../backend/valkey/connection/connection-options.ts'
 import { countKeys } from '../backend/valkey/scan.ts'
 import { ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
 import { Sealer } from '../seal/sealer.ts'

@@ -1,12 +1,19 @@
-import { createSecretKey, type KeyObject } from 'node:crypto'
+import { createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import { inspect } from 'node:util'
 import { KEY_ID_BYTES, type Mode } from './envelope.ts'
-import { hkdfSha256 } from './hkdf.ts'
 
 export type KeyUse = 'mac' | 'enc'
 
+export interface Derivation {
+  readonly info: string | Buffer
+  readonly bytes: number
+  /** None by default: RFC 5869 §3.1 allows that, and a salt would have to be kept beside the secret. */
+  readonly salt?: Buffer
+}
+
 const DOMAIN = 'express-session-valkey/v1'
 const DERIVED_KEY_BYTES = 32
+const NO_SALT = Buffer.alloc(0)
 
 /** One secret: the id that blobs name it by, and the keys derived from it. The secret itself is never a key. */
 export class SealingKey {
@@ -37,4 +44,9 @@ export class SealingKey {
   [inspect.custom](): string {
     return 'SealingKey [redacted]'
   }
+}
+
+/** HKDF-SHA-256 (RFC 5869), extract and expand. */
+export function hkdfSha256(secret: KeyObject, { info, bytes, salt = NO_SALT }: Derivation): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, salt, info, bytes))
 }

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection-options.ts'
+import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import type { PlantedSecret } from './planted-secret.ts'
 import type { NamedStore } from './store-under-test.ts'

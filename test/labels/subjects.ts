@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection-options.ts'
+import type { ValkeyConnection } from '../../lib/backend/valkey/connection/connection.ts'
 import type { ValkeyOptions } from '../../lib/backend/valkey/connection/valkey-options.ts'
 import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import type { LabelAudit } from '../../lib/labels/declassification.ts'

@@ -1,8 +1,8 @@
-import { isDigest } from '../arguments.ts'
+import { DIGEST, isDigest } from '../arguments.ts'
 import { ETAG_BYTES, MAX_ENDING_BYTES, type StoredRecord } from '../backend.ts'
 
 // format '1' | expiry, 13 digits | hard end, 13 digits | owner, 43 characters | blob. See docs/VALKEY.md.
-const HEADER = /^1(\d{13})(\d{13})([A-Za-z0-9_-]{43}|\.{43})$/
+const HEADER = new RegExp(`^1(\\d{13})(\\d{13})(${DIGEST}|\\.{43})$`)
 
 /** The bytes before the blob. */
 export const HEADER_BYTES = 70
@@ -32,7 +32,7 @@ export function decodeExpiry(header: Buffer): number | undefined {
 }
 
 // format '1' | owner, 43 characters | what the tombstone keeps.
-const TOMBSTONE_HEADER = /^1([A-Za-z0-9_-]{43}|\.{43})$/
+const TOMBSTONE_HEADER = new RegExp(`^1(${DIGEST}|\\.{43})$`)
 const TOMBSTONE_HEADER_BYTES = 44
 
 /** The index of the last byte of a tombstone to ask for: one more than it may have. */

@@ -1,4 +1,11 @@
-import { checkHandle } from '../arguments.ts'
+import {
+  checkHandle,
+  orderOf,
+  wholeEnrolment,
+  wholeExtension,
+  wholeRaising,
+  wholeWithdrawal,
+} from '../arguments.ts'
 import type {
   Enrolment,
   EnrolReply,
@@ -9,13 +16,6 @@ import type {
   Standing,
   Withdrawal,
 } from '../registry.ts'
-import {
-  orderOf,
-  wholeEnrolment,
-  wholeExtension,
-  wholeRaising,
-  wholeWithdrawal,
-} from '../registry-arguments.ts'
 import type { CommandRunner } from './commands/command-runner.ts'
 import type { RegistryKeys } from './keys.ts'
 import { enroll } from './scripts/enroll.ts'

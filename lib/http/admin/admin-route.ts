@@ -1,3 +1,5 @@
+import { isHandle } from '../../session/names.ts'
+
 /** What a request to the session administration asks for. `userId` is absent where it is the signed-in user's own. */
 export type AdminRoute =
   | { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: string | undefined }
@@ -9,7 +11,6 @@ export interface RouteReply {
   readonly allow?: string | undefined
 }
 
-const HANDLE = /^[A-Za-z0-9_-]{43}$/
 const MAX_PATH = 2048
 
 /**
@@ -52,9 +53,7 @@ function ofUser(userId: string | undefined, rest: readonly string[]): Place | un
 }
 
 function ofHandle(handle: string | undefined, isOwn: boolean): Place | undefined {
-  return handle !== undefined && HANDLE.test(handle)
-    ? new Map([['DELETE', { kind: 'end', handle, isOwn }]])
-    : undefined
+  return isHandle(handle) ? new Map([['DELETE', { kind: 'end', handle, isOwn }]]) : undefined
 }
 
 function piecesOf(path: string): readonly string[] | undefined {

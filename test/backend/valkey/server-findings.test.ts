@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseServerFacts } from '../../../lib/backend/valkey/checks/server-facts.ts'
-import { findingsOf } from '../../../lib/backend/valkey/checks/server-findings.ts'
+import { findingsOf, parseServerFacts } from '../../../lib/backend/valkey/checks/server-inspection.ts'
 
 const sound = {
   valkey_version: '8.0.1',

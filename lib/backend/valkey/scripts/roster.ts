@@ -1,3 +1,4 @@
+import { DIGEST } from '../../arguments.ts'
 import {
   type Departed,
   MAX_DEPARTED,
@@ -10,7 +11,7 @@ import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
-const DEPARTED_HEADER = /^([A-Za-z0-9_-]{43})(\d{13})$/
+const DEPARTED_HEADER = new RegExp(`^(${DIGEST})(\\d{13})$`)
 const DEPARTED_HEADER_BYTES = 56
 
 /** Returns a page of the roster; `below` is the score that its orders stay below, and `epoch` may be raised before. */
