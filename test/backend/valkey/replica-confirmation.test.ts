@@ -158,7 +158,23 @@ describe('a cluster of three primaries with a replica each', () => {
     const server = await startValkey({ args: ['--cluster-enabled', 'yes'] })
     onTestFinished(() => server.stop())
     const client = server.client()
-    const keys = Array.from({ length: 200 }, () => `p:e:{${randomBytes(32).toString('base64url')}}`)
+    const ours = Array.from({ length: 200 }, () => `p:e:{${randomBytes(32).toString('base64url')}}`)
+    // As another program names its keys: without a tag, or with braces that are none.
+    const others = [
+      'sess:abc',
+      'sess:ü',
+      '',
+      'a{}b',
+      '{}',
+      'a{b',
+      'a}b',
+      'a}b{c',
+      'a{b}c}',
+      'a{b}{c}',
+      'a{{b}}',
+      '}{a}',
+    ]
+    const keys = [...ours, ...others]
 
     expect(slotOf('x:{123456789}')).toBe(0x31c3)
     expect(await Promise.all(keys.map((key) => client.call('CLUSTER', 'KEYSLOT', key)))).toEqual(

@@ -83,15 +83,21 @@ export function onceOnly(connectTimeoutMs: number): DuplicateOptions {
 const SLOTS = 16_384
 const POLYNOMIAL = 0x1021
 
-/** The cluster slot of one of our keys, all of which have a hash tag (Valkey Cluster specification: CRC-16/XMODEM). */
+/** The cluster slot of a key: CRC-16/XMODEM of its hash tag, or of the whole key where it has none (Valkey Cluster specification). */
 export function slotOf(key: string): number {
-  const tag = key.slice(key.indexOf('{') + 1, key.lastIndexOf('}'))
   let crc = 0
-  for (const byte of Buffer.from(tag)) {
+  for (const byte of Buffer.from(hashTagOf(key))) {
     crc ^= byte << 8
     for (let bit = 0; bit < 8; bit += 1) crc = crc & 0x8000 ? (crc << 1) ^ POLYNOMIAL : crc << 1
   }
   return (crc & 0xffff) % SLOTS
+}
+
+/** What stands between the first `{` and the first `}` after it, or the key itself if nothing does. */
+function hashTagOf(key: string): string {
+  const start = key.indexOf('{') + 1
+  const end = start === 0 ? -1 : key.indexOf('}', start)
+  return end > start ? key.slice(start, end) : key
 }
 
 /** The address of the primary that serves a key, as the client knows it; `undefined` where there is one server only. */
