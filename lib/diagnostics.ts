@@ -1,6 +1,6 @@
 /** What `node:diagnostics_channel` is told, for tracing and metrics. No message carries an id, a handle, a key, a user or contents. */
 
-import { channel, tracingChannel } from 'node:diagnostics_channel'
+import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 
 /** What a tracing channel stands for: `express-session-valkey:<operation>`. */
 export type TracedOperation =
@@ -68,19 +68,37 @@ export type Decision =
 
 const NAME = 'express-session-valkey'
 const decisions = channel(`${NAME}:decision`)
-const traces = new Map<TracedOperation, ReturnType<typeof tracingChannel>>()
+
+// Made once: a call that nobody traces looks at a property, and makes no context.
+const traces: Readonly<Record<TracedOperation, TracingChannel>> = {
+  all: traceOf('all'),
+  check: traceOf('check'),
+  clear: traceOf('clear'),
+  commit: traceOf('commit'),
+  count: traceOf('count'),
+  destroy: traceOf('destroy'),
+  end: traceOf('end'),
+  'end-all': traceOf('end-all'),
+  ending: traceOf('ending'),
+  get: traceOf('get'),
+  ids: traceOf('ids'),
+  'labels-add': traceOf('labels-add'),
+  'labels-declassify': traceOf('labels-declassify'),
+  'labels-load': traceOf('labels-load'),
+  length: traceOf('length'),
+  list: traceOf('list'),
+  regenerate: traceOf('regenerate'),
+  set: traceOf('set'),
+  'token-open': traceOf('token-open'),
+  'token-read': traceOf('token-read'),
+  'token-refresh': traceOf('token-refresh'),
+  touch: traceOf('touch'),
+}
 
 /** Does the work, and traces it if anybody listens. */
 export function traced<Value>(operation: TracedOperation, work: () => Promise<Value>): Promise<Value> {
-  const trace = traceOf(operation)
-  if (!trace.hasSubscribers) return work()
-  const outcome: { value?: Promise<Value> } = {}
-  // The channel would be told what a traced promise resolves to, which may be a session.
-  const untold = async () => {
-    outcome.value = work()
-    await outcome.value
-  }
-  return trace.tracePromise(untold, { operation }).then(() => outcome.value as Promise<Value>)
+  const trace = traces[operation]
+  return trace.hasSubscribers ? tracedBy(trace, operation, work) : work()
 }
 
 /** Tells of a decision if anybody listens. */
@@ -88,8 +106,21 @@ export function decide(decision: Decision): void {
   if (decisions.hasSubscribers) decisions.publish(decision)
 }
 
-function traceOf(operation: TracedOperation): ReturnType<typeof tracingChannel> {
-  const trace = traces.get(operation) ?? tracingChannel(`${NAME}:${operation}`)
-  traces.set(operation, trace)
-  return trace
+async function tracedBy<Value>(
+  trace: TracingChannel,
+  operation: TracedOperation,
+  work: () => Promise<Value>,
+): Promise<Value> {
+  const outcome: { value?: Promise<Value> } = {}
+  // The channel would be told what a traced promise resolves to, which may be a session.
+  const untold = async () => {
+    outcome.value = work()
+    await outcome.value
+  }
+  await trace.tracePromise(untold, { operation })
+  return outcome.value as Promise<Value>
+}
+
+function traceOf(operation: TracedOperation): TracingChannel {
+  return tracingChannel(`${NAME}:${operation}`)
 }

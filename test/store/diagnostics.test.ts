@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import type { Decision, OperationTrace, TracedOperation } from '../../lib/diagnostics.ts'
+import { type Decision, type OperationTrace, type TracedOperation, traced } from '../../lib/diagnostics.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -120,6 +120,18 @@ describe('the channels of operations', () => {
         error: expect.objectContaining({ code: 'ERR_STORE_CLOSED' }),
       }),
     )
+  })
+
+  test('cost no promise where nobody listens', async () => {
+    const work = Promise.resolve('done')
+    expect(traced('get', () => work)).toBe(work)
+
+    const { told } = listen()
+    const outcome = traced('get', () => work)
+
+    expect(outcome).not.toBe(work)
+    expect(await outcome).toBe('done')
+    expect(told).toEqual(['get start', 'get end'])
   })
 
   test('bind a context to an operation, as tracers do', async () => {
