@@ -3,7 +3,13 @@ import { PAGE_SIZE } from '../backend/registry.ts'
 import { failInDoubt, late, type Operations, type Step } from '../operations.ts'
 import { checkInteger, checkKnown, checkObject, checkOneOf } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
+import {
+  checkEndingTerms,
+  decodeEnding,
+  type EndingTerms,
+  endingOf,
+  type SessionEnding,
+} from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
 import type { RecordKind, SessionRecords } from '../session/records.ts'
 import { type Durability, type ResolvedReplicaTerms, resolveReplicaTerms } from './durability.ts'
@@ -160,6 +166,8 @@ export class SealedSessionRegistry implements SessionRegistry {
     checkObject('terms', options)
     checkKnown(options, END_ALL_TERMS, 'endAll')
     const { replicas, timeoutMs, except, kind, ...terms } = options
+    // Before the epoch is bumped, which ends the user's sessions whatever follows.
+    checkEndingTerms(terms)
     checkKind(kind)
     const owner = ownerOf(userId)
     const spared = except === undefined ? undefined : handleOfTarget('except', except)

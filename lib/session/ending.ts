@@ -31,13 +31,18 @@ export interface EndingTerms {
 
 const CALL = /^[A-Za-z0-9_-]{16}$/
 
-/** Checks and completes the terms of an ending. Throws a `TypeError` that names the wrong one. */
-export function endingOf(
-  { reason = 'ended', actor = { type: 'app' } }: EndingTerms,
-  atMs: number,
-): SessionEnding {
+/** Completes the terms of an ending. Throws a `TypeError` that names a wrong one. */
+export function endingOf(terms: EndingTerms, atMs: number): SessionEnding {
+  return { at: new Date(atMs), ...checkEndingTerms(terms) }
+}
+
+/** Returns the terms with their defaults. Throws a `TypeError` that names a wrong one. */
+export function checkEndingTerms({
+  reason = 'ended',
+  actor = { type: 'app' },
+}: EndingTerms): Omit<SessionEnding, 'at'> {
   checkCode('reason', reason)
-  return { at: new Date(atMs), reason, actor: checkActor(actor) }
+  return { reason, actor: checkActor(actor) }
 }
 
 /** With `call`, random text, no two endings are the same bytes. */
