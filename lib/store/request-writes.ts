@@ -46,6 +46,9 @@ export class RequestWrites {
   readonly #writes = new WeakMap<object, Writes>()
   /** The session of a response that ends in this very turn, if it was found to be stored as it is. */
   #committed: object | undefined
+  readonly #forgetCommitted = () => {
+    this.#committed = undefined
+  }
 
   constructor(sessions: Sessions, requests: TrackedRequests) {
     this.#sessions = sessions
@@ -60,7 +63,11 @@ export class RequestWrites {
       // An option of the app's that throws, or a lifetime that is none: `commit` reports what is wrong.
       return false
     }
-    if (this.#writes.get(req)?.isConcluded) this.#committed = req.session as object
+    if (this.#writes.get(req)?.isConcluded) {
+      this.#committed = req.session as object
+      // express-session may save instead, and a touch that comes later is a real one.
+      queueMicrotask(this.#forgetCommitted)
+    }
     return true
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Request } from 'express'
 import session, { type SessionOptions } from 'express-session'
 import request from 'supertest'
@@ -8,6 +9,7 @@ import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SealedSessionStore } from '../../lib/store/session-store.ts'
 import { COOKIE_SECRET, contentOf, frameworks, regenerate } from './app.ts'
 import { createGate } from './gate.ts'
+import { generateSession, loadedSession } from './live-session.ts'
 import { storeKinds } from './stores.ts'
 import { wrapBackend } from './wrap-backend.ts'
 
@@ -176,6 +178,29 @@ describe.each(storeKinds())('a request whose session is kept $name', (kind) => {
     ],
   ])('that %s is not', async (_, setting) => {
     expect(await isCommitted(setting)).toBe(false)
+  })
+
+  // express-session itself has saved the session, with `resave`; the touch is one of a WebSocket that the request became.
+  test('that was committed as its response ended is extended by a touch that comes later', async () => {
+    const place = kind.place()
+    let ttl = 100
+    const store = place.share({ ttl: () => ttl, touchAfter: 1 })
+    const expiry = async () => {
+      const record = await place.backend().get(store.handle('sid'), 100_000)
+      return typeof record === 'object' ? record.expiresAtMs : 0
+    }
+    await store.set('sid', generateSession(store, 'sid', { content: { items: [] } }))
+    const before = await expiry()
+    const live = await loadedSession(store, 'sid')
+    const req = live['req'] as Request
+    store.conclude(req)
+    expect(store.isCommitted(req)).toBe(true)
+
+    await nextTurn()
+    ttl = 1000
+    await new Promise<void>((resolve) => store.touch('sid', live, () => resolve()))
+
+    expect((await expiry()) - before).toBeGreaterThan(800_000)
   })
 })
 
