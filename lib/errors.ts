@@ -23,6 +23,17 @@ export type SessionStoreErrorCode =
   | 'ERR_LABELS_UNREADABLE'
   | 'ERR_LABELS_LIMIT'
   | 'ERR_TAINT_DENIED'
+  | AuthErrorCode
+
+/** The `code` of every error that `express-session-valkey/auth` raises of its own. */
+export type AuthErrorCode =
+  | 'ERR_AUTH_REQUEST'
+  | 'ERR_AUTH_CLIENT'
+  | 'ERR_AUTH_GRANT'
+  | 'ERR_AUTH_TOKEN'
+  | 'ERR_AUTH_RATE'
+  | 'ERR_AUTH_KEYS'
+  | 'ERR_AUTH_UNAVAILABLE'
 
 /**
  * Why and where something failed at the server, as far as it is known. It is safe to log: it carries neither arguments nor
@@ -63,6 +74,13 @@ interface ErrorFacts {
   readonly retryAfterS?: number
 }
 
+/** What one error replies with and carries, where it is not what its code says. */
+interface ErrorReply {
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly cause?: unknown
+}
+
 const ERRORS: Readonly<Record<SessionStoreErrorCode, ErrorFacts>> = {
   ERR_SESSION_CONFLICT: { name: 'SessionConflictError', status: 409 },
   ERR_SESSION_ENDED: { name: 'SessionEndedError', status: 401 },
@@ -85,6 +103,13 @@ const ERRORS: Readonly<Record<SessionStoreErrorCode, ErrorFacts>> = {
   ERR_LABELS_UNREADABLE: { name: 'LabelsUnreadableError', status: 503, retryAfterS: 5 },
   ERR_LABELS_LIMIT: { name: 'LabelLimitError', status: 500 },
   ERR_TAINT_DENIED: { name: 'TaintDeniedError', status: 403 },
+  ERR_AUTH_REQUEST: { name: 'InvalidRequestError', status: 400 },
+  ERR_AUTH_CLIENT: { name: 'InvalidClientError', status: 400 },
+  ERR_AUTH_GRANT: { name: 'InvalidGrantError', status: 400 },
+  ERR_AUTH_TOKEN: { name: 'InvalidTokenError', status: 401 },
+  ERR_AUTH_RATE: { name: 'TooManyAttemptsError', status: 429, retryAfterS: 5 },
+  ERR_AUTH_KEYS: { name: 'KeysUnavailableError', status: 503, retryAfterS: 1 },
+  ERR_AUTH_UNAVAILABLE: { name: 'AuthUnavailableError', status: 503, retryAfterS: 1 },
 }
 
 // Registered for the whole process: the ESM and the CommonJS build of this package each have classes of their own.
@@ -111,15 +136,46 @@ export class SessionStoreError<Code extends SessionStoreErrorCode = SessionStore
     Object.defineProperty(SessionStoreError.prototype, BRAND, { value: true })
   }
 
-  constructor(code: Code, message: string) {
-    super(message)
+  constructor(code: Code, message: string, reply: ErrorReply = {}) {
+    super(message, reply.cause === undefined ? undefined : { cause: reply.cause })
     const { name, status, retryAfterS } = ERRORS[code]
     this.name = name
     this.code = code
-    this.status = status
-    this.statusCode = status
-    this.expose = status < 500
-    this.headers = retryAfterS === undefined ? {} : { 'Retry-After': String(retryAfterS) }
+    this.status = reply.status ?? status
+    this.statusCode = this.status
+    this.expose = this.status < 500
+    this.headers = reply.headers ?? (retryAfterS === undefined ? {} : { 'Retry-After': String(retryAfterS) })
+  }
+}
+
+/**
+ * The base of the errors of `express-session-valkey/auth`, which exports the class. No message carries a password, a token, a
+ * key or a user.
+ *
+ * @example
+ * ```ts
+ * import { isSessionStoreError } from 'express-session-valkey'
+ *
+ * function isSignedOut(error: unknown): boolean {
+ *   return isSessionStoreError(error) && error.code === 'ERR_AUTH_GRANT'
+ * }
+ * console.log(isSignedOut(new Error('other')))
+ * ```
+ */
+export class AuthError<Code extends AuthErrorCode = AuthErrorCode> extends SessionStoreError<Code> {
+  /** The word that the reply carries for OAuth clients (RFC 6749, RFC 6750). */
+  readonly error: string
+  /** The word that the reply carries for GoTrue's clients. */
+  readonly errorCode: string
+
+  constructor(
+    code: Code,
+    message: string,
+    { error, errorCode, ...reply }: { readonly error: string; readonly errorCode: string } & ErrorReply,
+  ) {
+    super(code, message, reply)
+    this.error = error
+    this.errorCode = errorCode
   }
 }
 
@@ -146,6 +202,7 @@ export type AnySessionStoreError =
   | LabelsUnreadableError
   | LabelLimitError
   | TaintDeniedError
+  | AuthError
 
 /**
  * Returns whether a value is an error of this package. Unlike `instanceof`, it also recognizes the errors of another copy,

@@ -16,6 +16,8 @@ export type { ValkeyOptions } from './backend/valkey/connection/valkey-options.t
 export type { Decision, OperationTrace, TracedOperation } from './diagnostics.ts'
 export {
   type AnySessionStoreError,
+  type AuthError,
+  type AuthErrorCode,
   type FailureCause,
   isSessionStoreError,
   LabelLimitError,

@@ -3,6 +3,7 @@ import express from 'express'
 import createError, { isHttpError } from 'http-errors'
 import request from 'supertest'
 import { describe, expect, it, vi } from 'vitest'
+import * as auth from '../lib/auth/index.ts'
 import * as library from '../lib/index.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
@@ -31,6 +32,13 @@ const ERRORS: readonly library.AnySessionStoreError[] = [
   new library.LabelsUnreadableError(),
   new library.LabelLimitError(1),
   new library.TaintDeniedError('labels'),
+  new auth.InvalidRequestError('a parameter is missing'),
+  new auth.InvalidClientError({ isBasic: false }),
+  new auth.InvalidGrantError('invalid_credentials', 'wrong'),
+  new auth.InvalidTokenError(),
+  new auth.TooManyAttemptsError(),
+  new auth.KeysUnavailableError('no reply'),
+  new auth.AuthUnavailableError('the upstream'),
 ]
 
 const named = ERRORS.map((error) => ({ name: error.name, error }))
@@ -75,7 +83,10 @@ describe.each(named)('$name', ({ error }) => {
 })
 
 it('every class of the package is among these', () => {
-  const classes = Object.values(library).filter((value) => isErrorClass(value) && value !== SessionStoreError)
+  const bases: readonly unknown[] = [SessionStoreError, auth.AuthError]
+  const classes = Object.values({ ...library, ...auth }).filter(
+    (value) => isErrorClass(value) && !bases.includes(value),
+  )
 
   expect(new Set(ERRORS.map((error) => error.constructor))).toEqual(new Set(classes))
 })
@@ -100,12 +111,21 @@ it('a switch over the code narrows to the class, without a cast', () => {
         return error.option
       case 'ERR_TAINT_DENIED':
         return error.reason
+      case 'ERR_AUTH_GRANT':
+        return error.errorCode
       default:
         return undefined
     }
   })
 
-  expect(details.filter((detail) => detail !== undefined)).toEqual(['ended', 3, 2, 'userId', 'labels'])
+  expect(details.filter((detail) => detail !== undefined)).toEqual([
+    'ended',
+    3,
+    2,
+    'userId',
+    'labels',
+    'invalid_credentials',
+  ])
 })
 
 function isErrorClass(value: unknown): boolean {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { AuthError, AuthUnavailableError } from './auth-errors.ts'
-import { isStoreFailure } from './failures.ts'
+import { type AuthError, isSessionStoreError } from '../errors.ts'
+import { AuthUnavailableError, isAuthError } from './auth-errors.ts'
 
 /** Sends JSON that nobody may keep (RFC 6749 §5.1), unless the headers say otherwise. */
 export function sendReply(
@@ -40,8 +40,10 @@ export function failureReply({ status, error, errorCode, message, headers }: Aut
  * A failed store is 503, whatever its error says: no outage may end a client's session.
  */
 export function authErrorOf(error: unknown): AuthError | undefined {
-  if (error instanceof AuthError) return error
-  return isStoreFailure(error) ? new AuthUnavailableError('the session store', { cause: error }) : undefined
+  if (isAuthError(error)) return error
+  return isSessionStoreError(error)
+    ? new AuthUnavailableError('the session store', { cause: error })
+    : undefined
 }
 
 /** RFC 6749 §5.2. */

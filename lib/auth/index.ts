@@ -1,7 +1,6 @@
+export { AuthError, type AuthErrorCode } from '../errors.ts'
 export type { AccessClaims, AccessTokenOptions, TokenSubject } from './access-token.ts'
 export {
-  AuthError,
-  type AuthErrorCode,
   AuthUnavailableError,
   InvalidClientError,
   InvalidGrantError,

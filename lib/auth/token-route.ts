@@ -3,11 +3,11 @@ import { deviceOf } from '../session/device.ts'
 import { ownerName } from '../session/names.ts'
 import type { AccessTokens } from './access-token.ts'
 import {
-  AuthError,
   AuthUnavailableError,
   InvalidClientError,
   InvalidGrantError,
   InvalidRequestError,
+  isAuthError,
 } from './auth-errors.ts'
 import type { ResolvedAuthOptions } from './auth-options.ts'
 import type { AuthReply } from './auth-reply.ts'
@@ -188,7 +188,7 @@ async function ask<Answer>(question: () => Promise<Answer>): Promise<Answer> {
   try {
     return await question()
   } catch (error) {
-    if (error instanceof AuthError) throw error
+    if (isAuthError(error)) throw error
     throw new AuthUnavailableError('"authenticate" failed', { cause: error })
   }
 }
@@ -198,7 +198,7 @@ async function askAgain<Answer>(question: () => Promise<Answer>): Promise<Answer
   try {
     return await question()
   } catch (error) {
-    if (error instanceof AuthError && error.status === 503) throw error
+    if (isAuthError(error) && error.status === 503) throw error
     throw new AuthUnavailableError('"authenticate.refresh" failed', { cause: error })
   }
 }

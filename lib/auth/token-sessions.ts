@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { PutAnswer } from '../backend/backend.ts'
+import { isSessionStoreError } from '../errors.ts'
 import { late, type Step } from '../operations.ts'
 import type { RegistryAccess } from '../registry/access.ts'
 import type { Context } from '../seal/context.ts'
@@ -10,7 +11,6 @@ import { handleOf, ownerName } from '../session/names.ts'
 import type { SealedSession, SessionRecord } from '../session/records.ts'
 import { AuthUnavailableError, InvalidGrantError } from './auth-errors.ts'
 import type { Authenticated, AuthUser } from './authenticate.ts'
-import { isEndedError, isLimitError } from './failures.ts'
 import { type RefreshToken, RefreshTokens } from './refresh-token.ts'
 import { afterSpending, classOf, decodeTokenState, encodeTokenState, type TokenState } from './token-state.ts'
 
@@ -264,8 +264,9 @@ interface Granted {
 }
 
 function failOpening(error: unknown): never {
-  if (isLimitError(error))
+  const code = isSessionStoreError(error) ? error.code : undefined
+  if (code === 'ERR_SESSION_LIMIT')
     throw new InvalidGrantError('session_limit_reached', 'The user has as many sessions as are allowed')
-  if (isEndedError(error)) throw new AuthUnavailableError('the session was ended while it began')
+  if (code === 'ERR_SESSION_ENDED') throw new AuthUnavailableError('the session was ended while it began')
   throw error
 }

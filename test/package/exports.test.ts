@@ -52,6 +52,8 @@ const TYPES = [
   'AdminAction',
   'AdminRequest',
   'AnySessionStoreError',
+  'AuthError',
+  'AuthErrorCode',
   'BreakerOptions',
   'ClientSetting',
   'ClientTiming',

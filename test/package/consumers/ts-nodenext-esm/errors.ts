@@ -17,6 +17,14 @@ export function detailOf(error: unknown): unknown {
       return [error.option satisfies string, error.cause]
     case 'ERR_TAINT_DENIED':
       return error.reason satisfies 'labels' | 'lost'
+    case 'ERR_AUTH_REQUEST':
+    case 'ERR_AUTH_CLIENT':
+    case 'ERR_AUTH_GRANT':
+    case 'ERR_AUTH_TOKEN':
+    case 'ERR_AUTH_RATE':
+    case 'ERR_AUTH_KEYS':
+    case 'ERR_AUTH_UNAVAILABLE':
+      return [error.error satisfies string, error.errorCode satisfies string]
     case 'ERR_SESSION_CONFLICT':
     case 'ERR_SESSION_INVALID':
     case 'ERR_SESSION_UNKNOWN_KEY':
