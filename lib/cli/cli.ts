@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
 import { SessionStoreError, StoreSecretsError } from '../errors.ts'
 import { type Command, EXIT, type ExitCode, GENERAL_FLAGS, Invocation, UsageError } from './command.ts'
 import { acl } from './commands/acl.ts'
 import { exportConnectRedis, importConnectRedis } from './commands/connect-redis.ts'
 import { doctor } from './commands/doctor.ts'
+import { init } from './commands/init.ts'
 import { inspect, showSession } from './commands/inspect.ts'
 import { keygen } from './commands/keygen.ts'
 import { rewrap } from './commands/rewrap.ts'
@@ -12,8 +12,10 @@ import { countSessions, endAllSessions, endSession, listSessions } from './comma
 import { stats } from './commands/stats.ts'
 import { watch } from './commands/watch.ts'
 import { Output, printable } from './output.ts'
+import { manifest } from './package-files.ts'
 
 const COMMANDS: readonly Command[] = [
+  init,
   keygen,
   acl,
   doctor,
@@ -48,8 +50,7 @@ async function run(words: readonly string[], output: Output): Promise<ExitCode> 
   const asksForHelp = words.length === 0 || words.includes('--help') || words[0] === 'help'
   const command = commandOf(words[0] === 'help' ? words.slice(1) : words)
   if (words[0] === '--version') {
-    const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-    const { version } = JSON.parse(manifest) as { version: string }
+    const { version } = manifest()
     output.print({ version }, version)
     return EXIT.ok
   }

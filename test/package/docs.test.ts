@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type CodeFence, FenceCompiler, fencesOf, readCodeFences } from './code-fences.ts'
@@ -21,6 +21,17 @@ describe('docs/ERRORS.md', () => {
 
     expect(headings.sort()).toEqual([...new Set(codes)].sort())
     expect(headings.length).toBeGreaterThan(10)
+  })
+})
+
+describe('docs/README.md', () => {
+  it('links every page, once', () => {
+    const index = readFileSync(join(ROOT, 'docs/README.md'), 'utf8')
+    const linked = [...index.matchAll(/\]\(([\w/-]+\.md)\)/g)].map(([, page]) => page)
+    const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+
+    expect(linked.sort()).toEqual(pages.filter((page) => page.endsWith('.md') && page !== 'README.md').sort())
+    expect(linked).toContain('guide/cli.md')
   })
 })
 
