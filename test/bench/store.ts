@@ -1,11 +1,14 @@
 // What one get and one set cost the Node process, of each store on the same server in turns: medians, with the least and
-// the most of all rounds. Of the built package: tsx names each closure when it is made, which costs more than the closure.
+// the most of all rounds. What is set are Sessions as a request has them, each loaded before and changed each time: an
+// update of a record that the store knows. Of the built package: tsx names each closure when it is made, which costs more
+// than the closure. Prints the table of docs/BENCHMARKS.md last.
 // Run it with: npm run bench -- store [rounds] [calls]
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
 import { RedisStore } from 'connect-redis'
-import type { SessionData } from 'express-session'
+import type { Request } from 'express'
+import session, { type Session, type SessionData } from 'express-session'
 import { InProcessStore, ValkeyStore } from 'express-session-valkey'
 import { Redis } from 'iovalkey'
 import { createClient } from 'redis'
@@ -18,11 +21,20 @@ const TTL = 86_400
 const OUT = '.cache/bench/store.json'
 
 type Done = (error?: unknown) => void
+type LiveSession = Session & SessionData & { visits: number }
+
+/** The methods that express-session calls. */
+interface Kept {
+  get(sid: string, done: (error: unknown, session?: SessionData | null) => void): unknown
+  set(sid: string, session: SessionData, done: Done): unknown
+  createSession(req: Request, data: SessionData): Session & SessionData
+}
 
 interface Candidate {
   readonly name: string
-  get(sid: string, done: Done): void
-  set(sid: string, session: SessionData, done: Done): void
+  readonly store: Kept
+  /** The sessions of as many visitors, as their requests have loaded them. */
+  readonly live: readonly LiveSession[]
 }
 
 interface Cost {
@@ -42,6 +54,7 @@ function contentOf(index: number): SessionData {
     roles: ['reader', 'editor'],
     cart: Array.from({ length: 6 }, (_, at) => ({ sku: `sku-${index % 10}${at}`, count: at + 1 })),
     theme: 'dark',
+    visits: 100_000,
     notes: '',
   }
   const missing = 560 - JSON.stringify(session).length
@@ -79,50 +92,69 @@ function spread(values: readonly number[]): { median: number; least: number; mos
   return { median: at(sorted.length >> 1), least: at(0), most: at(sorted.length - 1) }
 }
 
+/** The floor: what a store does that only keeps JSON. */
+class RawStore extends session.Store {
+  readonly #client: Redis
+
+  constructor(client: Redis) {
+    super()
+    this.#client = client
+  }
+
+  override get(sid: string, done: (error: unknown, session?: SessionData | null) => void): void {
+    this.#client.getBuffer(`raw:${sid}`).then((value) => done(null, JSON.parse(String(value))), done)
+  }
+
+  override set(sid: string, session: SessionData, done: Done = () => {}): void {
+    this.#client.set(`raw:${sid}`, JSON.stringify(session), 'EX', TTL).then(() => done(), done)
+  }
+
+  override destroy(): void {}
+}
+
+/** Stores each session, and loads it as express-session does for a request. */
+async function opened(name: string, store: Kept): Promise<Candidate> {
+  const live = sids.map(async (sid, index) => {
+    await new Promise<void>((resolve, reject) =>
+      store.set(sid, contentOf(index), (error) => (error ? reject(error) : resolve())),
+    )
+    const data = await new Promise<SessionData>((resolve, reject) =>
+      store.get(sid, (error, found) => (found ? resolve(found) : reject(error ?? new Error('It is gone')))),
+    )
+    const req = { sessionID: sid, sessionStore: store } as unknown as Request
+    return store.createSession(req, data) as LiveSession
+  })
+  return { name, store, live: await Promise.all(live) }
+}
+
 const server = await startValkey()
 const raw = new Redis({ host: '127.0.0.1', port: server.port })
 const redis = await createClient({ url: `redis://127.0.0.1:${server.port}` }).connect()
-const ours = (name: string, encrypt: boolean) => {
-  const store = new ValkeyStore({
-    connection: { url: server.url },
-    secrets: ['0123456789abcdef0123456789abcdef'],
-    prefix: name.replaceAll(' ', '-'),
-    encrypt,
-  })
-  return { name, store }
-}
-const settled = (outcome: Promise<unknown>, done: Done) => void outcome.then(() => done(), done)
-const owned = [ours('ours signed', false), ours('ours encrypted', true)]
-const inProcess = {
-  name: 'ours in process',
-  store: new InProcessStore({ secrets: ['0123456789abcdef0123456789abcdef'] }),
-}
-const theirs = { name: 'connect-redis', store: new RedisStore({ client: redis, ttl: TTL }) }
+const secrets = ['0123456789abcdef0123456789abcdef']
+const connection = { url: server.url }
+const signed = new ValkeyStore({ connection, secrets, prefix: 'signed' })
+const encrypted = new ValkeyStore({ connection, secrets, prefix: 'encrypted', encrypt: true })
+const inProcess = new InProcessStore({ secrets })
 
-const candidates: readonly Candidate[] = [
-  {
-    name: 'raw iovalkey',
-    get: (sid, done) =>
-      settled(
-        raw.getBuffer(`raw:${sid}`).then((value) => JSON.parse(String(value))),
-        done,
-      ),
-    set: (sid, session, done) => settled(raw.set(`raw:${sid}`, JSON.stringify(session), 'EX', TTL), done),
-  },
-  ...[theirs, ...owned, inProcess].map(({ name, store }) => ({
-    name,
-    get: (sid: string, done: Done) => void store.get(sid, done),
-    set: (sid: string, session: SessionData, done: Done) => void store.set(sid, session as never, done),
-  })),
-]
+const candidates = await Promise.all([
+  opened('raw iovalkey', new RawStore(raw)),
+  opened('connect-redis', new RedisStore({ client: redis, ttl: TTL })),
+  opened('ours signed', signed),
+  opened('ours encrypted', encrypted),
+  opened('ours in process', inProcess),
+])
 
-const contents = sids.map((_, index) => contentOf(index))
 const workloads = {
-  set: (candidate: Candidate) => (index: number, done: Done) =>
-    candidate.set(sidAt(index), contents[index % SESSIONS] ?? contentOf(index), done),
-  get: (candidate: Candidate) => (index: number, done: Done) => candidate.get(sidAt(index), done),
+  get: (candidate: Candidate) => (index: number, done: Done) => candidate.store.get(sidAt(index), done),
+  set: (candidate: Candidate) => (index: number, done: Done) => {
+    const live = candidate.live[index % SESSIONS]
+    if (live === undefined) throw new Error('There are fewer sessions than ids')
+    live.visits += 1
+    candidate.store.set(sidAt(index), live, done)
+  },
 }
 
+const loadBefore = loadavg()
 const costs = new Map<string, Cost[]>()
 for (let round = 0; round <= rounds; round += 1) {
   for (const [operation, workload] of Object.entries(workloads)) {
@@ -164,11 +196,33 @@ for (const workload of new Set(results.map((result) => result.workload))) {
     )
   }
 }
-mkdirSync('.cache/bench', { recursive: true })
-const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version }
-writeFileSync(OUT, `${JSON.stringify({ machine, rounds, calls, results }, undefined, 2)}\n`)
+const versionOf = (name: string) =>
+  (JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')) as { version: string }).version
+const clients = ['iovalkey', 'connect-redis', 'redis'].map((name) => `${name} ${versionOf(name)}`)
+const { valkey_version: valkey } = Object.fromEntries(
+  (await raw.info('server')).split('\r\n').map((line) => line.split(':')),
+) as { readonly valkey_version?: string }
+const load = [loadBefore, loadavg()].map(([lastMinute = Number.NaN]) => lastMinute.toFixed(1))
+const machine = `${cpus().length} × ${cpus()[0]?.model}, load average ${load.join(' before and ')} after`
+const caption = `${machine}; Node ${process.versions.node}, Valkey ${valkey}, ${clients.join(', ')}; ${rounds} rounds of ${calls} calls`
 
-await Promise.all([...owned, inProcess].map(({ store }) => store.close()))
+const ratioOf = (operation: string, inFlight: number, candidate: string) => {
+  const workload = `${operation}, ${inFlight} in flight`
+  return (medianOf(workload, 'connect-redis') / medianOf(workload, candidate)).toFixed(2)
+}
+console.log(`\n${caption}\n`)
+console.log(`| connect-redis ÷ ours | ${IN_FLIGHT.map((inFlight) => `${inFlight} in flight`).join(' | ')} |`)
+console.log(`|---|${IN_FLIGHT.map(() => '---|').join('')}`)
+for (const operation of Object.keys(workloads))
+  for (const mode of ['signed', 'encrypted'])
+    console.log(
+      `| \`${operation}\`, ${mode} | ${IN_FLIGHT.map((inFlight) => ratioOf(operation, inFlight, `ours ${mode}`)).join(' | ')} |`,
+    )
+
+mkdirSync('.cache/bench', { recursive: true })
+writeFileSync(OUT, `${JSON.stringify({ caption, rounds, calls, results }, undefined, 2)}\n`)
+
+await Promise.all([signed, encrypted, inProcess].map((store) => store.close()))
 await redis.close()
 raw.disconnect()
 await server.stop()
