@@ -15,7 +15,7 @@ export interface Binding {
 /** Seals a plaintext. `drawNonce` exists for known-answer tests; a nonce used twice breaks the encryption. */
 export function sealBlob(plaintext: Buffer, mode: Mode, binding: Binding, drawNonce = randomNonce): Buffer {
   const header = encodeHeader(mode, binding.key.id)
-  const bound = boundBytes(binding, header)
+  const bound = Buffer.concat([encodeContext(binding.context), header])
   const payload =
     mode === 'encrypted' ? encryptPayload(plaintext, binding, { bound, nonce: drawNonce() }) : plaintext
   return encodeEnvelope(header, payload, computeMac(mode, binding, [bound, payload]))
@@ -23,21 +23,17 @@ export function sealBlob(plaintext: Buffer, mode: Mode, binding: Binding, drawNo
 
 /** The plaintext, or `undefined` for any failure whatever. Nothing is decrypted before the MAC is verified. */
 export function openEnvelope(envelope: Envelope, binding: Binding): Buffer | undefined {
-  const bound = boundBytes(binding, envelope.header)
-  const mac = computeMac(envelope.mode, binding, [bound, envelope.payload])
+  const context = encodeContext(binding.context)
+  const mac = computeMac(envelope.mode, binding, [context, envelope.covered])
   if (!equalInConstantTime(mac, envelope.mac)) return undefined
   // A copy: a caller that writes into its plaintext must not write into the blob.
   return envelope.mode === 'encrypted'
-    ? decryptPayload(envelope.payload, binding, bound)
+    ? decryptPayload(envelope.payload, binding, Buffer.concat([context, envelope.header]))
     : Buffer.from(envelope.payload)
 }
 
 function randomNonce(): Buffer {
   return randomBytes(NONCE_BYTES)
-}
-
-function boundBytes({ context }: Binding, header: Buffer): Buffer {
-  return Buffer.concat([encodeContext(context), header])
 }
 
 function computeMac(mode: Mode, { key, context }: Binding, parts: readonly Buffer[]): Buffer {

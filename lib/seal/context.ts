@@ -9,8 +9,8 @@ export interface Context {
 }
 
 const PURPOSE = /^[a-z][a-z0-9-]{0,31}$/
-const LONE_SURROGATE = /\p{Surrogate}/u
 const MAX_FIELD_BYTES = 0xffff
+const LENGTH_BYTES = 2
 
 /**
  * The context as bytes: each field after its own length, so that no two contexts have the same bytes. Throws a
@@ -18,21 +18,29 @@ const MAX_FIELD_BYTES = 0xffff
  */
 export function encodeContext(context: Context): Buffer {
   if (!PURPOSE.test(context.purpose)) throw new TypeError('context.purpose must match [a-z][a-z0-9-]{0,31}')
-  return Buffer.concat([
-    encodeField('purpose', context.purpose),
-    encodeField('prefix', context.prefix),
-    encodeField('name', context.name),
-  ])
+  const purpose = bytesOf('purpose', context)
+  const prefix = bytesOf('prefix', context)
+  const name = bytesOf('name', context)
+  const encoded = Buffer.allocUnsafe(3 * LENGTH_BYTES + purpose + prefix + name)
+  const prefixAt = writeField(encoded, 0, context.purpose)
+  const nameAt = writeField(encoded, prefixAt, context.prefix)
+  writeField(encoded, nameAt, context.name)
+  return encoded
 }
 
-function encodeField(field: keyof Context, value: string): Buffer {
+function bytesOf(field: keyof Context, context: Context): number {
+  const value = context[field]
   const bytes = Buffer.byteLength(value)
   // Every lone surrogate becomes U+FFFD in UTF-8, which would give different names the same bytes.
-  if (bytes > MAX_FIELD_BYTES || LONE_SURROGATE.test(value)) {
+  if (bytes > MAX_FIELD_BYTES || !value.isWellFormed()) {
     throw new TypeError(`context.${field} must be well-formed text of at most ${MAX_FIELD_BYTES} bytes`)
   }
-  const encoded = Buffer.allocUnsafe(2 + bytes)
-  encoded.writeUInt16BE(bytes)
-  encoded.write(value, 2)
-  return encoded
+  return bytes
+}
+
+/** Returns where the next field begins. */
+function writeField(encoded: Buffer, at: number, value: string): number {
+  const bytes = encoded.write(value, at + LENGTH_BYTES)
+  encoded.writeUInt16BE(bytes, at)
+  return at + LENGTH_BYTES + bytes
 }

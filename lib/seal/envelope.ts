@@ -25,6 +25,8 @@ export interface Envelope {
   readonly mode: Mode
   readonly keyId: Buffer
   readonly header: Buffer
+  /** Header and payload: what the MAC is of, after the context. */
+  readonly covered: Buffer
   readonly payload: Buffer
   readonly mac: Buffer
 }
@@ -47,6 +49,7 @@ export function decodeEnvelope(blob: Buffer): Envelope | undefined {
     mode,
     keyId: header.subarray(KEY_ID_AT),
     header,
+    covered: blob.subarray(0, -MAC_BYTES),
     payload: blob.subarray(HEADER_BYTES, -MAC_BYTES),
     mac: blob.subarray(-MAC_BYTES),
   }

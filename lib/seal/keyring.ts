@@ -32,6 +32,11 @@ export class Keyring {
     else this.#keys = createKeySet(secrets)
   }
 
+  /** The keys, unless they are still to be loaded. */
+  get loaded(): KeySet | undefined {
+    return this.#keys
+  }
+
   async load(): Promise<KeySet> {
     if (this.#keys !== undefined) return this.#keys
     // A failure is not kept: the next use asks again.
@@ -97,5 +102,9 @@ function createKeySet(secrets: unknown): KeySet {
   }
   const [first] = byId.values()
   if (first === undefined) throw secretError('secrets', expected)
-  return { first, ids: [...byId.keys()], find: (id) => byId.get(id.toString('hex')) }
+  return {
+    first,
+    ids: [...byId.keys()],
+    find: (id) => (first.id.equals(id) ? first : byId.get(id.toString('hex'))),
+  }
 }

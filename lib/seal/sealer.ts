@@ -41,12 +41,12 @@ export class Sealer {
   }
 
   async seal(plaintext: Buffer, context: Context): Promise<Buffer> {
-    const { first } = await this.#keyring.load()
+    const { first } = this.#keyring.loaded ?? (await this.#keyring.load())
     return sealBlob(plaintext, this.#mode, { key: first, context })
   }
 
   async open(blob: Buffer, context: Context): Promise<Opened> {
-    const keys = await this.#keyring.load()
+    const keys = this.#keyring.loaded ?? (await this.#keyring.load())
     const envelope = decodeEnvelope(blob)
     if (envelope?.mode !== this.#mode) return INVALID
     const key = keys.find(envelope.keyId)

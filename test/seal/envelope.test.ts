@@ -67,6 +67,7 @@ describe('decodeEnvelope', () => {
       mode: 'signed',
       keyId: KEY_ID,
       header: encodeHeader('signed', KEY_ID),
+      covered: Buffer.concat([encodeHeader('signed', KEY_ID), Buffer.from('payload')]),
       payload: Buffer.from('payload'),
       mac: MAC,
     })
