@@ -21,11 +21,13 @@ export function answer<Value>(
   outcome: Promise<Value>,
   callback?: Callback<Value> | null,
 ): Promise<Value> | undefined {
+  if (typeof callback === 'function') {
+    deliver(outcome, callback)
+    return undefined
+  }
   // express-session calls without a callback, and drops the promise: that must not end the process.
   outcome.catch(() => {})
-  if (typeof callback !== 'function') return outcome
-  deliver(outcome, callback)
-  return undefined
+  return outcome
 }
 
 /** The error of a call that took too long. A write may have happened. */

@@ -31,17 +31,24 @@ function isAccepted(attributes: object): boolean {
 
 type Attributes = Readonly<Record<string, Attribute>>
 
+/** Stands for an attribute that a cookie does not have. */
+const ABSENT = Symbol('absent')
+
 // Each request asks several times, and nearly always for what the app has configured.
-const judged = new Map<string, Attributes>()
+const judged: { readonly values: readonly unknown[]; readonly accepted: Attributes }[] = []
 const MAX_JUDGED = 100
 
+/** What of these values is accepted; they are in the order of their names. */
 // A stored `cookie.__proto__` once replaced the prototype of express-session's Cookie: only known names pass.
-function acceptedOf(entries: readonly (readonly [string, unknown])[]): Attributes {
-  if (!entries.every(([, value]) => isAttribute(value))) return judge(entries)
-  const key = JSON.stringify(entries)
-  const accepted = judged.get(key) ?? judge(entries)
-  if (judged.size >= MAX_JUDGED) judged.clear()
-  judged.set(key, accepted)
+function acceptedOf(values: readonly unknown[]): Attributes {
+  const known = judged.find((other) => other.values.every((value, at) => value === values[at]))
+  if (known) return known.accepted
+  const entries = NAMES.map((name, at) => [name, values[at]] as const).filter(([, value]) => value !== ABSENT)
+  const accepted = judge(entries)
+  // An object may be another by the next time.
+  if (!entries.every(([, value]) => isAttribute(value))) return accepted
+  if (judged.length >= MAX_JUDGED) judged.length = 0
+  judged.push({ values, accepted })
   return accepted
 }
 
@@ -70,10 +77,8 @@ function isAttribute(value: unknown): value is Attribute {
 export function storedCookie(cookie: unknown): StoredCookie {
   if (typeof cookie !== 'object' || cookie === null) return { originalMaxAge: null }
   const age: unknown = Reflect.get(cookie, 'originalMaxAge')
-  const entries = NAMES.filter((name) => name in cookie).map(
-    (name) => [name, Reflect.get(cookie, name)] as const,
-  )
-  return { originalMaxAge: isAge(age) ? age : lifespanOf(cookie), ...acceptedOf(entries) }
+  const values = NAMES.map((name) => (name in cookie ? (Reflect.get(cookie, name) as unknown) : ABSENT))
+  return { originalMaxAge: isAge(age) ? age : lifespanOf(cookie), ...acceptedOf(values) }
 }
 
 /** What a cookie that was stored as `stored` would be stored as once it is live, with express-session's defaults. */
@@ -106,9 +111,10 @@ export function loadedCookie(stored: unknown, expiresAtMs: number): SessionData[
   if (typeof stored !== 'object' || stored === null || Array.isArray(stored)) return undefined
   const age: unknown = Object.hasOwn(stored, 'originalMaxAge') ? Reflect.get(stored, 'originalMaxAge') : null
   if (age !== null && !isAge(age)) return undefined
-  const entries = NAMES.filter((name) => Object.hasOwn(stored, name))
-    .map((name) => [name, Reflect.get(stored, name)] as const)
-    .filter(([, value]) => isAttribute(value))
+  const values = NAMES.map((name) => {
+    const value: unknown = Object.hasOwn(stored, name) ? Reflect.get(stored, name) : ABSENT
+    return isAttribute(value) ? value : ABSENT
+  })
   const expires = typeof age === 'number' ? new Date(expiresAtMs) : age
-  return { ...acceptedOf(entries), originalMaxAge: age, expires } as SessionData['cookie']
+  return { ...acceptedOf(values), originalMaxAge: age, expires } as SessionData['cookie']
 }

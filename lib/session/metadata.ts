@@ -44,8 +44,21 @@ export function encodePlaintext({ meta, body }: SessionPlaintext): Buffer {
   head[0] = VERSION
   head[1] = body.isText ? TEXT : BYTES
   head.writeUInt16BE(metaBytes.length, 2)
-  randomFillSync(head, 4)
+  writeRevision(head, 4)
   return Buffer.concat([head, metaBytes, body.bytes])
+}
+
+// Drawn for many at once, which costs little more than for one.
+const revisions = Buffer.alloc(128 * REVISION_BYTES)
+let revisionAt = revisions.length
+
+function writeRevision(head: Buffer, at: number): void {
+  if (revisionAt === revisions.length) {
+    randomFillSync(revisions)
+    revisionAt = 0
+  }
+  revisions.copy(head, at, revisionAt, revisionAt + REVISION_BYTES)
+  revisionAt += REVISION_BYTES
 }
 
 /** Strict: an unknown version, kind, field or type is `undefined`. */

@@ -65,17 +65,25 @@ export class SessionReader {
   #keep(body: SessionBody, content: Content): Reading {
     const userId = userIdBy(this.#userId, content)
     const owner = userId === undefined ? undefined : ownerName(userId)
-    const { cookie } = content
-    // Nobody asks most sessions for it.
-    let again: StoredCookie | undefined
-    const reading: Reading = {
-      owner,
-      get cookie() {
-        again ??= storedAgain(cookie)
-        return again
-      },
-    }
+    const reading = new ContentReading(owner, content['cookie'])
     this.#readings.set(body, reading)
     return reading
+  }
+}
+
+class ContentReading implements Reading {
+  readonly owner: string | undefined
+  readonly #stored: unknown
+  #cookie: StoredCookie | undefined
+
+  constructor(owner: string | undefined, stored: unknown) {
+    this.owner = owner
+    this.#stored = stored
+  }
+
+  // Nobody asks most sessions for it.
+  get cookie(): StoredCookie {
+    this.#cookie ??= storedAgain(this.#stored)
+    return this.#cookie
   }
 }

@@ -124,6 +124,22 @@ describe('storedCookie', () => {
     expect(storedCookie(cookie)).toEqual({ originalMaxAge: null })
   })
 
+  test('takes no cookie for another that differs in one attribute, or lacks one', () => {
+    const cookies = [{ path: '/' }, { path: '/a' }, { httpOnly: true }, { path: '/', httpOnly: true }, {}]
+
+    for (const cookie of [...cookies, ...cookies])
+      expect(storedCookie(cookie)).toEqual({ originalMaxAge: null, ...cookie })
+  })
+
+  test('judges an attribute that is an object each time, as it may have changed', () => {
+    let path = '/'
+    const cookie = { path: { toString: () => path } }
+    expect(storedCookie(cookie)).toEqual({ originalMaxAge: null, path: '/' })
+
+    path = '/;'
+    expect(storedCookie(cookie)).toEqual({ originalMaxAge: null })
+  })
+
   test.each(spellings.map((options) => [inspect(options), options] as const))(
     'keeps %s so that Set-Cookie stays as it is, again and again',
     (_, options) => {

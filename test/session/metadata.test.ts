@@ -20,6 +20,12 @@ describe('a session plaintext', () => {
     expect(decodePlaintext(encodePlaintext(SAMPLE))).toEqual(SAMPLE)
   })
 
+  test('never has the same bytes twice', () => {
+    const written = Array.from({ length: 1000 }, () => encodePlaintext(SAMPLE).toString('latin1'))
+
+    expect(new Set(written).size).toBe(1000)
+  })
+
   test('comes back as it was for any meta part and body', () => {
     const plaintext = fc.record({
       meta: fc.record(
