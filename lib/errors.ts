@@ -74,13 +74,6 @@ interface ErrorFacts {
   readonly retryAfterS?: number
 }
 
-/** What one error replies with and carries, where it is not what its code says. */
-interface ErrorReply {
-  readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
-  readonly cause?: unknown
-}
-
 const ERRORS: Readonly<Record<SessionStoreErrorCode, ErrorFacts>> = {
   ERR_SESSION_CONFLICT: { name: 'SessionConflictError', status: 409 },
   ERR_SESSION_ENDED: { name: 'SessionEndedError', status: 401 },
@@ -136,7 +129,16 @@ export class SessionStoreError<Code extends SessionStoreErrorCode = SessionStore
     Object.defineProperty(SessionStoreError.prototype, BRAND, { value: true })
   }
 
-  constructor(code: Code, message: string, reply: ErrorReply = {}) {
+  /** `reply` overrides the status and headers of the code. */
+  constructor(
+    code: Code,
+    message: string,
+    reply: {
+      readonly status?: number
+      readonly headers?: Readonly<Record<string, string>>
+      readonly cause?: unknown
+    } = {},
+  ) {
     super(message, reply.cause === undefined ? undefined : { cause: reply.cause })
     const { name, status, retryAfterS } = ERRORS[code]
     this.name = name
@@ -171,7 +173,17 @@ export class AuthError<Code extends AuthErrorCode = AuthErrorCode> extends Sessi
   constructor(
     code: Code,
     message: string,
-    { error, errorCode, ...reply }: { readonly error: string; readonly errorCode: string } & ErrorReply,
+    {
+      error,
+      errorCode,
+      ...reply
+    }: {
+      readonly error: string
+      readonly errorCode: string
+      readonly status?: number
+      readonly headers?: Readonly<Record<string, string>>
+      readonly cause?: unknown
+    },
   ) {
     super(code, message, reply)
     this.error = error

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
@@ -188,6 +189,23 @@ function exportedNames(file: string): string[] {
     .sort()
 }
 
+/** The names of what a file declares at its top level. */
+function declaredNames(file: string): string[] {
+  const { statements } = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ES2022)
+  return statements.flatMap((statement) => {
+    if (ts.isVariableStatement(statement))
+      return statement.declarationList.declarations.map(({ name }) =>
+        ts.isIdentifier(name) ? name.text : '',
+      )
+    const isNamed =
+      ts.isInterfaceDeclaration(statement) ||
+      ts.isTypeAliasDeclaration(statement) ||
+      ts.isClassDeclaration(statement) ||
+      ts.isFunctionDeclaration(statement)
+    return isNamed ? [statement.name?.text ?? ''] : []
+  })
+}
+
 describe('The public names', () => {
   it('are exactly these values', () => {
     expect(Object.keys(source).sort()).toEqual(VALUES)
@@ -213,4 +231,14 @@ describe('The public names of the auth entry point', () => {
       expect(exportedNames(join(ROOT, file))).toEqual([...AUTH_VALUES, ...AUTH_TYPES].sort())
     },
   )
+})
+
+// A type that a public signature names is exported: else nobody can name what they pass or get.
+it.each(['.d.ts', '.d.cts'])('Every declaration in dist/*%s is exported', (ending) => {
+  const exported = [...VALUES, ...TYPES, ...AUTH_VALUES, ...AUTH_TYPES]
+  const files = readdirSync(join(ROOT, 'dist')).filter((name) => name.endsWith(ending))
+  const declared = files.flatMap((name) => declaredNames(join(ROOT, 'dist', name)))
+
+  expect(declared).toEqual(expect.arrayContaining(['SessionRegistry', 'InProcessStore', 'createAuthRouter']))
+  expect(declared.filter((name) => !exported.includes(name))).toEqual([])
 })
