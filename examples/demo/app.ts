@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import express, { type Express, type NextFunction, type Request, type Response } from 'express'
 import session from 'express-session'
-import { type SessionStore, SessionStoreError } from 'express-session-valkey'
+import { type ActiveSession, type SessionStore, SessionStoreError } from 'express-session-valkey'
 import type { Html } from './html.ts'
 import { homePage, MAX_NAME_LENGTH, noticePage, signInPage } from './page.ts'
 
@@ -99,7 +99,7 @@ function addCounter(app: Express, { store, place, slowMs = 5000 }: DemoOptions):
     const handle = store.handle(req.sessionID)
     const signedInAt = new Date(signedInAtMs)
     const listed = await store.registry.list(name, { current: { sid: req.sessionID } })
-    const sessions = listed.filter((session) => session.status === 'active')
+    const sessions = listed.filter((session): session is ActiveSession => session.status === 'active')
     send(res, homePage({ name, count, signedInAt, handle, sessions, place, slowSeconds: slowMs / 1000 }))
   })
 

@@ -1,14 +1,18 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fencesOf } from './code-fences.ts'
 import { ROOT } from './library.ts'
 import { installPackage, packPackage } from './package-tarball.ts'
 
 // Three strict compilations of every declaration there is take their time on a busy machine.
 const COMPILE_TIMEOUT_MS = 240_000
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  readonly devDependencies: Readonly<Record<string, string>>
+}
 const DEPENDENCIES = ['@types/express-session', '@types/express', '@types/node', 'ioredis', 'ioredis6']
 
 let folder: string
@@ -100,3 +104,42 @@ describe('The packed package', () => {
     COMPILE_TIMEOUT_MS,
   )
 })
+
+// The aliases are those of package.json; the supported versions are those of README.
+describe.each([
+  ['5.0', 'typescript50'],
+  ['7', 'typescript7'],
+])('TypeScript %s', (version, compiler) => {
+  const program = join(ROOT, 'node_modules', compiler, 'bin/tsc')
+
+  it(
+    'compiles the README, every example and a switch over every error code',
+    async () => {
+      const project = await installWithPages(compiler)
+
+      expect(await run(project, [program, '-v'])).toContain(`Version ${version}.`)
+      await run(project, [program, '-p', 'tsconfig.pages.json'])
+    },
+    COMPILE_TIMEOUT_MS,
+  )
+})
+
+/** The consumer `ts-nodenext-esm` with the README's code and the examples of the packed package beside it. */
+async function installWithPages(name: string): Promise<string> {
+  const project = join(folder, name)
+  cpSync(join(import.meta.dirname, 'consumers/ts-nodenext-esm'), project, { recursive: true })
+  await installPackage(project, tarball.path, Object.keys(manifest.devDependencies))
+  const installed = join(project, 'node_modules/express-session-valkey')
+  cpSync(join(installed, 'examples'), join(project, 'examples'), { recursive: true })
+  mkdirSync(join(project, 'readme'))
+  const fences = fencesOf('README.md', readFileSync(join(installed, 'README.md'), 'utf8'))
+  if (fences.length === 0) throw new Error('README.md has no TypeScript')
+  for (const { line, code } of fences) writeFileSync(join(project, `readme/line-${line}.ts`), code)
+  const config = {
+    extends: './tsconfig.json',
+    compilerOptions: { noEmit: true, allowImportingTsExtensions: true },
+    include: ['examples/**/*.ts', 'readme/*.ts'],
+  }
+  writeFileSync(join(project, 'tsconfig.pages.json'), JSON.stringify(config))
+  return project
+}
