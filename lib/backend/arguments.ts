@@ -90,7 +90,7 @@ export function wholeEnrolment(enrolment: Enrolment): Enrolment {
 
 /** The withdrawal with a whole lifetime, and no more departed than are remembered. */
 export function wholeWithdrawal(withdrawal: Withdrawal): Withdrawal {
-  const { handles, departed = [], departedTtlMs, taken } = withdrawal
+  const { handles, seenAtMs, departed = [], departedTtlMs, taken } = withdrawal
   if (handles.length > PAGE_SIZE)
     throw new TypeError(`At most ${PAGE_SIZE} handles can be withdrawn at once, got ${handles.length}`)
   for (const handle of handles) checkHandle(handle)
@@ -100,7 +100,14 @@ export function wholeWithdrawal(withdrawal: Withdrawal): Withdrawal {
       throw new TypeError(`A departed handle keeps at most ${MAX_DEPARTED_BYTES} bytes, got ${blob.length}`)
   }
   if (taken !== undefined) checkHandle(taken)
-  return { handles, departed: departed.slice(-MAX_DEPARTED), departedTtlMs: wholeTtl(departedTtlMs), taken }
+  checkHardEnd(seenAtMs)
+  return {
+    handles,
+    seenAtMs,
+    departed: departed.slice(-MAX_DEPARTED),
+    departedTtlMs: wholeTtl(departedTtlMs),
+    taken,
+  }
 }
 
 /** The raising with a whole lifetime. */

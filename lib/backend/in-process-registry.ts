@@ -89,7 +89,7 @@ export class InProcessRegistry implements Registry {
     state.lastOrder = Math.max(state.lastOrder, order)
     members.set(handle, { order, seenAtMs: nowMs, expiresAtMs, takenByMs })
     this.#keep(owner, state, expiresAtMs)
-    return { answer: 'enrolled', epoch: state.epoch, order, pending: firstPending(state) }
+    return { answer: 'enrolled', epoch: state.epoch, order, seenAtMs: nowMs, pending: firstPending(state) }
   }
 
   async extend(owner: string, extension: Extension): Promise<Standing> {
@@ -116,9 +116,10 @@ export class InProcessRegistry implements Registry {
   }
 
   async withdraw(owner: string, withdrawal: Withdrawal): Promise<void> {
-    const { handles, departed = [], departedTtlMs, taken } = wholeWithdrawal(withdrawal)
+    const { handles, seenAtMs, departed = [], departedTtlMs, taken } = wholeWithdrawal(withdrawal)
     const { state, nowMs } = this.#open(owner)
     for (const handle of handles) {
+      if (seenAtMs !== undefined && state.members.get(handle)?.seenAtMs !== seenAtMs) continue
       state.members.delete(handle)
       state.pending.delete(handle)
     }

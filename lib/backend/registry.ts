@@ -60,6 +60,8 @@ export type EnrolReply =
       readonly answer: 'enrolled'
       readonly epoch: number
       readonly order: number
+      /** When it was enrolled, in ms of the backend's clock; see {@link Withdrawal.seenAtMs}. */
+      readonly seenAtMs: number
       /** All handles that stand on the pending list. */
       readonly pending: readonly string[]
     }
@@ -83,6 +85,11 @@ export interface Standing {
 export interface Withdrawal {
   /** At most {@link PAGE_SIZE}. */
   readonly handles: readonly string[]
+  /**
+   * Withdraws only what was last seen then, as the answer of its enrolment says: a withdrawal that was given up and comes
+   * late must not take the place of whoever has enrolled again.
+   */
+  readonly seenAtMs?: number | undefined
   /** A member whose place is taken for good: what it stands for exists. */
   readonly taken?: string | undefined
   /** What to keep of them for {@link Roster.departed}, each of at most {@link MAX_DEPARTED_BYTES}. */

@@ -73,6 +73,8 @@ interface MemberChange {
   readonly meta: SessionMeta
   /** The owner whose registry it joins, and leaves again if it is not stored. */
   readonly joins?: string | undefined
+  /** When it joined; what is given up later must not be the place of a sign-in that was tried again. */
+  readonly joinedAtMs?: number | undefined
   /** The owner in whose registry its place is to be confirmed. */
   readonly confirms?: string | undefined
   /** The owner whose registry it leaves. */
@@ -115,8 +117,8 @@ export class Registration {
 
   /** Gives the place up. For a session that will not be stored for this owner after all. */
   async undo(): Promise<void> {
-    const { handle, joins } = this.#change
-    if (joins !== undefined) await this.#membership.remove(joins, handle)
+    const { handle, joins, joinedAtMs } = this.#change
+    if (joins !== undefined) await this.#membership.remove(joins, handle, joinedAtMs)
   }
 }
 
@@ -135,22 +137,17 @@ export class Membership {
    */
   async register(member: NewMember): Promise<Registration> {
     const { handle, owner, device, meta, isNew } = member
-    try {
-      const { epoch, evicted } = await this.#join(member)
-      return this.#registration({
-        handle,
-        meta: { ...meta, owner, epoch, device },
-        joins: owner,
-        confirms: owner,
-        leaves: meta.owner === owner ? undefined : meta.owner,
-        evicted,
-        isNew,
-      })
-    } catch (error) {
-      const isRefused = error instanceof SessionLimitError || error instanceof SessionEndedError
-      if (isNew && !isRefused) await this.remove(owner, handle).catch(() => {})
-      throw error
-    }
+    const { epoch, seenAtMs: joinedAtMs, evicted } = await this.#join(member)
+    return this.#registration({
+      handle,
+      meta: { ...meta, owner, epoch, device },
+      joins: owner,
+      joinedAtMs,
+      confirms: owner,
+      leaves: meta.owner === owner ? undefined : meta.owner,
+      evicted,
+      isNew,
+    })
   }
 
   /** For a session that has no owner from now on. */
@@ -163,9 +160,9 @@ export class Membership {
     return this.#registration({ handle, meta, confirms: isConfirmed ? undefined : meta.owner })
   }
 
-  /** Removes a session whose sign-in did not come about, or whose user signed out of it. */
-  async remove(owner: string, handle: string): Promise<void> {
-    await this.#parts.backend.registry.withdraw(owner, { handles: [handle], departedTtlMs: 1 })
+  /** Removes a session whose sign-in did not come about, or whose user signed out of it; with a time, only if it joined then. */
+  async remove(owner: string, handle: string, seenAtMs?: number): Promise<void> {
+    await this.#parts.backend.registry.withdraw(owner, { handles: [handle], seenAtMs, departedTtlMs: 1 })
   }
 
   /** Ends a session that signs out, and returns what it was; `undefined` if it was not active. */
@@ -236,7 +233,8 @@ export class Membership {
     return new Registration(change, this.#parts.endSessions, this)
   }
 
-  async #join({ handle, owner, ttlMs, meta, predecessor }: NewMember): Promise<Joined> {
+  // Where the reply of the enrolment is lost, its place is given up by itself: a removal could come later than the next try.
+  async #join({ handle, owner, ttlMs, meta, predecessor, isNew }: NewMember): Promise<Joined> {
     const { backend, endSessions, maxSessionsPerUser: cap, onMaxSessions } = this.#parts
     const carried = predecessor?.owner === owner ? await this.#carriedEpoch(predecessor) : undefined
     this.#parts.sharing.note()
@@ -252,8 +250,12 @@ export class Membership {
         await this.remove(owner, handle)
         throw new SessionEndedError('ended')
       }
-      const evicted = await this.#evict(owner, handle, reply.pending)
-      if (reply.answer === 'enrolled') return { epoch: reply.epoch, evicted }
+      const evicted = await this.#evict(owner, handle, reply.pending).catch(async (error: unknown) => {
+        if (isNew && reply.answer === 'enrolled' && !(error instanceof SessionEndedError))
+          await this.remove(owner, handle, reply.seenAtMs).catch(() => {})
+        throw error
+      })
+      if (reply.answer === 'enrolled') return { epoch: reply.epoch, seenAtMs: reply.seenAtMs, evicted }
       await endSessions.remove(owner, evicted)
     }
     throw new StoreUnavailableError('crowded')
@@ -315,6 +317,7 @@ const EVICTED = { reason: 'evicted', actor: { type: 'system' } }
 
 interface Joined {
   readonly epoch: number
+  readonly seenAtMs: number
   readonly evicted: readonly EndedRecord[]
 }
 

@@ -129,7 +129,7 @@ async function opened(handle: string, blob: Buffer) {
 
 async function pretendToEnroll(backend: Backend, owner: string) {
   const { epoch } = await backend.registry.roster(owner)
-  return { answer: 'enrolled', epoch: epoch === 0 ? 1 : epoch, order: 1, pending: [] } as const
+  return { answer: 'enrolled', epoch: epoch === 0 ? 1 : epoch, order: 1, seenAtMs: 0, pending: [] } as const
 }
 
 async function pretendToEnd() {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { OutcomeUnknownError, StoreUnavailableError } from '../../lib/errors.ts'
 import { failureOf } from '../store/failure-of.ts'
+import { generateSession } from '../store/live-session.ts'
 import { type StoreKind, storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
 import { skipEpochComparison, skipMembershipCheck, skipRaise } from './backend-mutants.ts'
-import { FAULTS, type Fault, failingBackend, type Verb } from './failing-backend.ts'
+import { eachVerb, FAULTS, type Fault, failingBackend, type Verb } from './failing-backend.ts'
 import type { BackendMutant } from './interleavings.ts'
 import { newSid, newUser, ownerOf, registered, signIn, signInTimes, validOf, visit } from './requests.ts'
 
@@ -37,6 +38,33 @@ async function setUp(kind: StoreKind, mutant: BackendMutant = (backend) => backe
 describe.each(storeKinds())('$name', (kind) => {
   beforeAll(() => kind.start())
   afterAll(() => kind.stop())
+
+  test('a place that is given up, and whose removal comes late, is not taken from the save that was tried again', async () => {
+    const clock = new TestClock()
+    const place = kind.place({ clock })
+    // A fake: a real network cannot be told to deliver one command after a later one.
+    const lateRemovals: (() => Promise<unknown>)[] = []
+    let hasFailed = false
+    const backend = eachVerb(place.backend(), async (verb, call) => {
+      if (verb === 'put' && !hasFailed) {
+        hasFailed = true
+        throw new StoreUnavailableError('connection')
+      }
+      if (verb !== 'withdraw' || lateRemovals.length > 0) return call()
+      lateRemovals.push(call)
+      throw new OutcomeUnknownError('timeout')
+    })
+    const store = place.over(backend)
+    const [user, sid] = [newUser(), newSid()]
+    const session = generateSession(store, sid, { content: { userId: user } })
+    await failureOf(store.set(sid, session))
+    await kind.pass(1, clock)
+    await store.set(sid, session)
+    for (const remove of lateRemovals) await remove()
+
+    expect(lateRemovals).toHaveLength(1)
+    expect(await registered(store, user)).toEqual([store.handle(sid)])
+  })
 
   describe.each(combine(['enroll', 'end', 'put', 'withdraw']))(
     'a sign-in whose step "$verb" $fault',

@@ -105,12 +105,12 @@ test.each([
   [
     'endAll',
     () => store.registry.endAll('alice', { excpet: { handle } } as object),
-    'except, reason, actor, replicas, timeoutMs',
+    'except, kind, reason, actor, replicas, timeoutMs',
   ],
   [
     'list',
     () => store.registry.list('alice', { curent: { handle } } as object),
-    'includeEnded, limit, current',
+    'includeEnded, limit, current, kind',
   ],
   ['watch', () => store.registry.watch({ handle }, { singal: 1 } as object), 'signal'],
   ['commit', () => store.commit({} as never, { saveUninitialised: true } as object), 'saveUninitialized'],

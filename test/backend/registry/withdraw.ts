@@ -7,6 +7,7 @@ import {
   enrollAll,
   enrolment,
   freshRegistry,
+  granted,
   HOUR_MS,
   newHandle,
   newHandles,
@@ -32,6 +33,21 @@ export function describeWithdraw(create: CreateRegistrySubject): void {
         members: [{ handle: all.at(-1) }],
         pending: [all[0]],
       })
+    })
+
+    it('removes, with a time, only who was last seen then: one that comes late takes nobody who came again', async () => {
+      const { registry, elapse } = subject()
+      const [owner, handle] = [newOwner(), newHandle()]
+      const first = granted(await registry.enroll(owner, enrolment(handle)))
+      await elapse(owner, 5)
+      let again = first
+      while (again.seenAtMs === first.seenAtMs)
+        again = granted(await registry.enroll(owner, enrolment(handle)))
+
+      await registry.withdraw(owner, withdrawal([handle], { seenAtMs: first.seenAtMs }))
+      expect(await registry.standing(owner, handle)).toMatchObject({ isMember: true })
+      await registry.withdraw(owner, withdrawal([handle], { seenAtMs: again.seenAtMs }))
+      expect(await registry.standing(owner, handle)).toMatchObject({ isMember: false })
     })
 
     it('does nothing for what is not there, and creates no registry', async () => {

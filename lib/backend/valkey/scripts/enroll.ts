@@ -102,5 +102,5 @@ function decode(reply: unknown, attempt: Attempt): EnrolReply | undefined {
   if (answer === 'crowded') return { answer, pending: handles }
   const [epoch, order] = more
   if (typeof epoch !== 'number' || typeof order !== 'number') return undefined
-  return { answer, epoch, order, pending: handles }
+  return { answer, epoch, order, seenAtMs: nowMs, pending: handles }
 }

@@ -9,14 +9,19 @@ const script = defineRegistryScript(
   'allow-oom',
   /* lua */ `
 -- ARGV[1] ttl of departed, ms   ARGV[2] member that is taken, or ''   ARGV[3] number of departed
--- ARGV[4...] handle and blob of each   ARGV[...] handles to remove
+-- ARGV[4] when those to remove were last seen, ms, or ''   ARGV[5...] handle and blob of each   ARGV[...] handles to remove
 -- returns server time, ms
-local last = 3 + 2 * tonumber(ARGV[3])
+local last = 4 + 2 * tonumber(ARGV[3])
 local handles = {}
-for index = last + 1, #ARGV do table.insert(handles, ARGV[index]) end
+for index = last + 1, #ARGV do
+  local handle = ARGV[index]
+  -- Asked for its size first: a planted one may be of any.
+  local seen = ARGV[4] ~= '' and redis.call('HSTRLEN', state, handle) <= 16 and redis.call('HGET', state, handle)
+  if ARGV[4] == '' or seen == ARGV[4] then table.insert(handles, handle) end
+end
 forget(handles)
 if ARGV[2] ~= '' then redis.call('ZREM', untaken, ARGV[2]) end
-if last == 3 then return now end
+if last == 4 then return now end
 
 -- Never so many but by somebody else's hand.
 if redis.call('ZCARD', departed) > ${MAX_DEPARTED} then redis.call('UNLINK', departed) end
@@ -27,7 +32,7 @@ for index = 1, #remembered, 2 do
   else redis.call('ZREM', departed, remembered[index]) end
 end
 local expires = now + tonumber(ARGV[1])
-for index = 4, last, 2 do
+for index = 5, last, 2 do
   if not isKnown[ARGV[index]] then
     isKnown[ARGV[index]], order = true, math.max(micros, order + 1)
     redis.call('ZADD', departed, digits(order), ARGV[index] .. string.format('%013.0f', expires) .. ARGV[index + 1])
@@ -44,11 +49,12 @@ export function withdraw(
   keys: RegistryKeys,
   withdrawal: Withdrawal,
 ): Promise<unknown> {
-  const { handles, departed = [], departedTtlMs, taken = '' } = withdrawal
+  const { handles, seenAtMs = '', departed = [], departedTtlMs, taken = '' } = withdrawal
   const args = [
     departedTtlMs,
     taken,
     departed.length,
+    seenAtMs,
     ...departed.flatMap(({ handle, blob }) => [handle, blob]),
     ...handles,
   ]
