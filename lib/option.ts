@@ -141,6 +141,7 @@ export function checkMemoryMeant(config: object, ofValkey: readonly string[]): v
 
 /** 100 years: the longest lifetime of anything, in seconds. */
 export const MAX_TTL_S = 100 * 365 * 86_400
+export const MAX_TTL_MS = MAX_TTL_S * 1000
 
 interface Range {
   readonly min: number

@@ -1,5 +1,13 @@
 import type { IncomingMessage } from 'node:http'
-import { checkFunction, checkKnown, checkNumber, checkObject, checkOneOf, optionError } from '../option.ts'
+import {
+  checkFunction,
+  checkKnown,
+  checkNumber,
+  checkObject,
+  checkOneOf,
+  MAX_TTL_S,
+  optionError,
+} from '../option.ts'
 import type { SessionRegistry } from '../registry/registry.ts'
 import type { Secrets } from '../seal/secret.ts'
 import type { SessionDevice } from '../session/device.ts'
@@ -76,7 +84,6 @@ const KNOWN = [
   'onError',
 ] as const
 
-const MAX_TTL_S = 100 * 365 * 86_400
 const CLIENT = /^[\x20-\x7e]{1,128}$/
 
 /** Applies defaults and checks every option once. Throws a `TypeError` that names the wrong one. */

@@ -1,3 +1,4 @@
+import { MAX_TTL_MS } from '../option.ts'
 import type { RecordEnding, RecordWrite } from './backend.ts'
 import { ETAG_BYTES, MAX_ENDING_BYTES } from './backend.ts'
 import {
@@ -10,8 +11,8 @@ import {
   type Withdrawal,
 } from './registry.ts'
 
-// 100 years, leap days included: now plus this still has 13 digits.
-const MAX_TTL_MS = 100 * 366 * 86_400_000
+// A day more than any option allows, as a place in a registry outlives its record: now plus this still has 13 digits.
+const LONGEST_MS = MAX_TTL_MS + 86_400_000
 const MAX_TIME_MS = 9_999_999_999_999
 
 /** The pattern of a SHA-256 digest in base64url, as handles and owners are, for patterns that hold one. */
@@ -42,7 +43,7 @@ export function checkHardEnd(endsAtMs: number | undefined): void {
 
 /** A lifetime in whole ms, at least 1. */
 export function wholeTtl(ttlMs: number): number {
-  if (!(ttlMs > 0 && ttlMs <= MAX_TTL_MS)) {
+  if (!(ttlMs > 0 && ttlMs <= LONGEST_MS)) {
     throw new TypeError(`A lifetime must be a positive number of ms of at most 100 years, got ${ttlMs}`)
   }
   return Math.ceil(ttlMs)

@@ -7,7 +7,7 @@ import {
   StoreClosedError,
   StoreUnavailableError,
 } from '../errors.ts'
-import { checkKnown, checkNumber } from '../option.ts'
+import { checkKnown, checkNumber, MAX_TTL_MS } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
 import {
   distinctLabels,
@@ -39,7 +39,6 @@ interface Contents {
   readonly declassified: ReadonlySet<string>
 }
 
-const MAX_TTL_MS = 100 * 366 * 86_400_000
 const TTL_TOO_SHORT: LabelFinding = {
   code: 'ttl-too-short',
   severity: 'warning',

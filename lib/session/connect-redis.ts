@@ -2,9 +2,9 @@
 
 import type { SessionData } from 'express-session'
 import type { ForeignValue } from '../backend/foreign.ts'
+import { MAX_TTL_MS } from '../option.ts'
 import { jsonSerializer, type SessionBody, SessionCodec } from './codec.ts'
 import { cookieExpiry, loadedCookie } from './cookie.ts'
-import { MAX_TTL_MS } from './lifetime.ts'
 
 /** Why a value is no session that can be taken over. */
 export type LegacyFlaw = 'other-type' | 'too-large' | 'broken' | 'no-session' | 'expired'

@@ -1,6 +1,6 @@
 import type { Session, SessionData } from 'express-session'
 import { SessionTtlError } from '../errors.ts'
-import { askOption, MAX_TTL_S } from '../option.ts'
+import { askOption, MAX_TTL_MS } from '../option.ts'
 import { cookieExpiry } from './cookie.ts'
 
 /** How long sessions live. The option values are in seconds, everything computed is in ms. */
@@ -10,7 +10,6 @@ export interface LifetimeOptions {
   readonly touchAfter: number | undefined
 }
 
-export const MAX_TTL_MS = MAX_TTL_S * 1000
 const MAX_DEFAULT_TOUCH_AFTER_MS = 300_000
 
 function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {

@@ -1,7 +1,7 @@
 import type { SessionData } from 'express-session'
 import type { ForeignValues } from '../backend/foreign.ts'
+import { MAX_TTL_MS } from '../option.ts'
 import { readLegacy } from '../session/connect-redis.ts'
-import { MAX_TTL_MS } from '../session/lifetime.ts'
 import type { AdoptOutcome } from './store.ts'
 
 export interface LegacySessionsParts {

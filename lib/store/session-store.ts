@@ -4,7 +4,7 @@ import type { Backend } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
 import { SessionEndedError, SessionIdError } from '../errors.ts'
 import { answer, type Callback, late, Operations } from '../operations.ts'
-import { checkNumber } from '../option.ts'
+import { checkNumber, MAX_TTL_S } from '../option.ts'
 import { giveAccess } from '../registry/access.ts'
 import { EndSessions } from '../registry/end-sessions.ts'
 import { type EndedMember, Membership, type Predecessor } from '../registry/membership.ts'
@@ -12,7 +12,6 @@ import { PrefixSharing } from '../registry/prefix-sharing.ts'
 import { SealedSessionRegistry } from '../registry/session-registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { SessionCodec } from '../session/codec.ts'
-import { MAX_TTL_MS } from '../session/lifetime.ts'
 import type { UserId } from '../session/names.ts'
 import { handleOf } from '../session/names.ts'
 import { userIdBy } from '../session/reading.ts'
@@ -160,7 +159,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     { ttl }: { readonly ttl?: number | undefined } = {},
   ): Promise<AdoptOutcome> {
     const handle = this.handle(sid)
-    if (ttl !== undefined) checkNumber('ttl', ttl, { min: 0.001, max: MAX_TTL_MS / 1000 })
+    if (ttl !== undefined) checkNumber('ttl', ttl, { min: 0.001, max: MAX_TTL_S })
     const leftMs = ttl === undefined ? undefined : ttl * 1000
     return this.#operations.run('set', () => this.#sessions.adopt(handle, session, leftMs), late.write)
   }

@@ -1,13 +1,8 @@
 import type { SessionData } from 'express-session'
 import { describe, expect, test } from 'vitest'
 import { SessionTtlError } from '../../lib/errors.ts'
-import {
-  hardEndMs,
-  idleTtlMs,
-  isTouchDue,
-  type LifetimeOptions,
-  MAX_TTL_MS,
-} from '../../lib/session/lifetime.ts'
+import { MAX_TTL_MS } from '../../lib/option.ts'
+import { hardEndMs, idleTtlMs, isTouchDue, type LifetimeOptions } from '../../lib/session/lifetime.ts'
 
 const NOW_MS = 1_700_000_000_000
 const OPTIONS: LifetimeOptions = { ttl: 86_400, absoluteTtl: undefined, touchAfter: undefined }
