@@ -199,8 +199,10 @@ function reasonFor(session: object): string {
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-const OPENING = new Set([0x5b, 0x7b])
-const CLOSING = new Set([0x5d, 0x7d])
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
 
 // Scans the text instead of walking the value: what toJSON methods return counts, and a loop cannot overflow.
 function isTooDeep(text: string): boolean {
@@ -208,8 +210,8 @@ function isTooDeep(text: string): boolean {
   for (let at = 0; at < text.length; at += 1) {
     const char = text.charCodeAt(at)
     if (char === QUOTE) at = endOfString(text, at)
-    else if (OPENING.has(char)) depth += 1
-    else if (CLOSING.has(char)) depth -= 1
+    else if (char === OPEN_BRACE || char === OPEN_BRACKET) depth += 1
+    else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth -= 1
     if (depth > MAX_DEPTH) return true
   }
   return false
