@@ -10,7 +10,7 @@ import {
   type SigningKeys,
 } from './signing-keys.ts'
 
-/** What a verified access token says (RFC 9068 §2.2), with the claims that the app adds. */
+/** Holds the claims of a verified access token (RFC 9068 §2.2), with the claims that the app adds. */
 export interface AccessClaims {
   readonly iss: string
   readonly aud: string | readonly string[]
@@ -38,7 +38,7 @@ export interface TokenSubject {
 export interface AccessTokenOptions {
   /** The URL of the router, as clients and resource servers know it: the claim `iss`. */
   readonly issuer: string
-  /** Who the tokens are for: the claim `aud`. */
+  /** Names the API that the tokens are for: the claim `aud`. */
   readonly audience: string | readonly string[]
   /** The signing keys; see {@link SigningKeys}. */
   readonly keys: SigningKeys

@@ -40,7 +40,7 @@ export interface StatefulAuthOptions extends AuthOptions {
   readonly store: { readonly registry: SessionRegistry }
   /** How long a spent refresh token returns the current one, from its first use, 0 to 300. @defaultValue 30 */
   readonly refreshGrace?: number | undefined
-  /** What to keep of the device a user signs in on, as the store's option of that name. @defaultValue nothing */
+  /** Returns what to keep of the device a user signs in on, as the store's option of that name. @defaultValue nothing */
   readonly device?: ((req: IncomingMessage) => SessionDevice | undefined) | undefined
   /** Those of refresh tokens that were issued without a store: they go on until they expire. */
   readonly secrets?: Secrets | undefined
@@ -49,7 +49,7 @@ export interface StatefulAuthOptions extends AuthOptions {
 /** Options without a store. */
 export interface StatelessAuthOptions extends AuthOptions {
   readonly store?: undefined
-  /** What refresh tokens are sealed and encrypted with: the first seals, all open. Each at least 32 bytes. */
+  /** Seal and encrypt refresh tokens: the first seals, all open. Each at least 32 bytes. */
   readonly secrets: Secrets
 }
 

@@ -7,7 +7,7 @@ export interface AuthUser {
   readonly [property: string]: unknown
 }
 
-/** What a client presents to sign in. */
+/** Holds what a client presents to sign in. */
 export interface Credentials {
   readonly grant: 'password'
   /** As the client sent it: a user name, an email address or a phone number. */
@@ -16,10 +16,10 @@ export interface Credentials {
   readonly req: IncomingMessage
 }
 
-/** Who has signed in. */
+/** Names the user who has signed in. */
 export interface Authenticated {
   readonly user: AuthUser
-  /** What the hooks need later, such as an upstream's refresh token. Kept sealed, never sent to a client; at most 4 KiB. */
+  /** Keeps what the hooks need later, such as an upstream's refresh token. Kept sealed, never sent to a client; at most 4 KiB. */
   readonly upstream?: string | undefined
 }
 
@@ -30,7 +30,7 @@ export interface MoreNeeded {
   readonly description?: string | undefined
 }
 
-/** What the hooks of a token session are told. */
+/** Describes a token session to the hooks. */
 export interface UpstreamSession {
   readonly userId: UserId
   readonly sid: string

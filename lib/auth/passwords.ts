@@ -16,7 +16,7 @@ export interface LocalUser {
   readonly disabled?: boolean | undefined
   /** Must not sign in for now, for example after too many attempts. */
   readonly locked?: boolean | undefined
-  /** What clients are told of the user beside the id. */
+  /** Is sent to clients beside the id. */
   readonly profile?: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -28,7 +28,7 @@ export interface Rehash {
   readonly replaces: string
 }
 
-/** What an operator should know; the client is told nothing of it. */
+/** Describes a problem for the operator; no client sees it. */
 export interface PasswordProblem {
   /** `unusable-hash`: a user's hash is not argon2id, or would cost too much to verify. `rehash-failed`: `update` failed. */
   readonly kind: 'unusable-hash' | 'rehash-failed'

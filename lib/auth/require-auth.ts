@@ -3,7 +3,7 @@ import type { AccessClaims, AccessTokens } from './access-token.ts'
 import { InvalidTokenError } from './auth-errors.ts'
 import type { TokenSession, TokenSessions } from './token-sessions.ts'
 
-/** What `requireAuth` notes on a request as `req.auth`. */
+/** Describes the signed-in user; `requireAuth` sets it as `req.auth`. */
 export interface Authorization {
   /** The user id, as text. */
   readonly userId: string

@@ -24,7 +24,7 @@ export type AdminRequest = IncomingMessage & {
   readonly body?: unknown
 }
 
-/** What an administrator asks to do; `authorize` decides whether. */
+/** Names what an administrator asks to do; `authorize` allows or denies it. */
 export interface AdminAction {
   readonly kind: 'list' | 'count' | 'end' | 'end-all'
   readonly userId?: string | undefined
@@ -41,7 +41,7 @@ export interface SessionAdminOptions {
   readonly store: SessionStore
   /** Required: whether the request may do this to other people's sessions. A throw means no. */
   readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
-  /** Who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
+  /** Returns who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
   readonly actor?: ((req: AdminRequest) => SessionActor) | undefined
   /**
    * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
