@@ -7,6 +7,8 @@ export function sendReply(
   res: ServerResponse<IncomingMessage>,
   { status = 200, body, headers = {} }: AuthReply,
 ): void {
+  // Such as by a middleware that limits the time of a request.
+  if (res.headersSent) return
   res.statusCode = status
   const all = 'Cache-Control' in headers ? headers : { ...UNKEPT, ...headers }
   for (const [name, value] of Object.entries(all)) res.setHeader(name, value)
