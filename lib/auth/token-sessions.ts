@@ -156,6 +156,9 @@ export class TokenSessions {
       if (tokenClass === 'ahead') this.#access.announce('refresh-ahead', { handle })
       renewed ??= renew === undefined ? state : await renew(session)
       if (renewed === undefined) {
+        // An upstream that renews once refuses whoever comes second: the session goes on as the first one left it.
+        const latest = await step(() => tokenRecords.read(handle))
+        if (latest?.etag.equals(record.etag) === false) continue
         await step(() => this.#access.endSessions.end(handle, REFUSED))
         throw deadToken()
       }
