@@ -43,7 +43,7 @@ export class StatelessSessions {
   }
 
   open({ user, upstream, clientId }: Opening): Promise<Grant> {
-    const nowMs = this.#clock.now()
+    const nowMs = Math.floor(this.#clock.now())
     const { absoluteMs } = this.#lifetimes
     const endsAtMs = Number.isFinite(absoluteMs) ? nowMs + absoluteMs : undefined
     const sid = randomBytes(32).toString('base64url')
@@ -57,7 +57,10 @@ export class StatelessSessions {
     const state: TokenState = { user, clientId, upstream, gen: 0, kid: '', spent: [] }
     const renewed = renew ? await renew({ sid, createdAtMs, endsAtMs, expiresAtMs, state }) : state
     if (renewed === undefined) throw deadToken()
-    return this.#grant({ ...session, user: renewed.user, upstream: renewed.upstream }, this.#clock.now())
+    return this.#grant(
+      { ...session, user: renewed.user, upstream: renewed.upstream },
+      Math.floor(this.#clock.now()),
+    )
   }
 
   /** What a token says; `undefined` if it is forged or has expired. */
