@@ -5,8 +5,8 @@ import type { EndNotice, NoticeListener } from '../backend.ts'
 import { Notices } from '../notices.ts'
 import {
   type DuplicableRunner,
+  duplicateOnce,
   isDuplicable,
-  onceOnly,
   type SecondConnection,
   type ValkeyClient,
 } from './connection/client.ts'
@@ -81,11 +81,12 @@ export class NoticeChannel {
   /** Whether there were notices until the connection was lost. */
   async #listen(stopped: AbortSignal): Promise<boolean> {
     const { client, connectTimeoutMs } = this.#options
-    const connection = this.#source()?.duplicate(onceOnly(connectTimeoutMs))
-    if (connection === undefined) {
+    const source = this.#source()
+    if (source === undefined) {
       await connectionStateOf(client).wait(connectTimeoutMs)
       return false
     }
+    const connection = duplicateOnce(source, connectTimeoutMs)
     const lost = lossOf(connection, stopped)
     connection.on('message', (_channel, message) => {
       if (!lost.aborted) this.#receive(message)
@@ -133,8 +134,6 @@ export class NoticeChannel {
 function lossOf(connection: SecondConnection, stopped: AbortSignal): AbortSignal {
   const ended = new AbortController()
   connection.on('end', () => ended.abort())
-  // Without a listener the client would print it; what failed rejects as well.
-  connection.on('error', () => {})
   const lost = AbortSignal.any([ended.signal, stopped])
   lost.addEventListener('abort', () => connection.disconnect(), { once: true })
   return lost

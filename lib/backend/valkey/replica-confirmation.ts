@@ -1,7 +1,7 @@
 import { Patience } from '../../patience.ts'
 import { PAGE_SIZE } from '../registry.ts'
 import type { CommandSender, SecondConnection, ValkeyClient } from './connection/client.ts'
-import { addressFor, isDuplicable, onceOnly, primaryAt } from './connection/client.ts'
+import { addressFor, duplicateOnce, isDuplicable, primaryAt } from './connection/client.ts'
 import { stampKey } from './scripts/stamp-key.ts'
 
 export interface ConfirmationOptions {
@@ -59,8 +59,7 @@ async function confirmOn(
 ): Promise<number> {
   if (!isDuplicable(primary)) return 0
   const longestMs = commandTimeoutMs + timeoutMs
-  const connection = primary.duplicate(onceOnly(connectTimeoutMs))
-  connection.on('error', () => {})
+  const connection = duplicateOnce(primary, connectTimeoutMs)
   const limitMs = connectTimeoutMs + commandTimeoutMs + longestMs
   const patience = new Patience(limitMs, () => connection.disconnect())
   try {

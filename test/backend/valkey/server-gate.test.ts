@@ -8,7 +8,9 @@ const SOUND = 'valkey_version:8.0.1\r\nrole:master\r\nmaxmemory_policy:noevictio
 
 // Fakes, as tests reach no other machine: sentinels and clusters may name servers that no option knows.
 function judge(socket: object, { acceptsPlaintext = false, info = () => SOUND as unknown } = {}) {
-  const client = Object.assign(new FakeClient(info), { stream: { setMaxListeners: () => {}, ...socket } })
+  const client = Object.assign(new FakeClient(info), {
+    stream: { setMaxListeners: () => {}, on: () => {}, off: () => {}, ...socket },
+  })
   const reported: string[] = []
   const report = (findings: readonly Finding[]) => reported.push(...findings.map(({ code }) => code))
   const admission = new ServerGate({ client, isRefused: true, acceptsPlaintext, report })

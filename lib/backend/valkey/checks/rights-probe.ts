@@ -5,7 +5,7 @@ import type { Backend } from '../../backend.ts'
 import { ETAG_BYTES } from '../../backend.ts'
 import type { Finding } from '../../finding.ts'
 import { classifyFailure } from '../commands/failures.ts'
-import { type CommandSender, isDuplicable, onceOnly } from '../connection/client.ts'
+import { type CommandSender, duplicateOnce, isDuplicable } from '../connection/client.ts'
 import type { ConfirmationOptions } from '../replica-confirmation.ts'
 
 const BRIEF_MS = 1000
@@ -99,8 +99,7 @@ async function subscribeOnce(
   { channel, connectTimeoutMs, commandTimeoutMs }: Hearing,
 ) {
   if (!isDuplicable(runner)) return
-  const connection = runner.duplicate(onceOnly(connectTimeoutMs))
-  connection.on('error', () => {})
+  const connection = duplicateOnce(runner, connectTimeoutMs)
   const patience = new Patience(connectTimeoutMs + commandTimeoutMs, () => connection.disconnect())
   try {
     await connection.connect()

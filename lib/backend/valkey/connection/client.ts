@@ -28,10 +28,12 @@ export interface ValkeyClient extends CommandSender {
         setMaxListeners(count: number): unknown
         cork?(): void
         uncork?(): void
+        on(event: 'error', listener: () => void): unknown
+        off(event: 'error', listener: () => void): unknown
       }
     | undefined
-  /** Cluster only: the primaries it has connections to. */
-  nodes?(role: 'master'): readonly ClusterNode[]
+  /** Cluster only: the nodes it has connections to. */
+  nodes?(role: 'master' | 'all'): readonly ClusterNode[]
   /** Cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */
   readonly slots?: readonly (readonly string[])[]
   /** Cluster only: learns anew which node serves which slot. */
@@ -53,32 +55,62 @@ export interface DuplicableRunner extends CommandSender {
   duplicate(options: DuplicateOptions): SecondConnection
 }
 
+type Socket = NonNullable<ValkeyClient['stream']>
+
+/** What has one socket at a time, and says when it has connected or failed. */
+interface SocketOwner {
+  readonly stream?: Socket | undefined
+  on(event: 'connect' | 'error', listener: () => void): unknown
+}
+
 /** A further connection. */
 export interface SecondConnection extends CommandSender {
   connect(): Promise<unknown>
   disconnect(): void
+  readonly stream?: Socket | undefined
   subscribe(channel: string): Promise<unknown>
   ping(): Promise<unknown>
   on(event: 'message', listener: (channel: string, message: string) => void): unknown
-  on(event: 'end', listener: () => void): unknown
-  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'connect' | 'end' | 'error', listener: () => void): unknown
 }
 
 export function isDuplicable(runner: CommandSender): runner is DuplicableRunner {
   return 'duplicate' in runner && typeof runner.duplicate === 'function'
 }
 
-/** For a connection that ends when it is lost: by itself it would come back to the same node, and not say that it had been away. */
-export function onceOnly(connectTimeoutMs: number): DuplicateOptions {
-  return {
+/** Opens a connection that ends when it is lost: by itself it would come back to the same node, and not say that it had been away. */
+export function duplicateOnce(runner: DuplicableRunner, connectTimeoutMs: number): SecondConnection {
+  const connection = runner.duplicate({
     lazyConnect: true,
     connectTimeout: connectTimeoutMs,
     autoResubscribe: false,
     failoverDetector: false,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,
-  }
+  })
+  outliveErrors(connection)
+  return connection
 }
+
+/**
+ * Keeps the errors of a client's socket from ending the process, and the client from printing them. Clients listen for
+ * the first error of a socket alone, and one of TLS has a second: the server's alert, after its certificate was refused
+ * or its client left during the handshake.
+ */
+export function outliveErrors(owner: SocketOwner): void {
+  const listen = () => {
+    owner.stream?.off('error', ignore)
+    owner.stream?.on('error', ignore)
+  }
+  owner.on('connect', listen)
+  owner.on('error', listen)
+}
+
+export function isSocketOwner(value: object): value is SocketOwner {
+  return 'on' in value && typeof value.on === 'function'
+}
+
+function ignore(): void {}
 
 const SLOTS = 16_384
 const POLYNOMIAL = 0x1021
@@ -127,6 +159,6 @@ export function sendTogether({ stream }: ValkeyClient): void {
   process.nextTick(uncork, stream)
 }
 
-function uncork(stream: NonNullable<ValkeyClient['stream']>): void {
-  stream.uncork?.()
+function uncork(socket: Socket): void {
+  socket.uncork?.()
 }

@@ -9,7 +9,7 @@ import {
   unexpectedReply,
 } from '../commands/failures.ts'
 import type { CommandSender, ValkeyClient } from './client.ts'
-import { primaryAt } from './client.ts'
+import { isSocketOwner, outliveErrors, primaryAt } from './client.ts'
 import { type ConnectionTrouble, troubleOf } from './connection-trouble.ts'
 
 /** For how long a connection whose user or database was refused is not asked for it again. */
@@ -18,8 +18,8 @@ const REFUSED_FOR_MS = 1000
 const known = new WeakMap<ValkeyClient, ConnectionState>()
 
 /**
- * The state of a client's connection: one for all who share it, so that its listeners do not add up. The one for `error`
- * also keeps the client from printing its errors, and the process from dying of them; its commands tell of them.
+ * The state of a client's connection: one for all who share it, so that its listeners do not add up. Those for `error`
+ * also keep the client from printing its errors, and the process from dying of them; its commands tell of them.
  */
 export function connectionStateOf(client: ValkeyClient): ConnectionState {
   const state = known.get(client) ?? new ConnectionState(client)
@@ -59,6 +59,9 @@ export class ConnectionState {
     })
     client.on('end', () => this.#wake())
     client.on('connect', () => makeRoom(client))
+    outliveErrors(client)
+    for (const node of client.nodes?.('all') ?? []) outliveErrorsOf(node)
+    client.on('+node', outliveErrorsOf)
   }
 
   get isReady(): boolean {
@@ -166,6 +169,11 @@ function setUpOf(sender: CommandSender): readonly SetUpCommand[] {
     ...(isDefaultUser ? [['auth', options.password] as const] : []),
     ...(database === 0 ? [] : [['select', database] as const]),
   ]
+}
+
+// Of a cluster's client each node has a socket.
+function outliveErrorsOf(node: object): void {
+  if (isSocketOwner(node)) outliveErrors(node)
 }
 
 // Every READONLY of a pipeline makes iovalkey leave the socket once more, with a listener each time; more than ten make
