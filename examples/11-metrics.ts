@@ -2,11 +2,19 @@
 import { subscribe, tracingChannel } from 'node:diagnostics_channel'
 import express from 'express'
 import session from 'express-session'
-import { type Decision, type OperationTrace, type TracedOperation, ValkeyStore } from 'express-session-valkey'
+import { type Decision, type OperationTrace, ValkeyStore } from 'express-session-valkey'
 import { Counter, Histogram, register } from 'prom-client'
 
 const { VALKEY_URL = '', SESSION_KEY = '', COOKIE_SECRET = '', PORT = '3000' } = process.env
-const OPERATIONS: readonly TracedOperation[] = ['get', 'set', 'touch', 'destroy', 'commit', 'end', 'end-all']
+const OPERATIONS: readonly OperationTrace['operation'][] = [
+  'get',
+  'set',
+  'touch',
+  'destroy',
+  'commit',
+  'end',
+  'end-all',
+]
 
 const seconds = new Histogram({
   name: 'session_operation_seconds',

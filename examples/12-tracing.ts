@@ -5,10 +5,18 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { BasicTracerProvider, ConsoleSpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import express from 'express'
 import session from 'express-session'
-import { type OperationTrace, type TracedOperation, ValkeyStore } from 'express-session-valkey'
+import { type OperationTrace, ValkeyStore } from 'express-session-valkey'
 
 const { VALKEY_URL = '', SESSION_KEY = '', COOKIE_SECRET = '', PORT = '3000' } = process.env
-const OPERATIONS: readonly TracedOperation[] = ['get', 'set', 'touch', 'destroy', 'commit', 'end', 'end-all']
+const OPERATIONS: readonly OperationTrace['operation'][] = [
+  'get',
+  'set',
+  'touch',
+  'destroy',
+  'commit',
+  'end',
+  'end-all',
+]
 
 // What an app with OpenTelemetry has already.
 context.setGlobalContextManager(new AsyncLocalStorageContextManager())

@@ -2,36 +2,36 @@
 
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 
-/** What a tracing channel stands for: `express-session-valkey:<operation>`. */
-export type TracedOperation =
-  | 'all'
-  | 'check'
-  | 'clear'
-  | 'commit'
-  | 'count'
-  | 'destroy'
-  | 'end'
-  | 'end-all'
-  | 'ending'
-  | 'get'
-  | 'ids'
-  | 'labels-add'
-  | 'labels-declassify'
-  | 'labels-load'
-  | 'length'
-  | 'list'
-  | 'regenerate'
-  | 'set'
-  | 'token-open'
-  | 'token-read'
-  | 'token-refresh'
-  | 'touch'
-
 /** The context of a trace. Beside it there is the `error` of a failed operation, never a result. */
 export interface OperationTrace {
-  readonly operation: TracedOperation
+  /** The end of the channel's name: `express-session-valkey:<operation>`. */
+  readonly operation:
+    | 'all'
+    | 'check'
+    | 'clear'
+    | 'commit'
+    | 'count'
+    | 'destroy'
+    | 'end'
+    | 'end-all'
+    | 'ending'
+    | 'get'
+    | 'ids'
+    | 'labels-add'
+    | 'labels-declassify'
+    | 'labels-load'
+    | 'length'
+    | 'list'
+    | 'regenerate'
+    | 'set'
+    | 'token-open'
+    | 'token-read'
+    | 'token-refresh'
+    | 'touch'
   readonly error?: unknown
 }
+
+export type TracedOperation = OperationTrace['operation']
 
 /**
  * What the channel `express-session-valkey:decision` is told.

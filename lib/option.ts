@@ -49,22 +49,49 @@ export function checkKnown(options: object, known: readonly string[], owner: str
 }
 
 /**
- * What options there are: for each its default, its check and what it becomes. A name that is missing here does not compile,
- * and {@link checkKnown} takes the list of names from the keys.
+ * The options of one function or object: for each its default, its check and what it becomes. A name that is missing here does
+ * not compile, and messages list the names that are here.
  */
-export type OptionTable<Options> = {
-  readonly [Name in keyof Options]-?: (value: Options[Name], name: string) => unknown
+export type OptionTable<Options, Names extends keyof Options = keyof Options> = {
+  readonly [Name in Names]-?: (value: Options[Name], name: string) => unknown
 }
 
-type OptionReader = (value: never, name: string) => unknown
+type Readers<Table> = { readonly [Name in keyof Table]: (value: never, name: string) => unknown }
+type Given<Table> = { readonly [Name in keyof Table]?: unknown }
+export type Read<Table extends Readers<Table>> = { readonly [Name in keyof Table]: ReturnType<Table[Name]> }
 
-/** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
-export function readOptions<const Table extends { readonly [Name in keyof Table]: OptionReader }>(
-  options: { readonly [Name in keyof Table]?: unknown },
+/**
+ * Applies the defaults and checks every option once. Throws a `TypeError` that names the first unknown or wrong one, and the
+ * `owner` of the options.
+ */
+export function readOptions<const Table extends Readers<Table>>(
+  options: Given<Table>,
   table: Table,
-): { readonly [Name in keyof Table]: ReturnType<Table[Name]> } {
+  owner: string,
+): Read<Table> {
+  checkObject('options', options)
+  checkKnown(options, Object.keys(table), owner)
+  return readTable(options, table, '')
+}
+
+/** As {@link readOptions}, for an option that is itself an object of options: messages name them `name.option`. */
+export function readGroup<const Table extends Readers<Table>>(
+  name: string,
+  options: Given<Table>,
+  table: Table,
+): Read<Table> {
+  checkObject(name, options)
+  checkKnown(options, Object.keys(table), `"${name}"`)
+  return readTable(options, table, `${name}.`)
+}
+
+function readTable<Table extends Readers<Table>>(
+  options: Given<Table>,
+  table: Table,
+  prefix: string,
+): Read<Table> {
   const names = Object.keys(table) as (keyof Table & string)[]
-  const read = names.map((name) => [name, table[name](options[name] as never, name)])
+  const read = names.map((name) => [name, table[name](options[name] as never, `${prefix}${name}`)])
   return Object.fromEntries(read)
 }
 
@@ -127,14 +154,15 @@ function editsBetween(from: string, to: string): number {
 
 export function checkObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw optionError(name, 'an object', value)
+    // A text in the place of an object may be a URL with a password.
+    throw optionError(name, 'an object', typeof value === 'string' ? undefined : value)
 }
 
-/** Rejects a configuration without a kind that names what only the kind `valkey` knows: kept in this process, it would be lost. */
-export function checkMemoryMeant(config: object, ofValkey: readonly string[]): void {
-  const [name] = Object.entries(config).flatMap(([key, value]) =>
-    value !== undefined && ofValkey.includes(key) ? [key] : [],
-  )
+/** Rejects a configuration without a kind that has an option of the kind `valkey` alone: kept in this process, data would be lost. */
+export function checkMemoryMeant(config: object, ofValkey: object): void {
+  const name = Object.entries(config).find(
+    ([key, value]) => value !== undefined && Object.hasOwn(ofValkey, key),
+  )?.[0]
   if (name !== undefined)
     throw optionError('kind', `'valkey' where "${name}" is given, or 'in-process', which ignores it`)
 }
@@ -222,12 +250,21 @@ export function isCode(value: unknown): value is string {
   return typeof value === 'string' && CODE.test(value)
 }
 
-export function checkCode(name: string, value: unknown): void {
-  if (!isCode(value)) throw optionError(name, A_CODE)
+export function checkCode(name: string, value: unknown): string {
+  if (isCode(value)) return value
+  throw optionError(name, A_CODE)
 }
 
-/** Returns who did something, with nothing but a type and perhaps an id. */
-export function checkActor(actor: { readonly type: string; readonly id?: string | undefined }) {
+/** Who ended a session, or declassified labels. */
+export interface Actor {
+  /** A short code, such as `user`, `admin` or `system`: 1 to 32 characters of `a-z 0-9 - _ .`, a letter first. */
+  readonly type: string
+  /** Which one, as the app names it; at most 128 printable characters. */
+  readonly id?: string | undefined
+}
+
+/** Returns a checked copy of the actor, without any other property. */
+export function checkActor(actor: Actor): Actor {
   checkObject('actor', actor)
   checkKnown(actor, ['type', 'id'], 'the actor')
   const { type, id } = actor

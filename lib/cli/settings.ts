@@ -42,12 +42,7 @@ export function connectionOf(invocation: Invocation): ValkeyConnection {
   const username = invocation.textOrEnv('username', 'VALKEY_USERNAME')
   const password = passwordOf(invocation)
   return {
-    ...placeOf({ url, nodes, sentinels }),
-    ...(sentinels !== undefined && {
-      sentinelName: invocation.textOrEnv('sentinel-name', 'VALKEY_SENTINEL_NAME'),
-      sentinelUsername: invocation.env['VALKEY_SENTINEL_USERNAME'],
-      sentinelPassword: invocation.env['VALKEY_SENTINEL_PASSWORD'],
-    }),
+    ...(sentinels === undefined ? placeOf({ url, nodes }) : sentinelsOf(sentinels, invocation)),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(ca === undefined ? isTls && { tls: true } : { tls: { ca: readText(ca) } }),
@@ -62,7 +57,7 @@ export function otherConnectionOf(invocation: Invocation): ValkeyConnection | un
   if (url === undefined && nodes === undefined) return undefined
   const password = invocation.env['LEGACY_PASSWORD']
   return {
-    ...placeOf({ url: nodes === undefined ? url : undefined, nodes, sentinels: undefined }),
+    ...placeOf({ url: nodes === undefined ? url : undefined, nodes }),
     ...(password && { password }),
     unsafeAllowPlaintext: invocation.has('allow-plaintext'),
   }
@@ -71,13 +66,22 @@ export function otherConnectionOf(invocation: Invocation): ValkeyConnection | un
 function placeOf(place: {
   readonly url: string | undefined
   readonly nodes: string | undefined
-  readonly sentinels: string | undefined
 }): ValkeyConnection {
   if (place.nodes !== undefined) return { nodes: addressesOf('nodes', place.nodes) }
-  if (place.sentinels !== undefined) return { sentinels: addressesOf('sentinels', place.sentinels) }
   if (place.url === undefined)
     throw new UsageError('say where Valkey is: --url or VALKEY_URL, --nodes, or --sentinels')
   return { url: place.url }
+}
+
+function sentinelsOf(list: string, invocation: Invocation): ValkeyConnection {
+  const sentinelName = invocation.textOrEnv('sentinel-name', 'VALKEY_SENTINEL_NAME')
+  if (sentinelName === undefined) throw new UsageError('--sentinels needs --sentinel-name')
+  return {
+    sentinels: addressesOf('sentinels', list),
+    sentinelName,
+    sentinelUsername: invocation.env['VALKEY_SENTINEL_USERNAME'],
+    sentinelPassword: invocation.env['VALKEY_SENTINEL_PASSWORD'],
+  }
 }
 
 function passwordOf(invocation: Invocation): string | undefined {

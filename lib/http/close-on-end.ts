@@ -1,4 +1,11 @@
-import { checkFunction, checkKnown, checkObject, hasMethods, optionError } from '../option.ts'
+import {
+  checkFunction,
+  checkObject,
+  hasMethods,
+  type OptionTable,
+  optionError,
+  readOptions,
+} from '../option.ts'
 import type { WatchTarget } from '../registry/targets.ts'
 import type { SessionStore } from '../store/store.ts'
 
@@ -54,15 +61,7 @@ const WEBSOCKET_CLOSED = 3
  * ```
  */
 export function closeOnEnd(options: CloseOnEndOptions): () => void {
-  checkObject('options', options)
-  checkKnown(options, ['store', 'target', 'connection'], 'closeOnEnd')
-  const { store, target, connection } = options
-  checkObject('connection', connection)
-  if (!isWatched(store)) throw optionError('store', 'a store of this package')
-  checkFunction('connection.once', connection.once)
-  if (connection.close === undefined && connection.end === undefined) {
-    throw optionError('connection', 'something with a "close" or an "end" method')
-  }
+  const { store, target, connection } = readOptions(options, CLOSE_OPTIONS, 'closeOnEnd')
   const stop = new AbortController()
   const watch = store.registry.watch(target, { signal: stop.signal })
   connection.once('close', () => stop.abort())
@@ -79,13 +78,29 @@ export function closeOnEnd(options: CloseOnEndOptions): () => void {
   return () => stop.abort()
 }
 
-function isClosed({ destroyed, readyState, stream }: ClosableConnection): boolean {
-  return destroyed === true || stream?.destroyed === true || readyState === WEBSOCKET_CLOSED
+const CLOSE_OPTIONS = {
+  store: (value, name) => watchedStoreOf(name, value),
+  // `watch` checks it.
+  target: (value) => value,
+  connection: (value, name) => closableOf(name, value),
+} satisfies OptionTable<CloseOnEndOptions>
+
+function watchedStoreOf(name: string, store: SessionStore): SessionStore {
+  const { registry } = Object(store) as Partial<SessionStore>
+  if (hasMethods(registry, ['watch'])) return store
+  throw optionError(name, 'a store of this package')
 }
 
-function isWatched(store: unknown): store is SessionStore {
-  const { registry } = Object(store) as { readonly registry?: unknown }
-  return hasMethods(registry, ['watch'])
+function closableOf(name: string, connection: ClosableConnection): ClosableConnection {
+  checkObject(name, connection)
+  checkFunction(`${name}.once`, connection.once)
+  if (connection.close === undefined && connection.end === undefined)
+    throw optionError(name, 'something with a "close" or an "end" method')
+  return connection
+}
+
+function isClosed({ destroyed, readyState, stream }: ClosableConnection): boolean {
+  return destroyed === true || stream?.destroyed === true || readyState === WEBSOCKET_CLOSED
 }
 
 // Told once for each store, however many connections there are.

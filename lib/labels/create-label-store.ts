@@ -1,25 +1,22 @@
 import {
-  resolveValkeyOptions,
+  connectValkey,
   VALKEY_OPTIONS,
   type ValkeyOptions,
 } from '../backend/valkey/connection/valkey-options.ts'
-import { checkMemoryMeant, checkObject, optionError } from '../option.ts'
+import { checkMemoryMeant, checkObject, optionError, readOptions } from '../option.ts'
 import { InProcessLabelSets } from './in-process-label-sets.ts'
 import { KeyedLabelStore } from './keyed-label-store.ts'
 import type { LabelStore } from './label-store.ts'
-import { LABEL_STORE_OPTIONS, type LabelStoreOptions, resolveLabelOptions } from './label-store-options.ts'
+import { checkLabelOptions, LABEL_STORE_OPTIONS, type LabelStoreOptions } from './label-store-options.ts'
 import { ValkeyLabelSets } from './valkey-label-sets.ts'
-
-/** Options of the kind `valkey`: those of every kind, and how Valkey is reached. Either `client` or `connection` is required. */
-export type ValkeyLabelStoreOptions = LabelStoreOptions & ValkeyOptions
 
 /**
  * The kind of a label store, and the options of that kind. `in-process` ignores options that only `valkey` knows, so that the
  * kind alone can be switched; without a kind they are an error.
  */
 export type LabelStoreConfig =
-  | ({ readonly kind: 'valkey' } & ValkeyLabelStoreOptions)
-  | ({ readonly kind: 'in-process' } & Partial<ValkeyLabelStoreOptions>)
+  | ({ readonly kind: 'valkey' } & LabelStoreOptions & ValkeyOptions)
+  | ({ readonly kind: 'in-process' } & LabelStoreOptions & Partial<ValkeyOptions>)
   | ({
       readonly kind?: undefined
       readonly client?: undefined
@@ -58,7 +55,7 @@ export function createLabelStore(config: LabelStoreConfig = {}): LabelStore {
     }
     case undefined: {
       const { kind, ...options } = config
-      checkMemoryMeant(options, VALKEY_NAMES)
+      checkMemoryMeant(options, VALKEY_OPTIONS)
       warnInProduction()
       return inProcessLabelStore(options)
     }
@@ -67,21 +64,22 @@ export function createLabelStore(config: LabelStoreConfig = {}): LabelStore {
   }
 }
 
-const VALKEY_NAMES: readonly string[] = Object.keys(VALKEY_OPTIONS)
+const OWNER = 'the label store'
 const IN_PROCESS_WINDOW_MS = 1000
 
 function inProcessLabelStore(config: object): LabelStore {
-  const valkeyOnly = new Set(VALKEY_NAMES)
-  const options = resolveLabelOptions(
-    Object.fromEntries(Object.entries(config).filter(([name]) => !valkeyOnly.has(name))),
+  const own = Object.fromEntries(
+    Object.entries(config).filter(([name]) => !Object.hasOwn(VALKEY_OPTIONS, name)),
   )
+  const options = checkLabelOptions(readOptions(own, LABEL_STORE_OPTIONS, OWNER))
   const sets = new InProcessLabelSets(() => options.clock.now())
   return new KeyedLabelStore({ sets, options, releaseWindowMs: IN_PROCESS_WINDOW_MS })
 }
 
-function valkeyLabelStore(config: ValkeyLabelStoreOptions): LabelStore {
-  const options = resolveLabelOptions(config, [...Object.keys(LABEL_STORE_OPTIONS), ...VALKEY_NAMES])
-  const valkey = resolveValkeyOptions(config)
+function valkeyLabelStore(config: LabelStoreOptions & ValkeyOptions): LabelStore {
+  const read = readOptions(config, { ...LABEL_STORE_OPTIONS, ...VALKEY_OPTIONS }, OWNER)
+  const options = checkLabelOptions(read)
+  const valkey = connectValkey(read)
   return new KeyedLabelStore({
     sets: new ValkeyLabelSets(valkey),
     options,

@@ -1,18 +1,10 @@
-import { checkActor, checkKnown, checkObject, optionError } from '../option.ts'
+import { type Actor, checkActor, checkKnown, checkObject, optionError } from '../option.ts'
 import { distinctLabels, type LabelHolder } from './label.ts'
-
-/** Who decides that labels no longer hold. */
-export interface LabelActor {
-  /** A short code, such as `admin` or `dpo`: 1 to 32 characters of `a-z 0-9 - _ .`, a letter first. */
-  readonly type: string
-  /** Which one, as the app names it; at most 128 printable characters. */
-  readonly id?: string | undefined
-}
 
 /** Labels to take away from a session or a subject, by whom and why. */
 export type Declassification = LabelHolder & {
   readonly labels: readonly string[]
-  readonly actor: LabelActor
+  readonly actor: Actor
   /** 1 to 500 printable characters, for the audit. */
   readonly reason: string
 }
@@ -26,7 +18,7 @@ export interface LabelAudit {
   readonly holder: string
   readonly holderKind: 'session' | 'subject'
   readonly labels: readonly string[]
-  readonly actor: LabelActor
+  readonly actor: Actor
   readonly reason: string
 }
 

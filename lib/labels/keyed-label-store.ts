@@ -7,7 +7,7 @@ import {
   StoreClosedError,
   StoreUnavailableError,
 } from '../errors.ts'
-import { checkKnown, checkNumber, MAX_TTL_MS } from '../option.ts'
+import { readOptions } from '../option.ts'
 import { checkDeclassification, type Declassification, type LabelAudit } from './declassification.ts'
 import {
   distinctLabels,
@@ -21,7 +21,14 @@ import {
 } from './label.ts'
 import { causeOf, emitAlarmWarning, type LabelAlarm, type LabelAlarmCode, warnOnce } from './label-alarm.ts'
 import type { Keeping, LabelSets } from './label-sets.ts'
-import type { AddTerms, LabelStore, LoadedLabels, LoadTerms } from './label-store.ts'
+import {
+  ADD_TERMS,
+  type AddTerms,
+  type LabelStore,
+  LOAD_TERMS,
+  type LoadedLabels,
+  type LoadTerms,
+} from './label-store.ts'
 import type { ResolvedLabelOptions } from './label-store-options.ts'
 
 export interface KeyedLabelStoreParts {
@@ -79,10 +86,9 @@ export class KeyedLabelStore implements LabelStore {
   }
 
   async #load(holder: string | LabelHolder, terms: LoadTerms): Promise<LoadedLabels> {
-    checkKnown(terms, ['atLeastMs', 'remembered'], 'load')
+    const { remembered, atLeastMs } = readOptions(terms, LOAD_TERMS, 'load')
     const place = placeOf(this.#options.prefix, holder)
-    const remembered = distinctLabels(terms.remembered ?? [])
-    const keep = this.#keeping(place, terms, this.#options.slidingTtl ? this.#options.ttlMs : 0)
+    const keep = this.#keeping(place, this.#options.slidingTtl ? this.#options.ttlMs : 0, atLeastMs)
     const { members, isKept, labels, declassified } = await this.#read(place, keep)
     if (!isKept)
       this.#alarm(
@@ -94,7 +100,7 @@ export class KeyedLabelStore implements LabelStore {
     if (missing.length === 0)
       return { state: members.length === 0 ? 'empty' : 'stored', labels, declassified }
     if (members.length > 0)
-      return { state: 'stored', labels: await this.#heal(place, missing, terms), declassified }
+      return { state: 'stored', labels: await this.#heal(place, missing, atLeastMs), declassified }
     this.#alarm(
       'labels-lost',
       'A session remembers labels, and none are stored; look for evictions, flushes and a ttl that is too short',
@@ -111,11 +117,11 @@ export class KeyedLabelStore implements LabelStore {
     labels: readonly string[],
     terms: AddTerms,
   ): Promise<ReadonlySet<string> | undefined> {
-    checkKnown(terms, ['atLeastMs', 'declassified'], 'add')
+    const { atLeastMs, ...read } = readOptions(terms, ADD_TERMS, 'add')
     const place = placeOf(this.#options.prefix, holder)
     const distinct = distinctLabels(labels)
-    const declassified = distinctLabels(terms.declassified ?? []).filter((label) => !distinct.includes(label))
-    const keep = this.#keeping(place, terms, this.#options.ttlMs)
+    const declassified = read.declassified.filter((label) => !distinct.includes(label))
+    const keep = this.#keeping(place, this.#options.ttlMs, atLeastMs)
     if (distinct.length + declassified.length === 0) return undefined
     return this.#unite(place, {
       labels: distinct,
@@ -191,7 +197,7 @@ export class KeyedLabelStore implements LabelStore {
   async #heal(
     place: LabelPlace,
     missing: readonly string[],
-    terms: Pick<LoadTerms, 'atLeastMs'>,
+    atLeastMs: number | undefined,
   ): Promise<ReadonlySet<string>> {
     this.#alarm(
       'labels-shrunk',
@@ -199,14 +205,14 @@ export class KeyedLabelStore implements LabelStore {
       place,
       { labels: missing },
     )
-    const keep = this.#keeping(place, terms, this.#options.ttlMs)
+    const keep = this.#keeping(place, this.#options.ttlMs, atLeastMs)
     return this.#unite(place, { labels: missing, marks: [], keep, sparesMarked: true })
   }
 
   async #release(place: LabelPlace, labels: readonly string[]): Promise<ReadonlySet<string>> {
     const { nowMs } = await this.#read(place, NO_KEEPING)
     const marks = this.#marksOf(labels, place)
-    const keep = this.#keeping(place, {}, this.#options.ttlMs)
+    const keep = this.#keeping(place, this.#options.ttlMs)
     const members = await this.#sets.release(place.key, {
       marks,
       keep,
@@ -237,10 +243,9 @@ export class KeyedLabelStore implements LabelStore {
   }
 
   // A little more than asked, so that not every load of a session in use is a write.
-  #keeping(place: LabelPlace, { atLeastMs }: Pick<LoadTerms, 'atLeastMs'>, ttlMs: number): Keeping {
-    if (atLeastMs !== undefined) checkNumber('atLeastMs', atLeastMs, { min: 0, max: MAX_TTL_MS })
+  #keeping(place: LabelPlace, ttlMs: number, atLeastMs = 0): Keeping {
     if (place.kind === 'subject') return NO_KEEPING
-    const wantedMs = Math.ceil(atLeastMs ?? 0)
+    const wantedMs = Math.ceil(atLeastMs)
     return { leastMs: Math.max(wantedMs, ttlMs), targetMs: Math.max(Math.ceil(wantedMs * 1.05), ttlMs) }
   }
 

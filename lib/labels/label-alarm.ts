@@ -1,29 +1,27 @@
 import { type FailureCause, OutcomeUnknownError, StoreUnavailableError } from '../errors.ts'
 
-/**
- * - `load-failed`, `append-failed`: labels could not be read or added; the call was rejected.
- * - `refresh-failed`: they were read, but could not be kept longer.
- * - `labels-lost`: a session remembers labels, and nothing is stored. Gates deny.
- * - `labels-shrunk`: a session remembers labels that are not in the stored set. They were put back.
- * - `ttl-too-short`: `ttl` is shorter than `longestSessionTtl`, so labels can vanish before their session.
- * - `eviction-policy`: the server may evict labels when memory is full.
- * - `server-unknown`: the server did not let us see how it evicts.
- * - `audit-failed`: `onAudit` rejected after labels had been removed.
- */
-export type LabelAlarmCode =
-  | 'load-failed'
-  | 'append-failed'
-  | 'refresh-failed'
-  | 'labels-lost'
-  | 'labels-shrunk'
-  | 'ttl-too-short'
-  | 'eviction-policy'
-  | 'server-unknown'
-  | 'audit-failed'
-
 /** What an operator should look at. It carries no id, key or client error. */
 export interface LabelAlarm {
-  readonly code: LabelAlarmCode
+  /**
+   * - `load-failed`, `append-failed`: labels could not be read or added; the call was rejected.
+   * - `refresh-failed`: they were read, but could not be kept longer.
+   * - `labels-lost`: a session remembers labels, and nothing is stored. Gates deny.
+   * - `labels-shrunk`: a session remembers labels that are not in the stored set. They were put back.
+   * - `ttl-too-short`: `ttl` is shorter than `longestSessionTtl`, so labels can vanish before their session.
+   * - `eviction-policy`: the server may evict labels when memory is full.
+   * - `server-unknown`: the server did not let us see how it evicts.
+   * - `audit-failed`: `onAudit` rejected after labels had been removed.
+   */
+  readonly code:
+    | 'load-failed'
+    | 'append-failed'
+    | 'refresh-failed'
+    | 'labels-lost'
+    | 'labels-shrunk'
+    | 'ttl-too-short'
+    | 'eviction-policy'
+    | 'server-unknown'
+    | 'audit-failed'
   /** What happened and what to do, in a sentence. */
   readonly message: string
   /** SHA-256 of the holder's id, hex, as in the name of its key; absent if no single holder is concerned. */
@@ -37,6 +35,8 @@ export interface LabelAlarm {
   /** The labels concerned, if they are known. */
   readonly labels?: readonly string[] | undefined
 }
+
+export type LabelAlarmCode = LabelAlarm['code']
 
 const warned = new Set<LabelAlarmCode>()
 

@@ -2,15 +2,13 @@ import { parsePrefix } from '../backend/valkey/keys.ts'
 import {
   checkBoolean,
   checkFunction,
-  checkKnown,
   checkNumber,
-  checkObject,
   checkUnpadded,
   clockOf,
   MAX_TTL_S,
   type OptionTable,
   optionError,
-  readOptions,
+  type Read,
   secretError,
 } from '../option.ts'
 import type { LabelAudit } from './declassification.ts'
@@ -61,21 +59,15 @@ export const LABEL_STORE_OPTIONS = {
   clock: (value = { now: () => Date.now() }, name) => clockOf(name, value),
 } satisfies OptionTable<LabelStoreOptions>
 
-export type ResolvedLabelOptions = ReturnType<typeof resolveLabelOptions>
+export type ResolvedLabelOptions = ReturnType<typeof checkLabelOptions>
 
-/** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
-export function resolveLabelOptions(
-  options: LabelStoreOptions,
-  known: readonly string[] = Object.keys(LABEL_STORE_OPTIONS),
-) {
-  checkObject('options', options)
-  checkKnown(options, known, 'the label store')
-  const {
-    ttl: ttlMs,
-    longestSessionTtl: longestSessionTtlMs,
-    ...resolved
-  } = readOptions(options, LABEL_STORE_OPTIONS)
-  if (resolved.slidingTtl && options.ttl === undefined)
+/** Checks options against one another. Throws a `TypeError` that names the wrong one. */
+export function checkLabelOptions({
+  ttl: ttlMs,
+  longestSessionTtl: longestSessionTtlMs,
+  ...resolved
+}: Read<typeof LABEL_STORE_OPTIONS>) {
+  if (resolved.slidingTtl && ttlMs === 0)
     throw optionError('slidingTtl', 'left out, or given with "ttl", which is what slides', true)
   return { ...resolved, ttlMs, longestSessionTtlMs }
 }

@@ -1,7 +1,8 @@
 import type { Finding } from '../backend/finding.ts'
 import { LabelsUnreadableError } from '../errors.ts'
+import { checkNumber, MAX_TTL_MS, type OptionTable } from '../option.ts'
 import type { Declassification } from './declassification.ts'
-import { isLabel, type LabelHolder } from './label.ts'
+import { distinctLabels, isLabel, type LabelHolder } from './label.ts'
 
 /** What a load answers. */
 export interface LoadedLabels {
@@ -62,6 +63,19 @@ export interface LabelStore {
   /** Lets calls in flight settle and refuses later ones. A client that was handed in stays open. */
   close(): Promise<void>
 }
+
+const atLeastMs = (value: number | undefined, name: string) =>
+  value === undefined ? undefined : checkNumber(name, value, { min: 0, max: MAX_TTL_MS })
+
+export const LOAD_TERMS = {
+  atLeastMs,
+  remembered: (value = []) => distinctLabels(value),
+} satisfies OptionTable<LoadTerms>
+
+export const ADD_TERMS = {
+  atLeastMs,
+  declassified: (value = []) => distinctLabels(value),
+} satisfies OptionTable<AddTerms>
 
 const STATES: readonly unknown[] = ['stored', 'empty', 'lost']
 

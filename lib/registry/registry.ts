@@ -1,10 +1,9 @@
+import type { Actor } from '../option.ts'
 import type { SessionDevice } from '../session/device.ts'
-import type { SessionActor, SessionEnding } from '../session/ending.ts'
+import type { SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
-import type { RecordKind } from '../session/records.ts'
-import type { Durability } from './durability.ts'
 import type { SessionTarget, WatchTarget } from './targets.ts'
-import type { SessionWatch, WatchOptions } from './watch.ts'
+import type { SessionWatch } from './watch.ts'
 
 /** A session that can be used, as a device list shows it. */
 export interface ActiveSession {
@@ -12,7 +11,7 @@ export interface ActiveSession {
   /** Names the session in `end`, `watch` and admin routes. Nobody can sign in with it. */
   readonly handle: string
   /** `token` if `express-session-valkey/auth` opened it, `session` if express-session did. */
-  readonly kind: RecordKind
+  readonly kind: 'session' | 'token'
   readonly createdAt: Date
   /** As fresh as `touchAfter`. */
   readonly lastSeenAt: Date
@@ -28,7 +27,7 @@ export interface EndedSession {
   readonly status: 'ended'
   readonly handle: string
   /** As of an {@link ActiveSession}. */
-  readonly kind: RecordKind
+  readonly kind: 'session' | 'token'
   readonly createdAt: Date
   /** What the `device` option noted at sign-in; absent if it is larger than about 4,000 bytes. */
   readonly device?: SessionDevice
@@ -48,14 +47,14 @@ export interface ListOptions {
   /** The session to mark as `isCurrent`. @defaultValue none */
   readonly current?: SessionTarget | undefined
   /** Which kind of sessions to list. @defaultValue both */
-  readonly kind?: RecordKind | undefined
+  readonly kind?: ActiveSession['kind'] | undefined
 }
 
 export interface EndOptions {
-  /** A short code that is kept with the ending, formed as {@link SessionActor.type}. @defaultValue 'ended' */
+  /** A short code that is kept with the ending, formed as {@link Actor.type}. @defaultValue 'ended' */
   readonly reason?: string | undefined
   /** Who ends the session. @defaultValue `{ type: 'app' }` */
-  readonly actor?: SessionActor | undefined
+  readonly actor?: Actor | undefined
   /** How many replicas to wait for, 1 to 100; the result then has `durability`. @defaultValue none */
   readonly replicas?: number | undefined
   /** How long to wait for `replicas`, in ms, 1 to 60,000. @defaultValue 1000 */
@@ -69,7 +68,15 @@ export interface EndAllOptions extends EndOptions {
    * Which kind of sessions to end: those that are stored by now, and sign-ins of either kind that are under way.
    * @defaultValue both
    */
-  readonly kind?: RecordKind | undefined
+  readonly kind?: ActiveSession['kind'] | undefined
+}
+
+/** How far an ending has spread. The primary has it in any case. */
+export interface Durability {
+  /** How many replicas certainly have it; the least of all primaries of a cluster. 0 also if that is unknown. */
+  readonly acknowledgedBy: number
+  /** Whether that is as many as `replicas` asks for: then no failover to one of them brings a session back. */
+  readonly isDurable: boolean
 }
 
 export interface EndResult {
@@ -169,7 +176,8 @@ export interface SessionRegistry {
 
   /**
    * Watches for the end of one session, or of each session of a user, on whatever node: await its `ended`, or iterate it.
-   * Reports at once as a rule, and within `watchIntervalMs` always, as long as the backend can be reached.
+   * Reports at once as a rule, and within `watchIntervalMs` always, as long as the backend can be reached. `signal` stops the
+   * watch.
    *
    * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`.
    * @throws SessionIdError if the session id cannot be one.
@@ -186,5 +194,5 @@ export interface SessionRegistry {
    * }
    * ```
    */
-  watch(target: WatchTarget, options?: WatchOptions): SessionWatch
+  watch(target: WatchTarget, options?: { readonly signal?: AbortSignal | undefined }): SessionWatch
 }

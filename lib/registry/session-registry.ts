@@ -1,22 +1,27 @@
 import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
 import { PAGE_SIZE } from '../backend/registry.ts'
 import { failInDoubt, late, type Operations, type Step } from '../operations.ts'
-import { checkInteger, checkKnown, checkObject, checkOneOf } from '../option.ts'
+import { readOptions } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
-import {
-  checkEndingTerms,
-  decodeEnding,
-  type EndingTerms,
-  endingOf,
-  type SessionEnding,
-} from '../session/ending.ts'
+import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
 import type { RecordKind, SessionRecords } from '../session/records.ts'
-import { type Durability, type ResolvedReplicaTerms, resolveReplicaTerms } from './durability.ts'
+import {
+  COUNT_OPTIONS,
+  EACH_OPTIONS,
+  END_ALL_OPTIONS,
+  END_OPTIONS,
+  LIST_OPTIONS,
+  MAX_LISTED,
+  type ReplicaTerms,
+  replicaTermsOf,
+  WATCH_OPTIONS,
+} from './call-options.ts'
 import type { EndedRecord, EndSessions } from './end-sessions.ts'
 import type { Membership } from './membership.ts'
 import type {
   ActiveSession,
+  Durability,
   EndAllOptions,
   EndAllResult,
   EndOptions,
@@ -27,7 +32,7 @@ import type {
 } from './registry.ts'
 import { SessionList, type SessionPageTerms } from './session-list.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './targets.ts'
-import { checkWatchOptions, type SessionWatch, type WatchOptions } from './watch.ts'
+import type { SessionWatch, WatchOptions } from './watch.ts'
 import { type Finding, SessionWatchers } from './watchers.ts'
 
 interface OwnersEnding {
@@ -56,16 +61,11 @@ export interface SessionRegistryParts {
   readonly operations: Operations
 }
 
-const KINDS = ['session', 'token'] as const
-const LIST_TERMS = ['includeEnded', 'limit', 'current', 'kind'] as const
 // The cursor of a page without members, whose pending handles are all there is to ask for.
 const PAST_MEMBERS = '0'
 const LONGEST_LIST_MS = 10_000
 // Longer than the ending of 100,000 sessions takes on a quiet server.
 const LONGEST_END_MS = 60_000
-const MAX_LISTED = 10_000
-const END_TERMS = ['reason', 'actor', 'replicas', 'timeoutMs'] as const
-const END_ALL_TERMS = ['except', 'kind', ...END_TERMS] as const
 
 /** The registry of a store, over its backend. */
 export class SealedSessionRegistry implements SessionRegistry {
@@ -82,132 +82,65 @@ export class SealedSessionRegistry implements SessionRegistry {
     this.#watchers = new SessionWatchers({ backend, registry: backend.lookout.registry, look, intervalMs })
   }
 
-  /**
-   * Lists the user's active sessions, newest first and at most `limit`, then with `includeEnded` those that ended
-   * lately. Reads a page at a time.
-   */
   list(userId: UserId, options: ListOptions = {}): Promise<RegisteredSession[]> {
-    checkObject('options', options)
-    checkKnown(options, LIST_TERMS, 'list')
-    const { includeEnded = false, limit = 1000, kind } = options
-    checkInteger('limit', limit, { min: 1, max: MAX_LISTED })
-    checkKind(kind)
-    const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
+    const terms = readOptions(options, LIST_OPTIONS, 'list')
     const owner = ownerOf(userId)
-    return this.#parts.operations.runSteps(
-      'list',
-      (step) => this.#listed({ owner, current, limit, includeEnded, kind }, step),
-      { tooLate: late.read, longestMs: LONGEST_LIST_MS },
-    )
+    return this.#parts.operations.runSteps('list', (step) => this.#listed({ owner, ...terms }, step), {
+      tooLate: late.read,
+      longestMs: LONGEST_LIST_MS,
+    })
   }
 
-  /**
-   * Iterates all active sessions of the user, newest first, for a user who may have more than a list should hold. Reads
-   * a page at a time, when it is asked for; each page has a deadline of its own.
-   *
-   * @example
-   * ```ts
-   * import { InProcessStore } from 'express-session-valkey'
-   *
-   * const { registry } = new InProcessStore({ maxSessionsPerUser: false })
-   * for await (const { handle, lastSeenAt } of registry.each('kiosk')) console.log(handle, lastSeenAt)
-   * ```
-   */
   each(userId: UserId, options: Pick<ListOptions, 'current'> = {}): AsyncIterableIterator<ActiveSession> {
-    checkObject('options', options)
-    checkKnown(options, ['current'], 'each')
-    const current = options.current === undefined ? undefined : handleOfTarget('current', options.current)
+    const { current } = readOptions(options, EACH_OPTIONS, 'each')
     return this.#each({ owner: ownerOf(userId), current, limit: MAX_LISTED })
   }
 
-  /**
-   * Counts the user's sessions as `maxSessionsPerUser` does: those registered, and sign-ins that began within a minute
-   * and may still be stored. Reads no session; with a `kind` it reads all of them.
-   */
   count(userId: UserId, options: Pick<ListOptions, 'kind'> = {}): Promise<number> {
-    checkObject('options', options)
-    checkKnown(options, ['kind'], 'count')
-    const { kind } = options
-    checkKind(kind)
+    const { kind } = readOptions(options, COUNT_OPTIONS, 'count')
     if (kind !== undefined) return this.#countOf(userId, kind)
     const owner = ownerOf(userId)
     return this.#parts.operations.run('count', () => this.#parts.backend.registry.count(owner), late.read)
   }
 
-  /** Whether it is an active session of the user. */
   has(userId: UserId, target: SessionTarget): Promise<boolean> {
     const owner = ownerOf(userId)
     const handle = handleOfTarget('target', target)
     return this.#parts.operations.run('list', () => this.#list.has(owner, handle), late.read)
   }
 
-  /**
-   * Ends one session, by its id or handle. With `replicas` it also tells how many of them have it by then.
-   *
-   * Rejects with a `TypeError` if the target or a term is wrong, with `SessionIdError` if the id cannot be one.
-   */
   async end(target: SessionTarget, options: EndOptions = {}): Promise<EndResult> {
-    checkObject('terms', options)
-    checkKnown(options, END_TERMS, 'end')
-    const { replicas, timeoutMs, ...terms } = options
+    const { reason, actor, ...terms } = readOptions(options, END_OPTIONS, 'end')
     const handle = handleOfTarget('target', target)
-    const durably = resolveReplicaTerms(replicas, timeoutMs)
-    const outcome = await this.#parts.operations.run('end', () => this.#end(handle, terms), late.write)
+    const durably = replicaTermsOf(terms)
+    const outcome = await this.#parts.operations.run(
+      'end',
+      () => this.#end(handle, { reason, actor }),
+      late.write,
+    )
     return { outcome, durability: durably && (await this.#confirm({ handles: [handle] }, durably)) }
   }
 
-  /**
-   * Ends all sessions of a user, but for the one `except` names, and answers the handles of those it ended. Once
-   * it resolves, no session of the user that began before the call can be used. Ends them page by page, each with a
-   * deadline of its own. If it rejects, as it does after a minute at the latest, repeat it: a repeat goes on with those
-   * that are left. With `replicas` it also tells how many of them have all of it by then.
-   */
   async endAll(userId: UserId, options: EndAllOptions = {}): Promise<EndAllResult> {
-    checkObject('terms', options)
-    checkKnown(options, END_ALL_TERMS, 'endAll')
-    const { replicas, timeoutMs, except, kind, ...terms } = options
-    // Before the epoch is bumped, which ends the user's sessions whatever follows.
-    checkEndingTerms(terms)
-    checkKind(kind)
+    const { except, kind, reason, actor, ...terms } = readOptions(options, END_ALL_OPTIONS, 'endAll')
     const owner = ownerOf(userId)
-    const spared = except === undefined ? undefined : handleOfTarget('except', except)
-    const durably = resolveReplicaTerms(replicas, timeoutMs)
+    const durably = replicaTermsOf(terms)
     const { ended, handles } = await this.#parts.operations.runSteps(
       'end-all',
-      (step) => this.#endAll({ owner, except: spared, kind, terms }, step),
+      (step) => this.#endAll({ owner, except, kind, terms: { reason, actor } }, step),
       { tooLate: late.write, longestMs: LONGEST_END_MS },
     )
     return { ended, durability: durably && (await this.#confirm({ handles, owner }, durably)) }
   }
 
-  /** How a session ended, as long as its tombstone stands; `undefined` if it has not. */
   ending(target: SessionTarget): Promise<SessionEnding | undefined> {
     const handle = handleOfTarget('target', target)
     return this.#parts.operations.run('ending', () => this.#ending(handle), late.read)
   }
 
-  /**
-   * Reports when a session ends, or each time one of a user's does, on whatever node: await its `ended`, or iterate it.
-   * At once as a rule, and within `watchIntervalMs` always, as long as the backend answers.
-   *
-   * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`.
-   * @throws SessionIdError if the session id cannot be one.
-   * @throws StoreClosedError after `close`.
-   *
-   * @example
-   * ```ts
-   * import { InProcessStore } from 'express-session-valkey'
-   *
-   * const { registry } = new InProcessStore()
-   * const stop = new AbortController()
-   * for await (const { handle, reason } of registry.watch({ userId: 'alice' }, { signal: stop.signal })) {
-   *   console.log(handle, reason)
-   * }
-   * ```
-   */
   watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
-    checkWatchOptions(options)
-    return this.#watchers.watch(watchedOf(target), options)
+    const terms = readOptions(options, WATCH_OPTIONS, 'watch')
+    return this.#watchers.watch(watchedOf(target), terms)
   }
 
   /** Ends all watches. Called by the store's `close`. */
@@ -288,7 +221,7 @@ export class SealedSessionRegistry implements SessionRegistry {
     return failure ? failInDoubt(failure) : ended
   }
 
-  async #confirm(ended: EndedHandles, terms: ResolvedReplicaTerms): Promise<Durability> {
+  async #confirm(ended: EndedHandles, terms: ReplicaTerms): Promise<Durability> {
     const acknowledgedBy = await this.#parts.backend.confirm(ended, terms)
     return { acknowledgedBy, isDurable: acknowledgedBy >= terms.replicas }
   }
@@ -320,8 +253,4 @@ export class SealedSessionRegistry implements SessionRegistry {
     const opened = await sealer.open(blob, { purpose: 'ending', prefix, name: handle })
     return opened.state === 'open' ? decodeEnding(opened.plaintext) : undefined
   }
-}
-
-function checkKind(kind: unknown): void {
-  if (kind !== undefined) checkOneOf('kind', kind, KINDS)
 }

@@ -1,22 +1,8 @@
 import { SessionWatchBehindError } from '../errors.ts'
-import { checkKnown, checkObject, optionError } from '../option.ts'
 import type { SessionEnding } from '../session/ending.ts'
 
 export interface WatchOptions {
-  /** Stops the watch. @defaultValue none */
   readonly signal?: AbortSignal | undefined
-}
-
-/** Throws a `TypeError` that names the wrong option. */
-export function checkWatchOptions(options: WatchOptions): void {
-  checkObject('options', options)
-  checkKnown(options, ['signal'], 'watch')
-  const { signal } = options
-  // By what is called of it: test runners have a class of their own.
-  const isSignal = ['addEventListener', 'removeEventListener'].every(
-    (name) => typeof Object(signal)[name] === 'function',
-  )
-  if (signal !== undefined && !isSignal) throw optionError('signal', 'an AbortSignal', signal)
 }
 
 /** One ended session, as a watch tells it. */

@@ -1,24 +1,16 @@
-import { checkActor, checkCode } from '../option.ts'
+import { type Actor, checkActor, checkCode, type OptionTable, readOptions } from '../option.ts'
 import { isDevice, type SessionDevice } from './device.ts'
-
-/** Who ended a session. */
-export interface SessionActor {
-  /** A short code, such as `user`, `admin` or `system`: 1 to 32 characters of `a-z 0-9 - _ .`, a letter first. */
-  readonly type: string
-  /** Which one, as the app names it; at most 128 printable characters. */
-  readonly id?: string | undefined
-}
 
 /** How a session came to its end. */
 export interface SessionEnding {
   readonly at: Date
   /**
-   * A short code, formed as {@link SessionActor.type}. `logout`, `evicted`, `expired-absolute`, `owner-mismatch` and
+   * A short code, formed as {@link Actor.type}. `logout`, `evicted`, `expired-absolute`, `owner-mismatch` and
    * `cleared` are the store's own, `ended` is the default, and an app adds its own words. A watch also says `expired`
    * of a session that ran out, and `unknown` of an ending that cannot be read, or of a session that was not there.
    */
   readonly reason: string
-  readonly actor: SessionActor
+  readonly actor: Actor
 }
 
 /** Why and by whom a session is ended. */
@@ -26,23 +18,19 @@ export interface EndingTerms {
   /** @defaultValue 'ended' */
   readonly reason?: string | undefined
   /** @defaultValue `{ type: 'app' }` */
-  readonly actor?: SessionActor | undefined
+  readonly actor?: Actor | undefined
 }
 
 const CALL = /^[A-Za-z0-9_-]{16}$/
 
+export const ENDING_OPTIONS = {
+  reason: (value = 'ended', name) => checkCode(name, value),
+  actor: (value = { type: 'app' }) => checkActor(value),
+} satisfies OptionTable<EndingTerms>
+
 /** Completes the terms of an ending. Throws a `TypeError` that names a wrong one. */
 export function endingOf(terms: EndingTerms, atMs: number): SessionEnding {
-  return { at: new Date(atMs), ...checkEndingTerms(terms) }
-}
-
-/** Returns the terms with their defaults. Throws a `TypeError` that names a wrong one. */
-export function checkEndingTerms({
-  reason = 'ended',
-  actor = { type: 'app' },
-}: EndingTerms): Omit<SessionEnding, 'at'> {
-  checkCode('reason', reason)
-  return { reason, actor: checkActor(actor) }
+  return { at: new Date(atMs), ...readOptions(terms, ENDING_OPTIONS, 'the ending') }
 }
 
 /** With `call`, random text, no two endings are the same bytes. */
@@ -56,7 +44,7 @@ export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
     const { at, reason, actor, call, ...unknown } = JSON.parse(bytes.toString()) as Record<string, unknown>
     if (call !== undefined && !(typeof call === 'string' && CALL.test(call))) return undefined
     if (!Number.isSafeInteger(at) || Object.keys(unknown).length > 0) return undefined
-    return endingOf({ reason: reason as string, actor: actor as SessionActor }, at as number)
+    return endingOf({ reason: reason as string, actor: actor as Actor }, at as number)
   } catch {
     return undefined
   }

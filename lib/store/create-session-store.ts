@@ -54,10 +54,10 @@ export function createSessionStore(config: SessionStoreConfig = {}): SessionStor
   }
 }
 
-const VALKEY_ONLY = new Set(VALKEY_ONLY_OPTIONS)
-
 function withoutValkeyOptions(options: object): SessionStoreOptions {
-  return Object.fromEntries(Object.entries(options).filter(([name]) => !VALKEY_ONLY.has(name)))
+  return Object.fromEntries(
+    Object.entries(options).filter(([name]) => !Object.hasOwn(VALKEY_ONLY_OPTIONS, name)),
+  )
 }
 
 let hasWarned = false

@@ -4,7 +4,6 @@ import {
   checkBoolean,
   checkFunction,
   checkInteger,
-  checkKnown,
   checkNumber,
   checkObject,
   checkOneOf,
@@ -12,6 +11,7 @@ import {
   MAX_TTL_S,
   type OptionTable,
   optionError,
+  type Read,
   readOptions,
 } from '../option.ts'
 import type { Secrets } from '../seal/secret.ts'
@@ -19,12 +19,6 @@ import { jsonSerializer, type SessionSerializer } from '../session/codec.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { UserId } from '../session/names.ts'
 import type { UserIdOption } from '../session/reading.ts'
-import type { Concurrency } from './save-session.ts'
-
-/** Returns the time, in ms since the epoch, like `Date`. */
-export interface Clock {
-  now(): number
-}
 
 /** Options of every store, wherever it keeps its records. */
 export interface SessionStoreOptions {
@@ -72,7 +66,7 @@ export interface SessionStoreOptions {
   /** Returns what device lists show of the device that signs in: a flat object, stored sealed. @defaultValue nothing */
   readonly device?: ((req: Request) => SessionDevice | undefined) | undefined
   /** What a save does when another request saved first: merge top-level keys and the cookie's attributes, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
-  readonly concurrency?: Concurrency | undefined
+  readonly concurrency?: 'merge' | 'reject' | 'overwrite' | undefined
   /** Whether a stored session that fails verification counts as absent, or is an error. @defaultValue 'discard' */
   readonly onInvalid?: 'discard' | 'error' | undefined
   /** Whether a stored session sealed with an unknown secret counts as absent, or is an error. @defaultValue 'discard' */
@@ -84,8 +78,8 @@ export interface SessionStoreOptions {
    * @defaultValue 30000
    */
   readonly watchIntervalMs?: number | undefined
-  /** Gives the time for lifetimes and, in process, for expiry. @defaultValue `Date` */
-  readonly clock?: Clock | undefined
+  /** Returns the time for lifetimes and, in process, for expiry, in ms since the epoch. @defaultValue `Date` */
+  readonly clock?: { now(): number } | undefined
 }
 
 const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
@@ -118,16 +112,15 @@ export const STORE_OPTIONS = {
   clock: (value = { now: () => Date.now() }, name) => clockOf(name, value),
 } satisfies OptionTable<SessionStoreOptions>
 
-export type ResolvedOptions = ReturnType<typeof resolveOptions>
+export type ResolvedOptions = ReturnType<typeof checkTogether>
 
 /** Applies the defaults and checks every option once. Throws a `TypeError` that names the wrong one. */
-export function resolveOptions(
-  options: SessionStoreOptions,
-  known: readonly string[] = Object.keys(STORE_OPTIONS),
-) {
-  checkObject('options', options)
-  checkKnown(options, known, 'the store')
-  const { endedTtl, ...resolved } = readOptions(options, STORE_OPTIONS)
+export function resolveOptions(options: SessionStoreOptions): ResolvedOptions {
+  return checkTogether(readOptions(options, STORE_OPTIONS, 'the store'))
+}
+
+/** Checks options against one another. */
+export function checkTogether({ endedTtl, ...resolved }: Read<typeof STORE_OPTIONS>) {
   const { ttl, touchAfter } = resolved
   if (touchAfter !== undefined && typeof ttl === 'number' && touchAfter >= ttl) {
     throw optionError('touchAfter', `less than "ttl" (${ttl}), or sessions in use would expire`, touchAfter)

@@ -2,16 +2,10 @@ import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import type { Request } from 'express'
 import type { SessionData, Store } from 'express-session'
-import type { LastFailure } from '../backend/backend.ts'
 import type { Finding } from '../backend/finding.ts'
+import type { FailureCause } from '../errors.ts'
 import type { SessionRegistry } from '../registry/registry.ts'
 import type { StoreEvents } from '../session/events.ts'
-
-/**
- * What became of a session that another store has kept. `exists`: one stands under its id already. `ended`: it was ended,
- * or its time is over.
- */
-export type AdoptOutcome = 'adopted' | 'exists' | 'ended'
 
 /** What `health()` returns. */
 export interface StoreHealth {
@@ -28,17 +22,9 @@ export interface StoreHealth {
   readonly breaker?: 'closed' | 'open' | 'half-open'
   /** The same for each primary of a cluster that was asked, by `host:port`. */
   readonly primaries?: Readonly<Record<string, 'closed' | 'open' | 'half-open'>>
-  /** The last attempt that failed, even if a repeat of it succeeded. */
-  readonly lastFailure?: LastFailure
+  /** The last attempt that failed, even if a repeat of it succeeded. `refused`: it was not applied; `unknown`: it may have been. */
+  readonly lastFailure?: FailureCause & { readonly kind: 'refused' | 'unknown'; readonly at: Date }
 }
-
-export interface CommitOptions {
-  /** Whether to store new sessions that hold nothing, as the option of express-session. @defaultValue false */
-  readonly saveUninitialized?: boolean | undefined
-}
-
-/** A session as `all()` lists it: its data, and its handle as `id`. */
-export type ListedSession = SessionData & { readonly id: string }
 
 /**
  * A store as apps and express-session see it: the methods of express-session's `Store`, each with a callback or a promise,
@@ -70,9 +56,10 @@ export interface SessionStore extends Store {
   set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
 
   /**
-   * Stores a session that another store has kept under its id, and registers it for its user, unless one stands here under
-   * that id, or was ended. `ttl` is what it has left to live, in seconds; otherwise its cookie says it, or the option `ttl`.
-   * Rejects as `set` does. Remove it from the other store afterwards, or it can be stored again once its tombstone is gone.
+   * Stores a session of another store under its id and registers it for its user. Returns `exists` if a session with that id
+   * is stored here already, `ended` if it was ended or has expired. `ttl` is its remaining lifetime in seconds; by default that
+   * of its cookie, else the option `ttl`. Rejects as `set` does. Remove the session from the other store afterwards: once its
+   * tombstone has expired, it could be adopted again.
    *
    * @throws SessionIdError if the id cannot be one.
    *
@@ -89,7 +76,7 @@ export interface SessionStore extends Store {
     sid: string,
     session: Kept,
     terms?: { readonly ttl?: number | undefined },
-  ): Promise<AdoptOutcome>
+  ): Promise<'adopted' | 'exists' | 'ended'>
 
   /** Ends a session for good: nothing can be stored under its id until its tombstone expires, after `endedTtl`. */
   destroy(sid: string): Promise<void>
@@ -104,8 +91,8 @@ export interface SessionStore extends Store {
   touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
 
   /** Returns all sessions that can be read, each with its handle as `id`. Scans every primary: for administration, not for requests. */
-  all(): Promise<ListedSession[]>
-  all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
+  all(): Promise<(SessionData & { readonly id: string })[]>
+  all(callback: (error: unknown, sessions?: (SessionData & { readonly id: string })[]) => void): void
 
   /** Returns the handles of all sessions. Scans every primary. */
   ids(): Promise<string[]>
@@ -141,13 +128,17 @@ export interface SessionStore extends Store {
 
   /**
    * Makes what a request has done to its session last: waits for its saves and destroys that are under way, then stores
-   * `req.session` if it has changed, or extends it if that is due. `sessionGuard` calls it before a response's first byte;
+   * `req.session` if it has changed, or extends it if that is due. With `saveUninitialized`, as the option of
+   * express-session, it also stores a new session that holds nothing. `sessionGuard` calls it before a response's first byte;
    * call it yourself where no guard is.
    *
    * @throws SessionStoreError the first failure, as `set`, `touch` and `destroy` reject.
    * @throws SessionForeignError if something replaced `req.session`.
    */
-  commit(req: IncomingMessage | Http2ServerRequest, options?: CommitOptions): Promise<void>
+  commit(
+    req: IncomingMessage | Http2ServerRequest,
+    options?: { readonly saveUninitialized?: boolean | undefined },
+  ): Promise<void>
 
   /**
    * Ends the request's session and gives it a new one. If the old session could not be ended, no new one is made and the old
@@ -167,3 +158,8 @@ export interface SessionStore extends Store {
   once<Name extends keyof StoreEvents>(name: Name, listener: (...facts: StoreEvents[Name]) => void): this
   once(name: string | symbol, listener: Parameters<Store['once']>[1]): this
 }
+
+export type AdoptOutcome = Awaited<ReturnType<SessionStore['adopt']>>
+export type CommitOptions = NonNullable<Parameters<SessionStore['commit']>[1]>
+/** A session as `all()` lists it: its data, and its handle as `id`. */
+export type ListedSession = SessionData & { readonly id: string }

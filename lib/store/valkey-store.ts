@@ -1,22 +1,23 @@
 import type { Finding } from '../backend/finding.ts'
+import { DEFAULT_BREAKER } from '../backend/valkey/commands/breaker.ts'
 import { CommandRunner } from '../backend/valkey/commands/command-runner.ts'
 import type { ValkeyClient } from '../backend/valkey/connection/client.ts'
 import type { ValkeyConnection } from '../backend/valkey/connection/connection.ts'
 import {
+  connectValkey,
   type ResolvedValkeyOptions,
-  resolveValkeyOptions,
   VALKEY_OPTIONS,
   type ValkeyOptions,
 } from '../backend/valkey/connection/valkey-options.ts'
 import { type UnsafeServerPolicy, ValkeyBackend } from '../backend/valkey/valkey-backend.ts'
 import { ValkeyForeign } from '../backend/valkey/valkey-foreign.ts'
 import { decide } from '../diagnostics.ts'
-import { checkKnown, checkObject, checkOneOf, optionError } from '../option.ts'
+import { checkOneOf, type OptionTable, optionError, type Read, readGroup, readOptions } from '../option.ts'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
 import { maxBlobBytes } from '../session/records.ts'
 import { LegacySessions } from './legacy-sessions.ts'
-import { type ResolvedOptions, resolveOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
+import { checkTogether, type ResolvedOptions, type SessionStoreOptions, STORE_OPTIONS } from './options.ts'
 import { SealedSessionStore } from './session-store.ts'
 import type { SessionStore } from './store.ts'
 
@@ -40,28 +41,41 @@ export type ValkeyStoreOptions = SessionStoreOptions &
     readonly legacy?: LegacyOptions | undefined
   }
 
-/** Where connect-redis has kept its sessions. */
-export interface LegacyOptions {
-  /** A client of the app's own that reaches the old sessions. Give this or `connection`. @defaultValue none */
-  readonly client?: ValkeyClient | undefined
-  /** How the server with the old sessions is reached. Give this or `client`. @defaultValue none */
-  readonly connection?: ValkeyConnection | undefined
+/** Where connect-redis has kept its sessions: on the store's own server, unless `client` or `connection` says otherwise. */
+export type LegacyOptions = {
   /** What stored the old sessions. */
   readonly kind: 'connect-redis'
   /** The option `prefix` of connect-redis, as it was there: `sess:` by default. */
   readonly prefix: string
   /** When it ends by itself. */
   readonly until: Date
-}
+} & (
+  | {
+      /** A client of the app's own that reaches the old sessions. Give this or `connection`. @defaultValue none */
+      readonly client?: ValkeyClient | undefined
+      readonly connection?: undefined
+    }
+  | {
+      /** How the server with the old sessions is reached. Give this or `client`. @defaultValue none */
+      readonly connection?: ValkeyConnection | undefined
+      readonly client?: undefined
+    }
+)
 
-/** The names of the options that only this store knows. */
-export const VALKEY_ONLY_OPTIONS: readonly string[] = [
-  ...Object.keys(VALKEY_OPTIONS),
-  'onUnsafeServer',
-  'legacy',
-]
+const LEGACY_OPTIONS = {
+  kind: (value, name) => checkOneOf(name, value, ['connect-redis']),
+  prefix: (value, name) => legacyPrefixOf(name, value),
+  until: (value, name) => dateOf(name, value),
+  client: (value) => value,
+  connection: (value) => value,
+} satisfies OptionTable<LegacyOptions>
 
-const ON_UNSAFE_SERVER = ['error', 'warn', 'ignore'] as const
+/** The options that only this store has. */
+export const VALKEY_ONLY_OPTIONS = {
+  ...VALKEY_OPTIONS,
+  onUnsafeServer: (value = 'warn', name) => checkOneOf(name, value, ['error', 'warn', 'ignore']),
+  legacy: (value, name) => (value === undefined ? undefined : readGroup(name, value, LEGACY_OPTIONS)),
+} satisfies OptionTable<Omit<ValkeyStoreOptions, keyof SessionStoreOptions>>
 
 /**
  * Keeps sessions on Valkey 7.2 or later, or Redis 7.0 or later; one server, Sentinel or Cluster.
@@ -86,20 +100,18 @@ export const ValkeyStore: new (options: ValkeyStoreOptions) => ValkeyStore =
     readonly #closeLegacy: (() => Promise<void>) | undefined
 
     constructor(options: ValkeyStoreOptions) {
-      const resolved = resolveOptions(options, [...Object.keys(STORE_OPTIONS), ...VALKEY_ONLY_OPTIONS])
-      const { onUnsafeServer = 'warn' } = options
-      checkOneOf('onUnsafeServer', onUnsafeServer, ON_UNSAFE_SERVER)
-      if (options.legacy !== undefined) checkLegacy(options.legacy)
+      const read = readOptions(options, { ...STORE_OPTIONS, ...VALKEY_ONLY_OPTIONS }, 'the store')
+      const resolved = checkTogether(read)
       const sealer = new Sealer({ secrets: options.secrets, encrypt: resolved.encrypt })
-      const valkey = resolveValkeyOptions(options)
+      const valkey = connectValkey(read)
       const { connectTimeoutMs, commandTimeoutMs, retries } = valkey
-      const old = options.legacy && legacyOf(options.legacy, valkey, resolved)
+      const old = read.legacy && legacyOf(read.legacy, valkey, resolved)
       super({
         backend: new ValkeyBackend({
           ...valkey,
           prefix: resolved.prefix,
           maxBlobBytes: maxBlobBytes(resolved.maxBytes),
-          unsafeServer: policyOf(onUnsafeServer, (findings) => this.emit('unsafe-server', { findings })),
+          unsafeServer: policyOf(read.onUnsafeServer, (findings) => this.emit('unsafe-server', { findings })),
         }),
         sealer,
         options: resolved,
@@ -115,28 +127,24 @@ export const ValkeyStore: new (options: ValkeyStoreOptions) => ValkeyStore =
     }
   }
 
-function checkLegacy(legacy: LegacyOptions): void {
-  checkObject('legacy', legacy)
-  checkKnown(legacy, ['kind', 'prefix', 'until', 'client', 'connection'], '"legacy"')
-  const { kind, prefix, until } = legacy
-  checkOneOf('legacy.kind', kind, ['connect-redis'])
-  if (typeof prefix !== 'string' || prefix.length > 256)
-    throw optionError('legacy.prefix', 'the prefix of connect-redis, "sess:" unless it was set')
-  if (!(until instanceof Date) || Number.isNaN(until.getTime()))
-    throw optionError('legacy.until', 'a Date, from which on no session is taken over any more')
+function legacyPrefixOf(name: string, prefix: unknown): string {
+  if (typeof prefix === 'string' && prefix.length <= 256) return prefix
+  throw optionError(name, 'the prefix of connect-redis, "sess:" unless it was set')
+}
+
+function dateOf(name: string, date: unknown): Date {
+  if (date instanceof Date && !Number.isNaN(date.getTime())) return date
+  throw optionError(name, 'a Date, from which on no session is taken over any more')
 }
 
 function legacyOf(
-  legacy: LegacyOptions,
+  { prefix, until, client, connection }: Read<typeof LEGACY_OPTIONS>,
   valkey: ResolvedValkeyOptions,
   { maxBytes, clock }: ResolvedOptions,
 ): { readonly sessions: LegacySessions; close(): Promise<void> } {
-  const { prefix, until, client, connection } = legacy
-  const { connectTimeoutMs, commandTimeoutMs, retries } = valkey
-  const timing = { connectTimeoutMs, commandTimeoutMs, retries }
   const isElsewhere = client !== undefined || connection !== undefined
   const place = isElsewhere
-    ? resolveValkeyOptions({ ...timing, client, connection } as ValkeyOptions)
+    ? connectValkey({ ...valkey, breaker: DEFAULT_BREAKER, unsafeClientSettings: [], client, connection })
     : valkey
   const link = new CommandRunner(place)
   const values = new ValkeyForeign(link, prefix)

@@ -17,7 +17,6 @@ import request from 'supertest'
 import { describe, expect, test } from 'vitest'
 import {
   InProcessStore,
-  type SessionAdminMiddleware,
   type SessionAdminOptions,
   type SessionStoreOptions,
   sessionAdmin,
@@ -374,7 +373,7 @@ async function askRaw(app: RequestListener, path: string, terms: RequestOptions 
   return { status: reply.statusCode, body }
 }
 
-const frameworks: readonly [string, (admin: SessionAdminMiddleware) => RequestListener][] = [
+const frameworks: readonly [string, (admin: ReturnType<typeof sessionAdmin>) => RequestListener][] = [
   ['Express 5', (admin) => express().use('/devices', admin as never)],
   ['Express 4', (admin) => express4().use('/devices', admin as never)],
   [

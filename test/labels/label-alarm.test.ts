@@ -6,8 +6,9 @@ import { createLabelStore } from '../../lib/labels/create-label-store.ts'
 import { InProcessLabelSets } from '../../lib/labels/in-process-label-sets.ts'
 import { KeyedLabelStore } from '../../lib/labels/keyed-label-store.ts'
 import { placeOf } from '../../lib/labels/label.ts'
-import { resolveLabelOptions } from '../../lib/labels/label-store-options.ts'
+import { checkLabelOptions, LABEL_STORE_OPTIONS } from '../../lib/labels/label-store-options.ts'
 import { ValkeyLabelSets } from '../../lib/labels/valkey-label-sets.ts'
+import { readOptions } from '../../lib/option.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
@@ -200,7 +201,9 @@ describe('a declassification', () => {
   it('has a deadline of one command timeout by the clock of the server', async () => {
     const sets = new InProcessLabelSets(() => 5000)
     const release = vi.spyOn(sets, 'release').mockResolvedValue('late')
-    const options = resolveLabelOptions({ onAudit: () => {} })
+    const options = checkLabelOptions(
+      readOptions({ onAudit: () => {} }, LABEL_STORE_OPTIONS, 'the label store'),
+    )
     const store = new KeyedLabelStore({ sets, options, releaseWindowMs: 500 })
 
     const declassified = store.declassify({ sid: newSid(), labels: ['pii'], actor, reason: 'x' })

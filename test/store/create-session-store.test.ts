@@ -5,6 +5,15 @@ import { InProcessStore } from '../../lib/store/in-process-store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { SECRET } from './parts-store.ts'
 
+const CLIENT = {
+  callBuffer: async () => null,
+  on: () => {},
+  off: () => {},
+  status: 'end',
+  connect: async () => {},
+  disconnect: () => {},
+}
+
 const asConfig = (config: unknown) => config as SessionStoreConfig
 
 function failureOf(work: () => unknown): unknown {
@@ -47,16 +56,7 @@ describe('createSessionStore', () => {
   )
 
   test('makes a Valkey store', async () => {
-    const client = {
-      callBuffer: async () => null,
-      on: () => {},
-      off: () => {},
-      status: 'end',
-      connect: async () => {},
-      disconnect: () => {},
-    }
-
-    const store = createSessionStore({ kind: 'valkey', client, secrets: [SECRET] })
+    const store = createSessionStore({ kind: 'valkey', client: CLIENT, secrets: [SECRET] })
 
     expect(store).toBeInstanceOf(ValkeyStore)
     await store.close()
@@ -109,6 +109,12 @@ describe('createSessionStore', () => {
   })
 
   test('refuses at compile time what it refuses at run time', () => {
+    const url = 'valkey://127.0.0.1:1'
+    const node = { host: '127.0.0.1', port: 1 }
+    const valkey = { kind: 'valkey', secrets: [SECRET] } as const
+    const kind = 'connect-redis' as const
+    const old = { kind, prefix: 'sess:', until: new Date(2040, 0) }
+    const places = { client: CLIENT, connection: { url } }
     const refused = [
       // @ts-expect-error without secrets
       () => createSessionStore({ kind: 'valkey', connection: { url: 'valkey://127.0.0.1:1' } }),
@@ -118,6 +124,28 @@ describe('createSessionStore', () => {
       () => createSessionStore({ connection: { url: 'valkey://127.0.0.1:1' }, secrets: [SECRET] }),
       // @ts-expect-error a kind that there is not
       () => createSessionStore({ kind: 'redis' }),
+      // @ts-expect-error a connection that says nowhere to connect to
+      () => createSessionStore({ ...valkey, connection: { username: 'app' } }),
+      // @ts-expect-error a connection to two places
+      () => createSessionStore({ ...valkey, connection: { url, nodes: [node] } }),
+      // @ts-expect-error sentinels without the name of the primary
+      () => createSessionStore({ ...valkey, connection: { sentinels: [node] } }),
+      // @ts-expect-error the name of a primary without sentinels
+      () => createSessionStore({ ...valkey, connection: { url, sentinelName: 'main' } }),
+      // @ts-expect-error a node without a port
+      () => createSessionStore({ ...valkey, connection: { nodes: [{ host: '127.0.0.1' }] } }),
+      // @ts-expect-error a client and a connection
+      () => createSessionStore({ ...valkey, connection: { url }, client: CLIENT }),
+      // @ts-expect-error an unknown option of a connection
+      () => createSessionStore({ ...valkey, connection: { url, pasword: 'x' } }),
+      // @ts-expect-error old sessions without an end
+      () => createSessionStore({ ...valkey, connection: { url }, legacy: { kind, prefix: 'sess:' } }),
+      // @ts-expect-error old sessions in two places
+      () => createSessionStore({ ...valkey, connection: { url }, legacy: { ...old, ...places } }),
+      // @ts-expect-error a breaker that is neither options nor false
+      () => createSessionStore({ ...valkey, connection: { url }, breaker: true }),
+      // @ts-expect-error an unknown policy
+      () => createSessionStore({ kind: 'in-process', concurrency: 'last-wins' }),
       // @ts-expect-error an unknown option
       () => createSessionStore({ kind: 'in-process', tll: 5 }),
     ]

@@ -9,7 +9,7 @@ import { HEADER_BYTES } from '../../lib/backend/valkey/record-value.ts'
 import { ValkeyBackend } from '../../lib/backend/valkey/valkey-backend.ts'
 import { maxBlobBytes } from '../../lib/session/records.ts'
 import { InProcessStore } from '../../lib/store/in-process-store.ts'
-import type { Clock, SessionStoreOptions } from '../../lib/store/options.ts'
+import type { SessionStoreOptions } from '../../lib/store/options.ts'
 import type { SealedSessionStore } from '../../lib/store/session-store.ts'
 import type { SessionStore } from '../../lib/store/store.ts'
 import { ValkeyStore } from '../../lib/store/valkey-store.ts'
@@ -34,7 +34,7 @@ export interface Place {
 
 export interface PlaceTerms {
   /** What tells the time, where no server does. */
-  readonly clock?: Clock | undefined
+  readonly clock?: { now(): number } | undefined
 }
 
 export interface StoreKind {

@@ -2,16 +2,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Session, SessionData } from 'express-session'
 import { isSessionStoreError } from '../../errors.ts'
 import {
+  type Actor,
   askOption,
   checkFunction,
-  checkKnown,
-  checkObject,
   hasMethods,
   isCode,
+  type OptionTable,
   optionError,
+  type Read,
+  readOptions,
 } from '../../option.ts'
 import type { EndResult } from '../../registry/registry.ts'
-import type { EndingTerms, SessionActor } from '../../session/ending.ts'
+import type { EndingTerms } from '../../session/ending.ts'
 import { handleOf, type UserId } from '../../session/names.ts'
 import type { SessionStore } from '../../store/store.ts'
 import { isSameOrigin } from '../same-origin.ts'
@@ -42,7 +44,7 @@ export interface SessionAdminOptions {
   /** Required: whether the request may do this to other people's sessions. A throw means no. */
   readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
   /** Returns who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
-  readonly actor?: ((req: AdminRequest) => SessionActor) | undefined
+  readonly actor?: ((req: AdminRequest) => Actor) | undefined
   /**
    * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
    * the site's own pages. A throw means no.
@@ -50,12 +52,6 @@ export interface SessionAdminOptions {
    */
   readonly verifyCsrf?: ((req: AdminRequest) => boolean | Promise<boolean>) | undefined
 }
-
-export type SessionAdminMiddleware = (
-  req: AdminRequest,
-  res: ServerResponse,
-  next: (error?: unknown) => void,
-) => void
 
 const forbidden: JsonReply = { status: 403, body: { error: 'forbidden' } }
 const crossSite: JsonReply = { status: 403, body: { error: 'csrf' } }
@@ -106,8 +102,10 @@ const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
  * app.use('/devices', sessionAdmin({ store, authorize: () => false }))
  * ```
  */
-export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddleware {
-  const admin = new SessionAdmin(checked(options))
+export function sessionAdmin(
+  options: SessionAdminOptions,
+): (req: AdminRequest, res: ServerResponse, next: (error?: unknown) => void) => void {
+  const admin = new SessionAdmin(readOptions(options, ADMIN_OPTIONS, 'sessionAdmin'))
   return function sessionAdminMiddleware(req, res, next) {
     admin.answer(req).then(
       (reply) => (reply ? sendJson(res, reply) : next()),
@@ -120,30 +118,25 @@ export function sessionAdmin(options: SessionAdminOptions): SessionAdminMiddlewa
   }
 }
 
-interface CheckedAdminOptions extends SessionAdminOptions {
-  readonly store: AdministeredStore
-}
+const ADMIN_OPTIONS = {
+  store: (value, name) => administered(name, value),
+  authorize: (value, name) => checkFunction(name, value),
+  actor: (value, name) => (value === undefined ? undefined : checkFunction(name, value)),
+  verifyCsrf: (value, name) => (value === undefined ? undefined : checkFunction(name, value)),
+} satisfies OptionTable<SessionAdminOptions>
 
-function checked(options: SessionAdminOptions): CheckedAdminOptions {
-  checkObject('options', options)
-  checkKnown(options, ['store', 'authorize', 'actor', 'verifyCsrf'], 'sessionAdmin')
-  const { store } = options
-  if (!isAdministered(store)) throw optionError('store', 'the store given to session()')
-  checkFunction('authorize', options.authorize)
-  if (options.actor !== undefined) checkFunction('actor', options.actor)
-  if (options.verifyCsrf !== undefined) checkFunction('verifyCsrf', options.verifyCsrf)
-  return { ...options, store }
-}
-
-function isAdministered(store: unknown): store is AdministeredStore {
-  const { registry } = Object(store) as { readonly registry?: unknown }
-  return hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'has', 'count', 'end', 'endAll'])
+function administered(name: string, store: SessionStore): AdministeredStore {
+  const { registry } = Object(store) as Partial<SessionStore>
+  const isAdministered =
+    hasMethods(store, ['userIdOf']) && hasMethods(registry, ['list', 'has', 'count', 'end', 'endAll'])
+  if (!isAdministered) throw optionError(name, 'the store given to session()')
+  return store as AdministeredStore
 }
 
 class SessionAdmin {
-  readonly #options: CheckedAdminOptions
+  readonly #options: Read<typeof ADMIN_OPTIONS>
 
-  constructor(options: CheckedAdminOptions) {
+  constructor(options: Read<typeof ADMIN_OPTIONS>) {
     this.#options = options
   }
 

@@ -4,11 +4,11 @@ import { isSessionStoreError, SessionNotSerializableError, StoreUnavailableError
 import {
   checkBoolean,
   checkFunction,
-  checkKnown,
-  checkObject,
   checkOneOf,
   hasMethods,
+  type OptionTable,
   optionError,
+  readOptions,
 } from '../../option.ts'
 import { contentOf } from '../../store/request-writes.ts'
 import type { SessionStore } from '../../store/store.ts'
@@ -46,13 +46,6 @@ export interface SessionGuardOptions {
   readonly onError?: ((error: unknown, req: IncomingMessage | Http2ServerRequest) => void) | undefined
 }
 
-/** The middleware that {@link sessionGuard} makes; for Express, Connect, and Node's HTTP/1.1 and HTTP/2 servers. */
-export type SessionGuard = (
-  req: IncomingMessage | Http2ServerRequest,
-  res: ServerResponse | Http2ServerResponse,
-  next: (error?: unknown) => void,
-) => void
-
 /**
  * Lets no response leave before its session is stored or destroyed. express-session sends all but the last byte
  * first, and answers 200 though nothing was saved. Mount it right after `session()`.
@@ -78,8 +71,15 @@ export type SessionGuard = (
  * app.use(sessionGuard({ store }))
  * ```
  */
-export function sessionGuard(options: SessionGuardOptions): SessionGuard {
-  const { store, onError, ...terms } = resolveOptions(options)
+export function sessionGuard(
+  options: SessionGuardOptions,
+): (
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  next: (error?: unknown) => void,
+) => void {
+  checkCall(options)
+  const { store, onError, ...terms } = readOptions(options, GUARD_OPTIONS, 'sessionGuard')
   checkRuntime('sessionGuard')
   return function sessionGuardMiddleware(req, res, next) {
     if (!isNodeResponse(res)) return next()
@@ -94,34 +94,33 @@ export function sessionGuard(options: SessionGuardOptions): SessionGuard {
   }
 }
 
+type OnError = NonNullable<SessionGuardOptions['onError']>
+
 interface CommitTerms {
   readonly store: GuardedStore
   readonly saveUninitialized: boolean
   readonly unset: 'keep' | 'destroy'
 }
 
-interface ResolvedGuardOptions extends CommitTerms {
-  readonly onError: (error: unknown, req: AnyRequest) => void
-}
+const GUARD_OPTIONS = {
+  store: (value, name) => storeOf(name, value),
+  saveUninitialized: (value = false, name) => checkBoolean(name, value),
+  unset: (value = 'keep', name) => checkOneOf(name, value, ['keep', 'destroy']),
+  onError: (value = logError, name) => checkFunction(name, value),
+} satisfies OptionTable<SessionGuardOptions>
 
-const OPTIONS = ['store', 'saveUninitialized', 'unset', 'onError'] as const
-
-function resolveOptions(options: SessionGuardOptions): ResolvedGuardOptions {
-  checkObject('options', options)
-  if ('headers' in options && 'method' in options) {
+function checkCall(options: unknown): void {
+  const given = Object(options) as object
+  if ('headers' in given && 'method' in given)
     throw new TypeError(
       'sessionGuard must be called to make the middleware: app.use(sessionGuard({ store }))',
     )
-  }
   if (isStore(options)) throw optionError('store', 'passed by its name: sessionGuard({ store })')
-  checkKnown(options, OPTIONS, 'sessionGuard')
-  const { store, saveUninitialized = false, unset = 'keep', onError = logError } = options
-  if (!isStore(store))
-    throw optionError('store', 'the store that session() was given, one of this package', store)
-  checkBoolean('saveUninitialized', saveUninitialized)
-  checkOneOf('unset', unset, ['keep', 'destroy'])
-  checkFunction('onError', onError)
-  return { store, saveUninitialized, unset, onError }
+}
+
+function storeOf(name: string, store: unknown): GuardedStore {
+  if (isStore(store)) return store
+  throw optionError(name, 'the store that session() was given, one of this package', store)
 }
 
 function isStore(value: unknown): value is GuardedStore {
@@ -162,7 +161,7 @@ class SessionRecording implements ResponseHolder {
   readonly #req: AnyRequest & SessionFields
   readonly #res: AnyResponse
   readonly #terms: CommitTerms
-  readonly #onError: ResolvedGuardOptions['onError']
+  readonly #onError: OnError
   readonly #firstId: unknown
   /** Whether the client came with the session, so that it has the cookie. */
   readonly #isLoaded: boolean
@@ -174,7 +173,7 @@ class SessionRecording implements ResponseHolder {
   constructor(
     { req, res }: { readonly req: AnyRequest; readonly res: AnyResponse },
     terms: CommitTerms,
-    onError: ResolvedGuardOptions['onError'],
+    onError: OnError,
   ) {
     this.#req = req
     this.#res = res

@@ -3,12 +3,12 @@ import type { LabelStore } from '../../labels/label-store.ts'
 import {
   askOption,
   checkFunction,
-  checkKnown,
   checkNumber,
-  checkObject,
   hasMethods,
   MAX_TTL_S,
+  type OptionTable,
   optionError,
+  readOptions,
 } from '../../option.ts'
 import type { SessionStore } from '../../store/store.ts'
 import { checkRuntime, isNodeResponse } from '../guard/node-response.ts'
@@ -66,16 +66,25 @@ export interface TaintLabelsOptions {
  * ```
  */
 export function taintLabels(options: TaintLabelsOptions): RequestHandler {
-  const { sessions, onStoreError, ...parts } = resolveOptions(options)
+  const { store, sessions, subject, onStoreError, sessionTtl } = readOptions(
+    options,
+    TAINT_OPTIONS,
+    'taintLabels',
+  )
+  const parts = {
+    store,
+    subject: (req: Request) => askOption('subject', () => subject(req)),
+    sessionTtlMs: sessionTtl * 1000,
+  }
   checkRuntime('taintLabels')
   return function taintLabelsMiddleware(req, res, next) {
     const begin = () => {
       const known = taintsByRequest.get(req)
-      if (known?.uses(parts.store)) return undefined
+      if (known?.uses(store)) return undefined
       if (known)
         throw new TypeError('taintLabels is mounted twice, with different stores: give both the same')
       if (!isNodeResponse(res)) throw responselessError()
-      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOf(req) })
+      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOfRequest(req) })
       taintsByRequest.set(req, taint)
       req.taint = publicTaint(taint)
       return taint.begin()?.catch((error: unknown) => {
@@ -151,30 +160,25 @@ function publicTaint(taint: RequestTaint): Taint {
   }
 }
 
-const OPTIONS = ['store', 'sessions', 'subject', 'onStoreError', 'sessionTtl'] as const
+const TAINT_OPTIONS = {
+  store: (value, name) => labelStoreOf(name, value),
+  sessions: (value, name) => (value === undefined ? undefined : sealingStoreOf(name, value)),
+  subject: (value = () => undefined, name) => checkFunction(name, value),
+  onStoreError: (value = () => 'refuse', name) => checkFunction(name, value),
+  sessionTtl: (value = 86_400, name) => checkNumber(name, value, { min: 0.001, max: MAX_TTL_S }),
+} satisfies OptionTable<TaintLabelsOptions>
 
-function resolveOptions(options: TaintLabelsOptions) {
-  checkObject('options', options)
-  checkKnown(options, OPTIONS, 'taintLabels')
-  const {
-    store,
-    sessions,
-    subject = () => undefined,
-    onStoreError = () => 'refuse' as const,
-    sessionTtl = 86_400,
-  } = options
-  if (!hasMethods(store, ['load', 'add']))
-    throw optionError('store', 'a label store, as createLabelStore makes it')
-  if (sessions !== undefined && !isSealingStore(sessions))
-    throw optionError('sessions', 'a session store of this package')
-  checkFunction('subject', subject)
-  checkFunction('onStoreError', onStoreError)
-  const sessionTtlMs = checkNumber('sessionTtl', sessionTtl, { min: 0.001, max: MAX_TTL_S }) * 1000
-  const namedSubject = (req: Request) => askOption('subject', () => subject(req))
-  return { store, sessions, subject: namedSubject, onStoreError, sessionTtlMs }
+function labelStoreOf(name: string, store: LabelStore): LabelStore {
+  if (hasMethods(store, ['load', 'add'])) return store
+  throw optionError(name, 'a label store, as createLabelStore makes it')
 }
 
-function sealingStoreOf({ sessionStore }: Request): SealingStore {
+function sealingStoreOf(name: string, store: unknown): SealingStore {
+  if (isSealingStore(store)) return store
+  throw optionError(name, 'a session store of this package')
+}
+
+function sealingStoreOfRequest({ sessionStore }: Request): SealingStore {
   const store: unknown = sessionStore
   if (isSealingStore(store)) return store
   throw new TypeError(

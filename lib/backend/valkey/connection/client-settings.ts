@@ -1,5 +1,5 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
-import { checkKnown } from '../../../option.ts'
+import { checkInteger, type OptionTable, type Read, readOptions } from '../../../option.ts'
 
 export interface ClientTiming {
   /** How long connecting may take, in ms. @defaultValue 250 */
@@ -8,8 +8,15 @@ export interface ClientTiming {
   readonly commandTimeoutMs?: number | undefined
 }
 
-/** Settings of one connection. Types of no client, so that each accepts them. */
-export interface SafeNodeOptions {
+const TIMEOUTS_MS = { min: 1, max: 60_000 }
+
+export const TIMING_OPTIONS = {
+  connectTimeoutMs: (value = 250, name) => checkInteger(name, value, TIMEOUTS_MS),
+  commandTimeoutMs: (value = 500, name) => checkInteger(name, value, TIMEOUTS_MS),
+} satisfies OptionTable<ClientTiming>
+
+/** What {@link safeClientOptions} returns. Types of no client, so that each accepts them. */
+export interface SafeClientOptions {
   connectTimeout: number
   socketTimeout: number
   keepAlive: number
@@ -17,17 +24,13 @@ export interface SafeNodeOptions {
   autoResendUnfulfilledCommands: boolean
   enableAutoPipelining: boolean
   reconnectOnError(error: Error): boolean
-}
-
-/** What {@link safeClientOptions} returns. */
-export interface SafeClientOptions extends SafeNodeOptions {
   enableOfflineQueue: boolean
   retryStrategy(times: number): number
 }
 
 /** What {@link safeClusterOptions} returns. */
 export interface SafeClusterOptions {
-  redisOptions: SafeNodeOptions
+  redisOptions: Omit<SafeClientOptions, 'enableOfflineQueue' | 'retryStrategy'>
   enableOfflineQueue: boolean
   scaleReads: 'master'
   clusterRetryStrategy(times: number): number
@@ -43,7 +46,7 @@ const MAX_RETRY_DELAY_MS = 2000
  * Returns settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
  * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
  *
- * @throws TypeError that names an unknown option.
+ * @throws TypeError that names the option, if one is wrong or unknown.
  *
  * @example
  * ```ts
@@ -55,14 +58,14 @@ const MAX_RETRY_DELAY_MS = 2000
  * ```
  */
 export function safeClientOptions(timing: ClientTiming = {}): SafeClientOptions {
-  checkTiming(timing, 'safeClientOptions')
-  return { ...nodeSettings(timing), enableOfflineQueue: false, retryStrategy: fullJitter }
+  const settings = nodeSettings(readOptions(timing, TIMING_OPTIONS, 'safeClientOptions'))
+  return { ...settings, enableOfflineQueue: false, retryStrategy: fullJitter }
 }
 
 /**
  * Returns the same as {@link safeClientOptions} for a client of a cluster.
  *
- * @throws TypeError that names an unknown option.
+ * @throws TypeError that names the option, if one is wrong or unknown.
  *
  * @example
  * ```ts
@@ -74,9 +77,8 @@ export function safeClientOptions(timing: ClientTiming = {}): SafeClientOptions 
  * ```
  */
 export function safeClusterOptions(timing: ClientTiming = {}): SafeClusterOptions {
-  checkTiming(timing, 'safeClusterOptions')
   return {
-    redisOptions: nodeSettings(timing),
+    redisOptions: nodeSettings(readOptions(timing, TIMING_OPTIONS, 'safeClusterOptions')),
     enableOfflineQueue: false,
     scaleReads: 'master',
     clusterRetryStrategy: fullJitter,
@@ -100,11 +102,10 @@ export function fullJitter(times: number): number {
   return Math.ceil(Math.random() * Math.min(MAX_RETRY_DELAY_MS, 50 * 2 ** Math.min(times, 10)))
 }
 
-function checkTiming(timing: ClientTiming, owner: string): void {
-  checkKnown(timing, ['connectTimeoutMs', 'commandTimeoutMs'], owner)
-}
-
-function nodeSettings({ connectTimeoutMs = 250, commandTimeoutMs = 500 }: ClientTiming): SafeNodeOptions {
+function nodeSettings({
+  connectTimeoutMs,
+  commandTimeoutMs,
+}: Read<typeof TIMING_OPTIONS>): SafeClusterOptions['redisOptions'] {
   return {
     connectTimeout: connectTimeoutMs,
     // Without it a half-open connection is never left: every command times out, and the next goes the same way.

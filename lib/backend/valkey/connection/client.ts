@@ -1,19 +1,10 @@
 /** One argument of a command. */
 export type CommandArgument = string | Buffer | number
 
-/** What can run a command: a client, or one node of a cluster. */
-export interface CommandSender {
+/** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 and 6 have it. */
+export interface ValkeyClient {
   /** Sends a command; replies come as Buffers, numbers, arrays and null. */
   callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
-}
-
-/** A connection to one node of a cluster. */
-export interface ClusterNode extends CommandSender {
-  readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
-}
-
-/** What this package asks of a Valkey client. `Redis` and `Cluster` of iovalkey and of ioredis 5 and 6 have it. */
-export interface ValkeyClient extends CommandSender {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
   readonly status: string
   connect(): Promise<unknown>
@@ -33,12 +24,21 @@ export interface ValkeyClient extends CommandSender {
       }
     | undefined
   /** Cluster only: the nodes it has connections to. */
-  nodes?(role: 'master' | 'all'): readonly ClusterNode[]
+  nodes?(role: 'master' | 'all'): readonly {
+    callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
+    readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
+  }[]
   /** Cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */
   readonly slots?: readonly (readonly string[])[]
   /** Cluster only: learns anew which node serves which slot. */
   refreshSlotsCache?(done?: () => void): void
 }
+
+/** What can run a command: a client, or one node of a cluster. */
+export type CommandSender = Pick<ValkeyClient, 'callBuffer'>
+
+/** A connection to one node of a cluster. */
+export type ClusterNode = ReturnType<NonNullable<ValkeyClient['nodes']>>[number]
 
 /** What a further connection has of its own. Everything else is as in the connection it is a duplicate of. */
 export interface DuplicateOptions {

@@ -1,11 +1,10 @@
 import {
   checkInteger,
-  checkKnown,
-  checkObject,
   checkOneOf,
   type OptionTable,
   optionError,
-  readOptions,
+  type Read,
+  readGroup,
 } from '../../../option.ts'
 import {
   CLIENT_SETTINGS,
@@ -16,6 +15,7 @@ import {
 } from '../checks/client-inspection.ts'
 import { type BreakerOptions, DEFAULT_BREAKER } from '../commands/breaker.ts'
 import type { ValkeyClient } from './client.ts'
+import { TIMING_OPTIONS } from './client-settings.ts'
 import { createValkeyClient, type ValkeyConnection } from './connection.ts'
 
 /** How Valkey is reached: either by a `client` or by a `connection`. */
@@ -44,11 +44,14 @@ export type ValkeyOptions = (
   /** How often a call whose reply was lost is repeated; every write is safe to repeat. @defaultValue 1 */
   readonly retries?: number | undefined
   /**
-   * After how many failures in a row calls are answered at once with `StoreUnavailableError`, and for how long before
-   * one of them may find out whether Valkey is back; `false` to always ask.
+   * After `failures` attempts in a row that find no server, calls reject at once with `StoreUnavailableError`; after
+   * `halfOpenAfterMs` one of them asks whether Valkey is back. `false` always asks.
    * @defaultValue `{ failures: 5, halfOpenAfterMs: 1000 }`
    */
-  readonly breaker?: Partial<BreakerOptions> | false | undefined
+  readonly breaker?:
+    | { readonly failures?: number | undefined; readonly halfOpenAfterMs?: number | undefined }
+    | false
+    | undefined
 }
 
 export interface ResolvedValkeyOptions {
@@ -63,23 +66,29 @@ export interface ResolvedValkeyOptions {
   readonly breaker: BreakerOptions | false
 }
 
-const MAX_TIMEOUT_MS = 60_000
 const EXPECTED_CLIENT = 'an iovalkey or ioredis client, or left out in favour of "connection": { url }'
 
 /** The options by which Valkey is reached. */
 export const VALKEY_OPTIONS = {
-  client: (value: ValkeyClient | undefined) => value,
-  connection: (value: ValkeyConnection | undefined) => value,
+  client: (value) => value,
+  connection: (value) => value,
   unsafeClientSettings: (value = [], name) => settingsOf(name, value),
-  connectTimeoutMs: (value = 250, name) => checkInteger(name, value, { min: 1, max: MAX_TIMEOUT_MS }),
-  commandTimeoutMs: (value = 500, name) => checkInteger(name, value, { min: 1, max: MAX_TIMEOUT_MS }),
+  ...TIMING_OPTIONS,
   retries: (value = 1, name) => checkInteger(name, value, { min: 0, max: 5 }),
-  breaker: (value = {}) => value && resolveBreaker(value),
+  breaker: (value = {}, name) => value && readGroup(name, value, BREAKER_OPTIONS),
 } satisfies OptionTable<ValkeyOptions>
 
-/** Applies defaults, checks every option and makes the client of a `connection`. Throws a `TypeError` that names the wrong one. */
-export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOptions {
-  const { client, connection, unsafeClientSettings, ...calls } = readOptions(options, VALKEY_OPTIONS)
+const BREAKER_OPTIONS = {
+  failures: (value = DEFAULT_BREAKER.failures, name) => checkInteger(name, value, { min: 1, max: 1000 }),
+  halfOpenAfterMs: (value = DEFAULT_BREAKER.halfOpenAfterMs, name) =>
+    checkInteger(name, value, { min: 1, max: 60_000 }),
+} satisfies OptionTable<Partial<BreakerOptions>>
+
+/** Checks the `client`, or makes one of the `connection`. Throws a `TypeError` that names what is wrong. */
+export function connectValkey(read: Read<typeof VALKEY_OPTIONS>): ResolvedValkeyOptions {
+  const { client, connection, unsafeClientSettings, connectTimeoutMs, commandTimeoutMs, retries, breaker } =
+    read
+  const calls = { connectTimeoutMs, commandTimeoutMs, retries, breaker }
   if (connection === undefined) {
     const acceptsPlaintext = unsafeClientSettings.includes('tls')
     return {
@@ -90,10 +99,9 @@ export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOpti
     }
   }
   if (client !== undefined) throw optionError('connection', 'left out when "client" is given')
-  const made = createValkeyClient(connection, calls)
   return {
     ...calls,
-    client: made,
+    client: createValkeyClient(connection, calls),
     ownsClient: true,
     acceptsPlaintext: connection.unsafeAllowPlaintext ?? false,
   }
@@ -102,15 +110,6 @@ export function resolveValkeyOptions(options: ValkeyOptions): ResolvedValkeyOpti
 function settingsOf(name: string, settings: readonly ClientSetting[]): readonly ClientSetting[] {
   if (!Array.isArray(settings)) throw optionError(name, 'a list of names of settings')
   return settings.map((setting) => checkOneOf(name, setting, CLIENT_SETTINGS))
-}
-
-function resolveBreaker(breaker: Partial<BreakerOptions>): BreakerOptions {
-  checkObject('breaker', breaker)
-  checkKnown(breaker, ['failures', 'halfOpenAfterMs'], '"breaker"')
-  const { failures, halfOpenAfterMs } = { ...DEFAULT_BREAKER, ...breaker }
-  checkInteger('breaker.failures', failures, { min: 1, max: 1000 })
-  checkInteger('breaker.halfOpenAfterMs', halfOpenAfterMs, { min: 1, max: MAX_TIMEOUT_MS })
-  return { failures, halfOpenAfterMs }
 }
 
 // connect-redis takes a client of node-redis, the only one with this method.
