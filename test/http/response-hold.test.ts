@@ -283,6 +283,32 @@ describe.each([http1, http2])('a held response of $protocol', (protocol) => {
     expect(heard).toEqual([refused, refused])
   })
 
+  test('tells the callback of a write that comes after the end of a response that is refused', async () => {
+    const { holder, open } = gatedHolder(() => {
+      throw outage()
+    })
+    const heard: unknown[] = []
+    const finished: unknown[] = []
+    const { ask } = await serve(protocol, (_req, res) => {
+      const { end } = plain(res)
+      // As express-session's, which ends once the session is saved.
+      Object.assign(res, { end: () => setImmediate(() => Reflect.apply(end, res, ['the end'])) })
+      holdResponse(res, holder)
+      plain(res).on('finish', () => finished.push(plain(res).statusCode))
+      plain(res).write(CANARY, (error) => heard.push(error?.message))
+      plain(res).end()
+      plain(res).write(CANARY, (error) => heard.push(error?.message))
+      setImmediate(() => setImmediate(open))
+    })
+
+    expect(await ask('/')).toMatchObject({ status: 503, body: 'Service Unavailable', isComplete: true })
+
+    await until(() => heard.length === 2 && finished.length > 0)
+    const refused = 'The response was refused; nothing can be written to it'
+    expect(heard).toEqual([refused, refused])
+    expect(finished).toEqual([503])
+  })
+
   test('calls the callbacks of write and end', async () => {
     const { holder, open } = gatedHolder()
     const called: unknown[] = []

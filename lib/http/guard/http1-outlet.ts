@@ -26,7 +26,7 @@ export class Http1Outlet implements Outlet {
   #hasSent = false
   /** What takes the place of all that was queued. */
   #instead: QueuedPiece | undefined
-  /** Those of single writes, which learn of a refusal; those of the end belong to Node. */
+  /** Of what is kept. Those of writes learn of a refusal; the last one belongs to Node once its own end has run. */
   readonly #callbacks: PieceCallback[] = []
 
   constructor(res: ServerResponse, gate: Gate) {
@@ -49,7 +49,8 @@ export class Http1Outlet implements Outlet {
     }
     const piece = pieceOf(args)
     if (!this.#gate.isRefused) return isContent ? this.#keep(piece) : this.#keepLine(piece)
-    if (piece.callback && !this.#gate.isEnding) process.nextTick(piece.callback, refusedError())
+    // Of the write that was refused; of later ones Node tells that the response is destroyed.
+    if (piece.callback) this.#callbacks.push(piece.callback)
     return false
   }
 
@@ -82,7 +83,7 @@ export class Http1Outlet implements Outlet {
     const res = this.#res
     this.#isKeeping = false
     keptOf(this.#server)?.delete(res)
-    for (const callback of this.#callbacks.splice(0)) process.nextTick(callback, refusedError())
+    process.nextTick(() => this.#failWrites())
     if (res.writableFinished) return
     // What was let go while another response has its turn is still in the queue.
     if (this.#hasSent && res.socket) {
@@ -104,8 +105,14 @@ export class Http1Outlet implements Outlet {
     // Node 20 takes a change of what is pending for a drain, and would tell of it in the middle of a chunk.
     if (res.writableNeedDrain) this.#uncountedSize += size
     else res._onPendingData(size)
-    if (piece.callback && !this.#gate.isEnding) this.#callbacks.push(piece.callback)
+    if (piece.callback) this.#callbacks.push(piece.callback)
     return res.outputSize < res.writableHighWaterMark
+  }
+
+  #failWrites(): void {
+    const callbacks = this.#callbacks.splice(0)
+    if (this.#res.finished) callbacks.pop()
+    for (const callback of callbacks) process.nextTick(callback, refusedError())
   }
 
   #keepLine(piece: QueuedPiece): boolean {

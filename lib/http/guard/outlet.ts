@@ -13,8 +13,6 @@ export interface Outlet {
 export interface Gate {
   /** Whether the response was refused, so that nothing of it leaves any more. */
   readonly isRefused: boolean
-  /** Whether the end was asked for. What is given to the response after it was not the handler's to give. */
-  readonly isEnding: boolean
   /** Whether what is about to leave may. If not, it is to be kept until it is released or refused. */
   mayLeave(what: 'information' | 'content'): boolean
 }

@@ -75,11 +75,6 @@ export class ResponseHold implements Gate {
     this.#holders.unshift(holder)
   }
 
-  /** Whether the end was asked for. What is given to the response after it was not the handler's to give. */
-  get isEnding(): boolean {
-    return this.#stage === 'end'
-  }
-
   get isRefused(): boolean {
     return this.#state === 'refused'
   }
@@ -95,7 +90,7 @@ export class ResponseHold implements Gate {
   end(args: readonly unknown[]): unknown {
     if (this.isRefused) return this.#swallow(args)
     checkChunk(args[0])
-    if (!this.isEnding) {
+    if (this.#stage !== 'end') {
       this.#stage = 'end'
       for (const holder of this.#holders) holder.onEnd?.()
       this.#ask('end')
