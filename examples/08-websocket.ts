@@ -1,7 +1,7 @@
-// A WebSocket that is closed, with code 4401, the moment its session ends on whatever node.
+// A WebSocket that is closed, with code 4401, the moment its session ends on whatever node, and not because of an outage.
 import express from 'express'
 import session from 'express-session'
-import { closeOnEnd, InProcessStore } from 'express-session-valkey'
+import { closeOnEnd, ValkeyStore } from 'express-session-valkey'
 import { WebSocketServer } from 'ws'
 
 declare module 'express-session' {
@@ -10,10 +10,11 @@ declare module 'express-session' {
   }
 }
 
-const port = Number(process.env['PORT'] ?? 3000)
-const store = new InProcessStore()
+const { VALKEY_URL = '', SESSION_KEY = '', COOKIE_SECRET = '', PORT = '3000' } = process.env
+
+const store = new ValkeyStore({ connection: { url: VALKEY_URL }, secrets: [SESSION_KEY] })
 const app = express()
-const sessions = session({ store, secret: 'for the example only', resave: false, saveUninitialized: false })
+const sessions = session({ store, secret: COOKIE_SECRET, resave: false, saveUninitialized: false })
 
 app.use(sessions)
 
@@ -26,17 +27,21 @@ app.post('/sign-out', (req, res, next) => {
   req.session.destroy((error) => (error ? next(error) : res.json({ user: null })))
 })
 
-const server = app.listen(port, '127.0.0.1', (error) => {
+const server = app.listen(Number(PORT), '127.0.0.1', (error) => {
   if (error) throw error
-  console.log(`Listening on http://127.0.0.1:${port}`)
+  console.log(`Listening on http://127.0.0.1:${PORT}`)
 })
 
 const sockets = new WebSocketServer({ server })
 sockets.on('connection', (socket, upgrade) => {
+  // What breaks the protocol closes the socket; without a listener it would end the process.
+  socket.on('error', () => {})
   // The handshake is a request with a cookie; nothing of the response that express-session prepares is sent.
   const req = upgrade as express.Request
-  sessions(req, {} as express.Response, () => {
-    if (req.session?.userId === undefined) return socket.close(4401, 'signed-out')
+  sessions(req, {} as express.Response, (error?: unknown) => {
+    // An outage says nothing about the session. 1013 is "try again later": the client keeps its sign-in.
+    if (error || !req.session) return socket.close(1013, 'unavailable')
+    if (req.session.userId === undefined) return socket.close(4401, 'signed-out')
     closeOnEnd({ store, target: { sid: req.sessionID }, connection: socket })
     socket.send(`hello ${req.session.userId}`)
   })

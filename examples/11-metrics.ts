@@ -25,7 +25,7 @@ const seconds = new Histogram({
 const decisions = new Counter({
   name: 'session_decisions_total',
   help: 'What the session store decided',
-  labelNames: ['decision', 'reason'],
+  labelNames: ['decision', 'reason', 'state'],
 })
 
 const begun = new WeakMap<object, number>()
@@ -40,7 +40,11 @@ for (const operation of OPERATIONS) {
 }
 subscribe('express-session-valkey:decision', (message) => {
   const fact = message as Decision
-  decisions.inc({ decision: fact.decision, reason: 'reason' in fact ? fact.reason : '' })
+  decisions.inc({
+    decision: fact.decision,
+    reason: 'reason' in fact ? fact.reason : '',
+    state: 'state' in fact ? fact.state : '',
+  })
 })
 
 const store = new ValkeyStore({ connection: { url: VALKEY_URL }, secrets: [SESSION_KEY] })

@@ -78,7 +78,11 @@ const server = app.listen(Number(PORT), '127.0.0.1', (error) => {
   )
 })
 
-process.once('SIGTERM', () => server.close(() => store.close()))
+process.once('SIGTERM', () => {
+  server.close(() => store.close())
+  // What never ends by itself, such as a stream, is cut off.
+  setTimeout(() => server.closeAllConnections(), 10_000).unref()
+})
 
 function page(content) {
   return `<!doctype html><meta charset="utf-8"><title>Sessions</title>\n${content}\n`

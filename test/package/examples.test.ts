@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { type RunningProgram, startProgram } from '../support/program.ts'
-import { type PlainValkey, plainValkey } from '../support/valkey.ts'
+import { until } from '../support/until.ts'
+import { type PlainValkey, plainValkey, ValkeyServer } from '../support/valkey.ts'
 
 const EXAMPLES = new URL('../../examples/', import.meta.url)
 
@@ -219,10 +221,10 @@ describe('07-sign-out-everywhere', () => {
 
 describe('08-websocket', () => {
   it('closes the socket of who signs out', async () => {
-    const { origin } = await start('08-websocket.ts')
+    const { origin } = await start('08-websocket.ts', environment())
     const ann = visitor()
     await ann(`${origin}/sign-in/ann`, { method: 'POST' })
-    const socket = new WebSocket(origin.replace('http', 'ws'), { headers: { cookie: ann.cookie() } })
+    const socket = open(origin, ann)
     const [greeting] = await once(socket, 'message')
 
     const closed = once(socket, 'close')
@@ -230,7 +232,57 @@ describe('08-websocket', () => {
 
     expect(String(greeting)).toBe('hello ann')
     expect((await closed).map(String)).toEqual(['4401', 'logout'])
+    expect((await once(open(origin, ann), 'close')).map(String)).toEqual(['4401', 'signed-out'])
   })
+
+  it('takes an outage for no sign-out', async () => {
+    const server = await ValkeyServer.start({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
+    try {
+      const { origin } = await start('08-websocket.ts', { ...environment(), VALKEY_URL: server.url })
+      const ann = visitor()
+      await ann(`${origin}/sign-in/ann`, { method: 'POST' })
+      const before = open(origin, ann)
+      await once(before, 'message')
+
+      await server.kill()
+      const during = once(open(origin, ann), 'close')
+
+      expect((await during).map(String)).toEqual(['1013', 'unavailable'])
+      expect(before.readyState).toBe(WebSocket.OPEN)
+      await server.restart()
+      const greeting = await until(() => firstOf(open(origin, ann)))
+      expect(greeting).toBe('hello ann')
+      expect(before.readyState).toBe(WebSocket.OPEN)
+    } finally {
+      await server.stop()
+    }
+  })
+
+  it('goes on after a client that breaks the protocol', async () => {
+    const { origin } = await start('08-websocket.ts', environment())
+    const ann = visitor()
+    await ann(`${origin}/sign-in/ann`, { method: 'POST' })
+    const broken = open(origin, ann)
+    await once(broken, 'message')
+
+    const closed = once(broken, 'close')
+    // A frame with reserved bits, which no client library sends.
+    const { _socket: raw } = broken as unknown as { readonly _socket: Socket }
+    raw.write(Buffer.from([0xff, 0x80, 0, 0, 0, 0]))
+    await closed
+
+    expect((await once(open(origin, ann), 'message')).map(String)[0]).toBe('hello ann')
+  })
+
+  const open = (origin: string, { cookie }: { cookie(): string }) =>
+    new WebSocket(origin.replace('http', 'ws'), { headers: { cookie: cookie() } })
+
+  /** What a socket is told first; nothing if it is closed before. */
+  const firstOf = (socket: WebSocket): Promise<string | undefined> =>
+    new Promise((resolve) => {
+      socket.once('message', (text) => resolve(String(text)))
+      socket.once('close', () => resolve(undefined))
+    })
 })
 
 describe('09-server-sent-events', () => {
@@ -274,7 +326,9 @@ describe('11-metrics', () => {
     expect(metrics).toMatch(/session_operation_seconds_count\{operation="set",outcome="ok"\} 1\n/)
     expect(metrics).toMatch(/session_operation_seconds_count\{operation="get",outcome="ok"\} 1\n/)
     expect(metrics).toMatch(/session_operation_seconds_count\{operation="destroy",outcome="ok"\} 1\n/)
-    expect(metrics).toMatch(/session_decisions_total\{decision="session-ended",reason="logout"\} 1\n/)
+    expect(metrics).toMatch(
+      /session_decisions_total\{decision="session-ended",reason="logout",state=""\} 1\n/,
+    )
     expect(metrics).not.toContain(sidIn(ann.cookie()))
   })
 
@@ -285,7 +339,35 @@ describe('11-metrics', () => {
     const metrics = await visitor()(`${origin}/metrics`)
 
     expect(metrics).toMatch(/operation="set",outcome="ERR_STORE_UNAVAILABLE"\} 1\n/)
-    expect(metrics).toMatch(/session_decisions_total\{decision="attempt-failed",reason="connection"\} \d+\n/)
+    expect(metrics).toMatch(
+      /session_decisions_total\{decision="attempt-failed",reason="connection",state=""\} \d+\n/,
+    )
+  })
+
+  it('tells by the state of the breaker when Valkey goes and when it is back', async () => {
+    const server = await ValkeyServer.start()
+    try {
+      const { origin } = await start('11-metrics.ts', { ...environment(), VALKEY_URL: server.url })
+      const counts = async (state: string) => {
+        const text = await visitor()(`${origin}/metrics`)
+        return text.includes(`session_decisions_total{decision="breaker",reason="",state="${state}"}`)
+      }
+      expect(await counts('open')).toBe(false)
+
+      await server.kill()
+      await until(async () => {
+        await visitor()(origin)
+        return counts('open')
+      })
+      await server.restart()
+
+      await until(async () => {
+        await visitor()(origin)
+        return counts('closed')
+      })
+    } finally {
+      await server.stop()
+    }
   })
 })
 
