@@ -6,15 +6,7 @@ import { type Decision, type OperationTrace, ValkeyStore } from 'express-session
 import { Counter, Histogram, register } from 'prom-client'
 
 const { VALKEY_URL = '', SESSION_KEY = '', COOKIE_SECRET = '', PORT = '3000' } = process.env
-const OPERATIONS: readonly OperationTrace['operation'][] = [
-  'get',
-  'set',
-  'touch',
-  'destroy',
-  'commit',
-  'end',
-  'end-all',
-]
+const OPERATIONS = ['get', 'set', 'touch', 'destroy', 'commit', 'end', 'end-all'] as const
 
 const seconds = new Histogram({
   name: 'session_operation_seconds',
