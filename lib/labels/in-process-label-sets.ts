@@ -55,6 +55,7 @@ export class InProcessLabelSets implements LabelSets {
   }
 
   async evictionPolicies(): Promise<readonly string[]> {
+    if (this.#isClosed) throw new StoreClosedError()
     return []
   }
 

@@ -55,8 +55,8 @@ export interface LabelStore {
   /** Takes labels away, and remembers that, so that no session puts them back. Answers the labels that are left. */
   declassify(declassification: Declassification): Promise<ReadonlySet<string>>
   /**
-   * Returns what an operator should know, as `check()` of a session store does: whether labels could vanish, by how the
-   * server evicts and by `ttl`. Raises an alarm for each but `unreachable`. Rejects only once the
+   * Returns whether labels could vanish, by how the server evicts and by `ttl`. Raises an alarm for each finding but
+   * `unreachable`. `check()` of the session store calls it once {@link taintLabels} connects the two. Rejects only once the
    * store is closed.
    */
   check(): Promise<readonly Finding[]>

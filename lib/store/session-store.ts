@@ -42,6 +42,11 @@ export interface SessionStoreParts {
   readonly legacy?: LegacySessions | undefined
 }
 
+/** What an app uses beside the sessions, such as a label store. */
+interface CheckedPart {
+  check(): Promise<readonly Finding[]>
+}
+
 /** Keeps sessions sealed in a backend: what `ValkeyStore` and `InProcessStore` have in common. */
 export abstract class SealedSessionStore extends StoreEmitter implements SessionStore {
   readonly registry: SealedSessionRegistry
@@ -55,6 +60,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   readonly #operations: Operations
   readonly #sharing: PrefixSharing
   readonly #legacy: LegacySessions | undefined
+  readonly #parts = new Set<CheckedPart>()
   #isMounted = false
   #generate: (req: Request) => void = () => {
     throw new TypeError('The store is not mounted: give it to session({ store })')
@@ -253,14 +259,21 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     return healthOf(this.#backend, this.#deadlineMs)
   }
 
-  /**
-   * What an operator should know: whether servers, connection, rights and lifetimes are such that every promise holds.
-   * Asks every primary, and tries rights on keys that are gone a second later: for deployments and administration, not
-   * for requests. Never rejects; an empty list is good news.
-   */
   async check(): Promise<readonly Finding[]> {
     const found = await this.#operations.runLong('check', () => this.#backend.inspect())
-    return [...lifetimeFindings(this.#options), ...(await this.#sharing.findings()), ...found]
+    // A label store rejects only once it is closed.
+    const ofParts = await Promise.all([...this.#parts].map((part) => part.check().catch(() => [])))
+    return [
+      ...lifetimeFindings(this.#options),
+      ...(await this.#sharing.findings()),
+      ...found,
+      ...ofParts.flat(),
+    ]
+  }
+
+  /** Makes `check()` include what this part of the app finds. */
+  checkAlso(part: CheckedPart): void {
+    this.#parts.add(part)
   }
 
   /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */

@@ -117,9 +117,9 @@ export interface SessionStore extends Store {
   health(): Promise<StoreHealth>
 
   /**
-   * Checks whether servers, connection, rights and lifetimes are such that every promise holds, and returns what is not.
-   * Asks every primary, and tries rights on keys that are gone a second later: for deployments and administration, not for
-   * requests. Never rejects; an empty list is good news.
+   * Checks whether servers, connection, rights and lifetimes are such that every promise holds, and returns what is not. Covers
+   * the label store that `taintLabels` uses with this store, too. Asks every primary, and tries rights on keys that are gone a
+   * second later: for deployments and administration, not for requests. Never rejects; an empty list is good news.
    */
   check(): Promise<readonly Finding[]>
 

@@ -529,6 +529,39 @@ describe.each(frameworks)('taintLabels on $framework', ({ express }) => {
   })
 })
 
+describe('check() of the session store', () => {
+  const tooShort = () => openMemory({ ttl: 5, longestSessionTtl: 60 }).store
+
+  it('includes what the label store finds, from the start where it has both', async () => {
+    const sessions = new InProcessStore()
+    expect(await sessions.check()).toEqual([])
+
+    taintLabels({ store: tooShort(), sessions })
+
+    expect(await sessions.check()).toMatchObject([{ code: 'ttl-too-short', severity: 'warning' }])
+  })
+
+  it('includes it from the first request on where the session store is that of the request', async () => {
+    const sessions = new InProcessStore()
+    const visitor = await visit({ labels: tooShort(), sessions, taint: { sessions: undefined } })
+    expect(await sessions.check()).toEqual([])
+
+    await visitor.post('/begin')
+    await visitor.post('/begin')
+
+    expect(await sessions.check()).toMatchObject([{ code: 'ttl-too-short' }])
+  })
+
+  it('never rejects, also once the label store is closed', async () => {
+    const [sessions, labels] = [new InProcessStore(), tooShort()]
+    taintLabels({ store: labels, sessions })
+    await labels.close()
+
+    await expect(labels.check()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
+    expect(await sessions.check()).toEqual([])
+  })
+})
+
 describe('taintLabels', () => {
   const { store } = openMemory()
 
@@ -550,7 +583,11 @@ describe('taintLabels', () => {
     ['subject', openMemory().store],
     [
       'onStoreError',
-      { load: () => Promise.reject(new Error('away')), add: () => Promise.reject(new Error('away')) },
+      {
+        load: () => Promise.reject(new Error('away')),
+        add: () => Promise.reject(new Error('away')),
+        check: async () => [],
+      },
     ],
   ] as const)('names the option %s when it throws', async (option, labels) => {
     const thrown = new Error('of the app')

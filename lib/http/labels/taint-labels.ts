@@ -77,6 +77,7 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
     sessionTtlMs: sessionTtl * 1000,
   }
   checkRuntime('taintLabels')
+  sessions?.checkAlso(store)
   return function taintLabelsMiddleware(req, res, next) {
     const begin = () => {
       const known = taintsByRequest.get(req)
@@ -84,7 +85,7 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
       if (known)
         throw new TypeError('taintLabels is mounted twice, with different stores: give both the same')
       if (!isNodeResponse(res)) throw responselessError()
-      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? sealingStoreOfRequest(req) })
+      const taint = new RequestTaint(req, res, { ...parts, sessions: sessions ?? connected(req, store) })
       taintsByRequest.set(req, taint)
       req.taint = publicTaint(taint)
       return taint.begin()?.catch((error: unknown) => {
@@ -169,7 +170,7 @@ const TAINT_OPTIONS = {
 } satisfies OptionTable<TaintLabelsOptions>
 
 function labelStoreOf(name: string, store: LabelStore): LabelStore {
-  if (hasMethods(store, ['load', 'add'])) return store
+  if (hasMethods(store, ['load', 'add', 'check'])) return store
   throw optionError(name, 'a label store, as createLabelStore makes it')
 }
 
@@ -178,14 +179,25 @@ function sealingStoreOf(name: string, store: unknown): SealingStore {
   throw optionError(name, 'a session store of this package')
 }
 
-function sealingStoreOfRequest({ sessionStore }: Request): SealingStore {
+/** The session store of a request, which from then on checks the label store, too. */
+function connected({ sessionStore }: Request, labels: LabelStore): SealingStore {
   const store: unknown = sessionStore
-  if (isSealingStore(store)) return store
+  if (isSealingStore(store)) {
+    store.checkAlso(labels)
+    return store
+  }
   throw new TypeError(
     'taintLabels needs a session store of this package: mount it after session({ store }), or give it the option "sessions"',
   )
 }
 
 function isSealingStore(store: unknown): store is SealingStore {
-  return hasMethods(store, ['sealedLabels', 'sealLabels', 'storedSession', 'isPristine', 'commit'])
+  return hasMethods(store, [
+    'sealedLabels',
+    'sealLabels',
+    'storedSession',
+    'isPristine',
+    'checkAlso',
+    'commit',
+  ])
 }

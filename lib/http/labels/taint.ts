@@ -1,4 +1,5 @@
 import type { Request } from 'express'
+import type { LabelStore } from '../../labels/label-store.ts'
 import type { StoredSession } from '../../store/sessions.ts'
 
 declare module 'express-session' {
@@ -51,4 +52,6 @@ export interface SealingStore {
   commit(req: Request): Promise<void>
   /** Whether the store made the session for its request, with nothing put into it or stored of it since. */
   isPristine(session: object): boolean
+  /** Makes the store's `check()` include what the label store finds. */
+  checkAlso(labels: LabelStore): void
 }
