@@ -1,8 +1,8 @@
-/** What `node:diagnostics_channel` is told, for tracing and metrics. No message carries an id, a handle, a key, a user or contents. */
+/** The channels of `node:diagnostics_channel`, for tracing and metrics. No message carries an id, a handle, a key, a user or contents. */
 
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 
-/** The context of a trace. Beside it there is the `error` of a failed operation, never a result. */
+/** The message of a tracing channel. A failed operation adds its `error`; results are never published. */
 export interface OperationTrace {
   /** The end of the channel's name: `express-session-valkey:<operation>`. */
   readonly operation:
@@ -34,13 +34,13 @@ export interface OperationTrace {
 export type TracedOperation = OperationTrace['operation']
 
 /**
- * What the channel `express-session-valkey:decision` is told.
+ * The messages of the channel `express-session-valkey:decision`.
  *
  * - `session-invalid`, `session-unknown-key`, `session-merged`, `session-ended`, `write-refused`, `unsafe-server`, `shared-prefix`,
  *   `refresh-reused`, `refresh-ahead`, `upstream-logout-failed`: as the store's events, without the handle.
  * - `attempt-failed`: an attempt of a call failed; a repeat of it may succeed. `kind` and `reason` as in `health()`.
- * - `breaker`: it is now `state`; that of one `primary` (`host:port`) of a cluster.
- * - `response-refused`: a guard answered in a handler's place, with `status` and the error's `code`.
+ * - `breaker`: the breaker is now `state`; in a cluster that of one `primary` (`host:port`).
+ * - `response-refused`: a guard replied in place of the handler, with `status` and the error's `code`.
  * - `taint-denied`: a gate denied a request.
  */
 export type Decision =
@@ -69,7 +69,7 @@ export type Decision =
 const NAME = 'express-session-valkey'
 const decisions = channel(`${NAME}:decision`)
 
-// Made once: a call that nobody traces looks at a property, and makes no context.
+// Made once: without subscribers a call costs one property read.
 const traces: Readonly<Record<TracedOperation, TracingChannel>> = {
   all: traceOf('all'),
   check: traceOf('check'),
@@ -95,13 +95,13 @@ const traces: Readonly<Record<TracedOperation, TracingChannel>> = {
   touch: traceOf('touch'),
 }
 
-/** Does the work, and traces it if anybody listens. */
+/** Does the work, and traces it if the channel has subscribers. */
 export function traced<Value>(operation: TracedOperation, work: () => Promise<Value>): Promise<Value> {
   const trace = traces[operation]
   return trace.hasSubscribers ? tracedBy(trace, operation, work) : work()
 }
 
-/** Tells of a decision if anybody listens. */
+/** Publishes a decision if the channel has subscribers. */
 export function decide(decision: Decision): void {
   if (decisions.hasSubscribers) decisions.publish(decision)
 }
@@ -112,12 +112,12 @@ async function tracedBy<Value>(
   work: () => Promise<Value>,
 ): Promise<Value> {
   const outcome: { value?: Promise<Value> } = {}
-  // The channel would be told what a traced promise resolves to, which may be a session.
-  const untold = async () => {
+  // The channel publishes the result of a traced promise, which may be a session: this one resolves to nothing.
+  const withoutResult = async () => {
     outcome.value = work()
     await outcome.value
   }
-  await trace.tracePromise(untold, { operation })
+  await trace.tracePromise(withoutResult, { operation })
   return outcome.value as Promise<Value>
 }
 

@@ -36,8 +36,8 @@ export type AuthErrorCode =
   | 'ERR_AUTH_UNAVAILABLE'
 
 /**
- * Why and where something failed at the server, as far as it is known. It is safe to log: it carries neither arguments nor
- * credentials, and of keys and channels their patterns alone.
+ * Why and where a call to the server failed, as far as it is known. It is safe to log: it carries no arguments and no
+ * credentials, and of keys and channels only their patterns.
  */
 export interface FailureCause {
   /** One of the words docs/ERRORS.md lists. */
@@ -45,15 +45,15 @@ export interface FailureCause {
   /** The name or address of the server or, of a socket, its path. */
   readonly host?: string
   readonly port?: number
-  /** Of the operating system, of DNS or of TLS: `ECONNREFUSED`, `ENOTFOUND`, `SELF_SIGNED_CERT_IN_CHAIN`, … */
+  /** The code of the operating system, of DNS or of TLS: `ECONNREFUSED`, `ENOTFOUND`, `SELF_SIGNED_CERT_IN_CHAIN`, … */
   readonly systemCode?: string
   /** The command that the server refused. */
   readonly command?: string
-  /** What the user lacks, as `ACL SETUSER` grants it: `+publish`, `~sess:r:*`, `&sess:n`. */
+  /** The right that the server user lacks, as `ACL SETUSER` grants it: `+publish`, `~sess:r:*`, `&sess:n`. */
   readonly right?: string
 }
 
-/** A cause in a few words: `connection: ECONNREFUSED at 127.0.0.1:6379`. */
+/** Describes a cause in a few words: `connection: ECONNREFUSED at 127.0.0.1:6379`. */
 export function describeFailure({ reason, host, port, systemCode, command, right }: FailureCause): string {
   const details = [
     systemCode,
@@ -66,9 +66,9 @@ export function describeFailure({ reason, host, port, systemCode, command, right
 }
 
 interface ErrorFacts {
-  /** Written out, as minifiers rename classes. */
+  /** Minifiers rename classes, so names are written out. */
   readonly name: string
-  /** Of HTTP. */
+  /** The status of the HTTP response. */
   readonly status: number
   /** When a retry makes sense, in seconds. */
   readonly retryAfterS?: number
@@ -165,9 +165,9 @@ export class SessionStoreError<Code extends SessionStoreErrorCode = SessionStore
  * ```
  */
 export class AuthError<Code extends AuthErrorCode = AuthErrorCode> extends SessionStoreError<Code> {
-  /** The word that the reply carries for OAuth clients (RFC 6749, RFC 6750). */
+  /** The `error` of the reply to OAuth clients (RFC 6749, RFC 6750). */
   readonly error: string
-  /** The word that the reply carries for GoTrue's clients. */
+  /** The `error_code` of the reply to GoTrue clients. */
   readonly errorCode: string
 
   constructor(
@@ -327,8 +327,8 @@ export class SessionTtlError extends SessionStoreError<'ERR_SESSION_TTL'> {
 }
 
 /**
- * What the `userId` option returned for a session is neither a user id nor `undefined` or `null`, which is nobody. A user id
- * is a non-empty, well-formed string, a finite number, a bigint, or an object that serializes to one of these. Nothing was sent.
+ * The `userId` option returned something that is neither a user id nor `undefined` or `null` for no user. A user id is a non-empty,
+ * well-formed string, a finite number, a bigint, or an object that serializes to one of these. Nothing was sent.
  */
 export class SessionUserIdError extends SessionStoreError<'ERR_SESSION_USER_ID'> {
   constructor(value: unknown) {
@@ -348,7 +348,7 @@ function kindOf(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
-/** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads answer "no session". */
+/** A session id that cannot name a session: not a string, empty, too long, or with characters outside `[A-Za-z0-9._~+/=:-]`. Raised by writes; reads return no session. */
 export class SessionIdError extends SessionStoreError<'ERR_SESSION_ID'> {
   constructor() {
     super(
@@ -365,7 +365,7 @@ export class SessionForeignError extends SessionStoreError<'ERR_SESSION_FOREIGN'
   }
 }
 
-/** So many endings wait to be read that a watch has stopped: those that are kept are read first, later ones are not told. */
+/** A watch has stopped because too many endings wait to be read. Iterating first yields those, then rejects with this error; later endings are lost. */
 export class SessionWatchBehindError extends SessionStoreError<'ERR_SESSION_WATCH_BEHIND'> {
   constructor(unread: number) {
     super(
@@ -434,18 +434,18 @@ export class StoreSecretsError extends SessionStoreError<'ERR_STORE_SECRETS'> {
   }
 }
 
-/** The `serializer` did not answer in time. Nothing was sent, and what is stored stays. */
+/** The `serializer` did not settle in time. Nothing was sent, and the stored session is unchanged. */
 export class StoreSerializerError extends SessionStoreError<'ERR_STORE_SERIALIZER'> {
   constructor(method: 'stringify' | 'parse', deadlineMs: number) {
     super('ERR_STORE_SERIALIZER', `The serializer's "${method}" did not answer within ${deadlineMs} ms`)
   }
 }
 
-/** A function of the app's that was given as an option threw. Nothing was sent. */
+/** A function given as an option threw. Nothing was sent. */
 export class StoreOptionError extends SessionStoreError<'ERR_STORE_OPTION'> {
   /** The name of the option. */
   readonly option: string
-  /** What the function threw, as it is: what it says is the app's own. */
+  /** The value that the function threw, unchanged. */
   override readonly cause: unknown
 
   constructor(option: string, cause: unknown) {
@@ -458,7 +458,7 @@ export class StoreOptionError extends SessionStoreError<'ERR_STORE_OPTION'> {
   }
 }
 
-/** What is stored is not a set of labels. It counts as neither labelled nor empty; nothing was changed. */
+/** The stored value is not a set of labels. It counts neither as labelled nor as empty; nothing was changed. */
 export class LabelsUnreadableError extends SessionStoreError<'ERR_LABELS_UNREADABLE'> {
   constructor() {
     super(
@@ -468,16 +468,16 @@ export class LabelsUnreadableError extends SessionStoreError<'ERR_LABELS_UNREADA
   }
 }
 
-/** More distinct labels than a session or user may gather. Nothing was added. */
+/** The session or user would have more distinct labels than allowed. Nothing was added. */
 export class LabelLimitError extends SessionStoreError<'ERR_LABELS_LIMIT'> {
   constructor(limit: number) {
     super('ERR_LABELS_LIMIT', `There would be more than ${limit} distinct labels; use fewer, coarser ones`)
   }
 }
 
-/** A gate refused the request for its labels, or because labels that were there are lost. */
+/** A gate denied the request for its labels, or because its labels are lost. */
 export class TaintDeniedError extends SessionStoreError<'ERR_TAINT_DENIED'> {
-  /** `labels`: those it has are refused here. `lost`: it had labels that are no longer stored. */
+  /** `labels`: the gate denies one of its labels. `lost`: it had labels that are no longer stored. */
   readonly reason: 'labels' | 'lost'
 
   constructor(reason: 'labels' | 'lost') {

@@ -8,7 +8,7 @@ export function optionError(name: string, expectation: string, value?: unknown):
   )
 }
 
-// Only numbers, booleans and short words are echoed: a longer string may be a secret in the wrong place.
+// Quotes only numbers, booleans and short words: a longer string may be a secret in the wrong place.
 function shown(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value)
   if (typeof value === 'string')
@@ -16,12 +16,12 @@ function shown(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
 }
 
-/** The error of an option that holds a secret. */
+/** Returns the error of an option that holds a secret. */
 export function secretError(name: string, expectation: string): TypeError {
   return optionError(name, `${expectation}; make one with "openssl rand -hex 32"`)
 }
 
-/** Rejects a text with white space around it: to the process that reads the same secret without, it is another. */
+/** Rejects a text with white space around it: a process that reads the same secret without it would have another one. */
 export function checkUnpadded(value: string | Uint8Array, name: string): void {
   const text = typeof value === 'string' ? value : textIn(value)
   if (text === text.trim()) return
@@ -31,13 +31,13 @@ export function checkUnpadded(value: string | Uint8Array, name: string): void {
   )
 }
 
-// Bytes as a file of text is read. Random ones are hardly ever all of ASCII, and are let be.
+// Bytes that were read from a text file. Random bytes are hardly ever all ASCII.
 function textIn(bytes: Uint8Array): string {
   const isText = bytes.every((byte) => (byte >= 0x20 && byte < 0x7f) || (byte >= 0x09 && byte <= 0x0d))
   return isText ? Buffer.from(bytes).toString('latin1') : ''
 }
 
-/** Throws a `TypeError` that names the first unknown option, the one it is like, or what to write in its place. */
+/** Throws a `TypeError` that names the first unknown option, and a similar one or what to write instead. */
 export function checkKnown(options: object, known: readonly string[], owner: string): void {
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue
@@ -99,7 +99,7 @@ const OF_THE_STORE = 'it is an option of the store: new ValkeyStore({ … })'
 const OF_THE_CONNECTION = 'it is an option of "connection"'
 const IN_THE_URL = `it is part of the URL: connection: { url: 'valkey://user:password@host:6379/0' }`
 
-/** What to write instead of what connect-redis, a client or another part of this package calls so. */
+/** What to write instead of an option of connect-redis, of a client, or of another part of this package. */
 const ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['disableTTL', 'every session expires: set "ttl" to how long one may stay unused, in seconds'],
   ['disableTouch', 'a use extends a session: set "absoluteTtl" to give it a fixed end, in seconds'],
@@ -132,7 +132,7 @@ function hintFor(name: string, known: readonly string[]): string | undefined {
   return nearest && `did you mean "${nearest.word}"?`
 }
 
-/** How many letters to insert, remove, replace or swap with their neighbour to make one word of the other. */
+/** Returns how many letters to insert, remove, replace or swap to turn one word into the other. */
 function editsBetween(from: string, to: string): number {
   let [before, last] = [[] as number[], Array.from({ length: to.length + 1 }, (_, at) => at)]
   for (let row = 1; row <= from.length; row += 1) {
@@ -167,7 +167,7 @@ export function checkMemoryMeant(config: object, ofValkey: object): void {
     throw optionError('kind', `'valkey' where "${name}" is given, or 'in-process', which ignores it`)
 }
 
-/** 100 years: the longest lifetime of anything, in seconds. */
+/** 100 years, the longest lifetime, in seconds. */
 export const MAX_TTL_S = 100 * 365 * 86_400
 export const MAX_TTL_MS = MAX_TTL_S * 1000
 
@@ -194,10 +194,10 @@ export function checkFunction<Value>(name: string, value: Value): Value {
   return value
 }
 
-// NaN, or seconds in a text, would let sessions live for ever.
+// With NaN, or a number in a string, sessions would never expire.
 const TIMES_MS = { min: 0, max: 8.64e15 }
 
-/** A clock whose every reading is checked. */
+/** Returns a clock that checks each reading. */
 export function clockOf(name: string, clock: { now(): number }): { now(): number } {
   checkObject(name, clock)
   checkFunction(`${name}.now`, clock.now)
@@ -205,8 +205,8 @@ export function clockOf(name: string, clock: { now(): number }): { now(): number
 }
 
 /**
- * Whether a value has these methods. What an app hands in goes by them, not by its class: an app may meet the package
- * both as a module and as CommonJS, with two classes of one name.
+ * Returns whether a value has these methods. Not `instanceof`: an app may load this package as a module and as CommonJS, and so
+ * have two classes of one name.
  */
 export function hasMethods(value: unknown, names: readonly string[]): boolean {
   const members = Object(value) as Readonly<Record<string, unknown>>
@@ -231,7 +231,7 @@ export function checkBoolean(name: string, value: unknown): boolean {
 
 type AppFunction = 'actor' | 'device' | 'onStoreError' | 'subject' | 'ttl' | 'userId'
 
-/** Calls a function of the app's; one that throws is named. */
+/** Calls a function given as an option; turns what it throws into a `StoreOptionError`, which names the option. */
 export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
   try {
     return ask()
@@ -242,10 +242,10 @@ export function askOption<Value>(option: AppFunction, ask: () => Value): Value {
 
 const CODE = /^[a-z][a-z0-9._-]{0,31}$/
 const A_CODE = '1 to 32 characters of a-z 0-9 - _ ., a letter first'
-// No control characters, line separators or lone surrogates: an actor's id ends up in logs.
+// No control characters, line separators or lone surrogates: an actor's id is logged.
 const ACTOR_ID = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,128}$/u
 
-/** Whether it is a short code: the reason of an ending, or the type of an actor. */
+/** Returns whether it is a short code: the reason of an ending, or the type of an actor. */
 export function isCode(value: unknown): value is string {
   return typeof value === 'string' && CODE.test(value)
 }

@@ -1,4 +1,4 @@
-/** The contract between the store and whatever keeps its records. */
+/** The contract between the store and the backend that keeps its records. */
 
 import type { FailureCause } from '../errors.ts'
 import type { Finding } from './finding.ts'
@@ -35,7 +35,7 @@ export interface RecordWrite {
  * - `conflict`: it exists in another version than expected.
  * - `unsure`: as `conflict`, but on a repeat after a lost reply: the other version may be built upon ours.
  * - `gone`: a version was expected and there is none, or its hard end has passed.
- * - `ended`: a tombstone stands.
+ * - `ended`: a tombstone exists.
  */
 export type PutAnswer = 'stored' | 'conflict' | 'unsure' | 'gone' | 'ended'
 
@@ -46,11 +46,11 @@ export interface PutReply {
 }
 
 export interface RecordEnding {
-  /** What the tombstone keeps: opaque here, may be empty, at most {@link MAX_ENDING_BYTES}. */
+  /** The content of the tombstone: opaque here, may be empty, at most {@link MAX_ENDING_BYTES}. */
   readonly blob: Buffer
-  /** How long the tombstone of a record with an owner stands, in ms. */
+  /** Lifetime of the tombstone of a record with an owner, in ms. */
   readonly ownedTtlMs: number
-  /** How long any other tombstone stands, in ms. */
+  /** Lifetime of any other tombstone, in ms. */
   readonly fenceTtlMs: number
 }
 
@@ -63,7 +63,7 @@ export interface EndReply {
   readonly owner?: string | undefined
 }
 
-/** What replicas should have. */
+/** Endings that replicas should have. */
 export interface EndedHandles {
   readonly handles: readonly string[]
   readonly owner?: string | undefined
@@ -84,18 +84,18 @@ export interface EndNotice {
 
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
-/** What stands under a handle. */
+/** The state of a handle. */
 export type Fate =
-  | { readonly state: 'living'; readonly leftMs: number }
-  /** With what the tombstone keeps. */
+  | { readonly state: 'active'; readonly leftMs: number }
+  /** With the content of the tombstone. */
   | { readonly state: 'ended'; readonly blob: Buffer; readonly owner: string | undefined }
   | { readonly state: 'absent' }
 
-/** Reads for those who wait for endings: they count as no failure of the backend, and are asked for in bulk. */
+/** Reads for watches: their failures do not count against the backend, and they read in bulk. */
 export interface Lookout {
   /**
-   * What stands under each handle, in one round trip, or two if anything has ended; `undefined` where it cannot be found
-   * out. Never rejects.
+   * Returns the state of each handle, in one round trip, or two if anything has ended; `undefined` where it is unknown. Never
+   * rejects.
    */
   fates(handles: readonly string[]): Promise<readonly (Fate | undefined)[]>
   readonly registry: Pick<Registry, 'roster'>
@@ -104,8 +104,8 @@ export interface Lookout {
 /** How the calls to a backend have fared. */
 export interface Condition {
   /**
-   * Whether calls are sent (`closed`), answered without asking (`open`), or one of them is finding out (`half-open`);
-   * of several primaries the worst.
+   * Whether calls are sent (`closed`), rejected without being sent (`open`), or one of them probes the server (`half-open`); of
+   * several primaries the worst.
    */
   readonly breaker?: BreakerState
   /** The same for each primary of a cluster that was asked, by `host:port`. */
@@ -114,7 +114,7 @@ export interface Condition {
   readonly lastFailure?: LastFailure
 }
 
-/** The root cause: a call that was not sent for want of a working connection does not take its place. */
+/** The root cause: a call that was not sent for lack of a connection does not replace it. */
 export interface LastFailure extends FailureCause {
   /** `refused`: it was definitely not applied. `unknown`: it may have been. */
   readonly kind: 'refused' | 'unknown'
@@ -124,65 +124,63 @@ export interface LastFailure extends FailureCause {
 /** Must not throw. */
 export interface NoticeListener {
   notice(notice: EndNotice): void
-  /** Notices may have been missed up to now: look again at whatever is waited for. */
+  /** Notices may have been missed: check everything again. */
   gap(): void
 }
 
 /**
- * Keeps opaque records until they expire, and tombstones where they were ended. It never sees a plaintext, a
- * name or a key. Every verb is atomic for its handle. Missing and expired are one answer, never an error; a
- * verb rejects only when the backend itself fails: with `StoreUnavailableError` when it was definitely not
- * applied, with `OutcomeUnknownError` when it may have been, with `SessionInvalidError` when what stands under
- * the handle is not a record.
+ * Keeps opaque records until they expire, and tombstones of those that were ended. It never sees a plaintext, a name or a key.
+ * Every verb is atomic for its handle. Missing and expired are one result, never an error; a verb rejects only when the backend
+ * itself fails: with `StoreUnavailableError` when it was definitely not applied, with `OutcomeUnknownError` when it may have
+ * been, with `SessionInvalidError` when something other than a record is stored under the handle.
  */
 export interface Backend {
   readonly registry: Registry
   readonly lookout: Lookout
-  /** The record, `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes` (and then not fetched whole) or no record at all. */
+  /** Returns the record; `undefined` if there is none, `'unreadable'` if it is larger than `maxBytes`, and then not fetched whole, or not a record. */
   get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined>
   put(handle: string, write: RecordWrite): Promise<PutReply>
   /**
-   * Moves the expiry of a living record to `ttlMs` from now, at most to its hard end; with `isExtension` never nearer than
-   * it is. Answers the new expiry, or `undefined` if nothing lives there.
+   * Moves the expiry of a record to `ttlMs` from now, at most to its hard end; with `isExtension` never nearer than it is.
+   * Returns the new expiry; `undefined` if there is no record.
    */
   touch(handle: string, ttlMs: number, isExtension?: boolean): Promise<number | undefined>
-  /** Removes the record and leaves a tombstone. The first tombstone stands; ending twice changes nothing. Allowed when memory is full. */
+  /** Removes the record and leaves a tombstone. The first tombstone stays; ending twice changes nothing. Allowed when memory is full. */
   end(handle: string, ending: RecordEnding): Promise<EndReply>
-  /** What the tombstone keeps, empty for a mere fence; `undefined` if none stands. */
+  /** Returns the content of the tombstone, empty for a fence; `undefined` if there is none. */
   ending(handle: string): Promise<Buffer | undefined>
   /**
-   * Calls the listener for every handle that `end` newly ended or fenced, on any node, once the tombstone stands, in no
-   * particular order; not for a repeat. Calls its `gap` once as soon as notices arrive, and again whenever they do
-   * after an interruption. Answers the function that ends the calls. Throws `StoreClosedError` after `close`.
+   * Calls the listener for every handle that `end` newly ended or fenced, on any node, once the tombstone exists, in no
+   * particular order; not for a repeat. Calls its `gap` once the subscription is in force, and again after each interruption.
+   * Returns the function that unsubscribes. Throws `StoreClosedError` after `close`.
    */
   subscribe(listener: NoticeListener): () => void
-  /** The handles of all living records, in batches, each handle at least once. */
+  /** Iterates the handles of all records, in batches, each handle at least once. */
   handles(): AsyncIterable<readonly string[]>
-  /** The backend's clock in ms, the only one that decides what has expired. */
+  /** Returns the time of the backend in ms, the only clock that decides what has expired. */
   now(): Promise<number>
   /**
-   * How many replicas certainly have the endings of these handles, and the epoch of that owner; the least of them. 0 if
-   * that cannot be found out. Never rejects.
+   * Returns how many replicas certainly have the endings of these handles and the epoch of the owner; the least of all
+   * primaries. 0 if that is unknown. Never rejects.
    */
   confirm(ended: EndedHandles, terms: ReplicaTerms): Promise<number>
   /**
-   * Leaves a mark of whoever uses the backend, for a day from the last time, and answers all marks that stand; an empty
-   * one only looks.
+   * Leaves a mark of this process for a day, and returns all marks; an empty one only reads.
    */
   mark(mark: string): Promise<readonly string[]>
-  /** Resolves when the backend answers. */
+  /** Resolves when the backend replies. */
   ping(): Promise<void>
   readonly condition: Condition
-  /** What an operator should know of the servers. Never rejects. */
+  /** Returns the problems of the servers. Never rejects. */
   inspect(): Promise<readonly Finding[]>
   /** Lets calls in flight settle, then frees what the backend itself opened. Later calls reject with `StoreClosedError`. */
   close(): Promise<void>
 }
 
-/** How long a mark stands. */
+/** Lifetime of a mark. */
 export const MARK_KEEP_MS = 86_400_000
 
-/** How much a tombstone keeps at most. */
+/** The most bytes that a tombstone holds. */
 export const MAX_ENDING_BYTES = 65_536
 
 /** Bytes at the end of a blob that name its version. */

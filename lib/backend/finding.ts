@@ -1,6 +1,6 @@
 import type { FailureCause } from '../errors.ts'
 
-/** Something an operator should know of what a store runs on. docs/OPERATIONS.md has a line for each code. */
+/** A problem that `check()` found. docs/OPERATIONS.md has a line for each code. */
 export interface Finding {
   readonly code:
     | 'append-only-off'
@@ -25,15 +25,15 @@ export interface Finding {
     | 'unreachable'
     | 'unsafe-client-setting'
   /**
-   * `error`: a promise does not hold. `warning`: it may not, one day. `unknown`: it could not be looked at. `info`: a risk
-   * that an option accepts by name.
+   * `error`: a promise does not hold. `warning`: it may stop to hold. `unknown`: it could not be checked. `info`: an option
+   * accepts the risk by name.
    */
   readonly severity: 'error' | 'warning' | 'unknown' | 'info'
-  /** What is so. */
+  /** The problem. */
   readonly message: string
-  /** What to do. */
+  /** The remedy. */
   readonly action: string
-  /** Why and where a call to the server failed, if that is what was found. */
+  /** Why and where a call to the server failed, if one did. */
   readonly failure?: FailureCause
 }
 

@@ -41,8 +41,8 @@ export interface InProcessBackendOptions {
 }
 
 /**
- * Keeps records in the memory of this process. It is the executable specification of {@link Backend}: each verb
- * runs to its end before anything else does, so what it answers is what every other backend must answer.
+ * Keeps records in the memory of this process. It is the executable specification of {@link Backend}: each verb runs to its end
+ * before anything else does, and every other backend must return what it returns.
  */
 export class InProcessBackend implements Backend {
   readonly condition = {}
@@ -109,7 +109,7 @@ export class InProcessBackend implements Backend {
     const expiresAtMs = nowMs + (owner === undefined ? fenceTtlMs : ownedTtlMs)
     this.#records.delete(handle)
     this.#tombstones.set(handle, { owner, blob: Buffer.from(blob), expiresAtMs })
-    this.#notices.tell({ handle, owner })
+    this.#notices.notify({ handle, owner })
     return { answer: record ? 'ended' : 'missing', blob: record?.blob, owner }
   }
 
@@ -121,7 +121,7 @@ export class InProcessBackend implements Backend {
   subscribe(listener: NoticeListener): () => void {
     this.#checkOpen()
     const subscriber = this.#notices.add(listener)
-    this.#notices.tellGap(subscriber)
+    this.#notices.notifyGap(subscriber)
     return () => this.#notices.remove(subscriber)
   }
 
@@ -183,7 +183,7 @@ export class InProcessBackend implements Backend {
     if (this.#isClosed) return undefined
     const { record, tombstone, nowMs } = this.#find(handle)
     if (tombstone) return { state: 'ended', blob: Buffer.from(tombstone.blob), owner: tombstone.owner }
-    return record ? { state: 'living', leftMs: record.expiresAtMs - nowMs } : { state: 'absent' }
+    return record ? { state: 'active', leftMs: record.expiresAtMs - nowMs } : { state: 'absent' }
   }
 
   #checkOpen(): void {

@@ -6,8 +6,8 @@ export interface Subscriber {
 }
 
 /**
- * The listeners of one backend. Each is called on its own and later, so that what it does or throws touches neither
- * the others nor the verb it was told of.
+ * The listeners of one backend. Each is called separately and later, so that it cannot disturb other listeners or the verb that
+ * it is notified of.
  */
 export class Notices {
   readonly #subscribers = new Set<Subscriber>()
@@ -30,17 +30,17 @@ export class Notices {
     this.#subscribers.clear()
   }
 
-  tell(notice: EndNotice): void {
+  notify(notice: EndNotice): void {
     for (const subscriber of this.#subscribers)
       this.#later(subscriber, ({ listener }) => listener.notice(notice))
   }
 
-  tellGap(subscriber: Subscriber): void {
+  notifyGap(subscriber: Subscriber): void {
     this.#later(subscriber, ({ listener }) => listener.gap())
   }
 
-  tellAllGap(): void {
-    for (const subscriber of this.#subscribers) this.tellGap(subscriber)
+  notifyAllGap(): void {
+    for (const subscriber of this.#subscribers) this.notifyGap(subscriber)
   }
 
   #later(subscriber: Subscriber, call: (subscriber: Subscriber) => void): void {

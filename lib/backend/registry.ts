@@ -1,4 +1,4 @@
-/** The contract for what a backend knows of owners: which handles are theirs, and which epoch holds. */
+/** The contract of registries of owners: which handles an owner has, and in which epoch. */
 
 /** One handle of an owner. All times in ms of the backend's clock. */
 export interface Member {
@@ -12,7 +12,7 @@ export interface Member {
   readonly isTaken: boolean
 }
 
-/** What remains of a handle that was ended, for its owner to look at. */
+/** What an owner's registry keeps of an ended handle. */
 export interface Departed {
   readonly handle: string
   /** Opaque here. */
@@ -42,7 +42,7 @@ export interface Enrolment {
   readonly endsAtMs?: number | undefined
   /** How many members may stay; none means any number. */
   readonly cap?: number | undefined
-  /** What happens beyond the cap: the oldest move to the pending list, or the answer is `full`. */
+  /** Beyond the cap the oldest members move to the pending list, or the reply is `full`. */
   readonly beyondCap: 'evict' | 'refuse'
   /** A new member that is neither taken (see {@link Withdrawal.taken}) nor extended by then moves to the pending list. */
   readonly takenWithinMs: number
@@ -50,10 +50,10 @@ export interface Enrolment {
 
 /**
  * - `enrolled`: the handle is a member now.
- * - `crowded`: it is not, as more has to go first than one call may move, or as it stands on the pending list itself and
- *   is named there. End and withdraw the pending handles, and call again.
- * - `full`: it is not, as `beyondCap` is `refuse` and as many members as may stay are there.
- * - `gone`: it is not, as its hard end has passed.
+ * - `crowded`: it is not, because more members must leave first than one call may move, or because the handle itself is on the
+ *   pending list. End and withdraw the pending handles, and call again.
+ * - `full`: it is not, because `beyondCap` is `refuse` and the cap is reached.
+ * - `gone`: it is not, because its hard end has passed.
  */
 export type EnrolReply =
   | {
@@ -62,7 +62,7 @@ export type EnrolReply =
       readonly order: number
       /** When it was enrolled, in ms of the backend's clock; see {@link Withdrawal.seenAtMs}. */
       readonly seenAtMs: number
-      /** All handles that stand on the pending list. */
+      /** All handles on the pending list. */
       readonly pending: readonly string[]
     }
   | { readonly answer: 'crowded'; readonly pending: readonly string[] }
@@ -86,11 +86,11 @@ export interface Withdrawal {
   /** At most {@link PAGE_SIZE}. */
   readonly handles: readonly string[]
   /**
-   * Withdraws only what was last seen then, as the answer of its enrolment says: a withdrawal that was given up and comes
-   * late must not take the place of whoever has enrolled again.
+   * Withdraws only members last seen at this time, as the reply to their enrolment says: a withdrawal that arrives late must not
+   * remove a handle that has enrolled again.
    */
   readonly seenAtMs?: number | undefined
-  /** A member whose place is taken for good: what it stands for exists. */
+  /** A member whose place is confirmed: its record exists. */
   readonly taken?: string | undefined
   /** What to keep of them for {@link Roster.departed}, each of at most {@link MAX_DEPARTED_BYTES}. */
   readonly departed?: readonly Departed[] | undefined
@@ -100,21 +100,21 @@ export interface Withdrawal {
 
 export interface Raising {
   /**
-   * How long the epoch stands at least, in ms: as long as anything may live that was made under an earlier one. The
-   * registry cannot know: it may have been lost together with its members, and then nothing else keeps it.
+   * Shortest lifetime of the epoch, in ms: that of the longest record made under an earlier one. The registry cannot know it: it
+   * may have been lost together with its members, and then nothing else keeps it.
    */
   readonly keepMs: number
   /** The epoch to raise to. Default: the backend's time in microseconds, or the next number if that is higher. */
   readonly epoch?: number | undefined
 }
 
-/** How many departed handles an owner's registry remembers at most. */
+/** The most departed handles that an owner's registry keeps. */
 export const MAX_DEPARTED = 100
 
-/** How much is kept of a departed handle at most; what is larger is not returned. */
+/** The most bytes that are kept of a departed handle; more are not returned. */
 export const MAX_DEPARTED_BYTES = 4096
 
-/** How many members, pending handles or handles to withdraw one call is about at most, so that none takes long. */
+/** The most members, pending handles or handles to withdraw in one call, so that none takes long. */
 export const PAGE_SIZE = 100
 
 /**
@@ -126,32 +126,32 @@ export const PAGE_SIZE = 100
  * A registry with its epoch and its last order lives until the furthest expiry that was ever asked of it: of a
  * member, a departed handle or {@link Raising.keepMs}. Withdrawing does not bring that nearer.
  *
- * Verbs reject as those of `Backend` do; `SessionInvalidError` when what stands under an owner's keys is no registry,
- * before anything was written.
+ * Verbs reject as those of `Backend` do; with `SessionInvalidError` when an owner's keys hold something other than a registry,
+ * before anything is written.
  */
 export interface Registry {
   /**
-   * Adds a handle as the newest member. Enrolling a member again moves its expiry, marks it seen and answers its first
+   * Adds a handle as the newest member. Enrolling a member again moves its expiry, marks it seen and returns its first
    * order; where it was not taken, its time begins anew. Other members that were not taken in time move to the pending
    * list first, then the oldest beyond the cap; a handle on the pending list is not enrolled. Refused when memory is full.
    */
   enroll(owner: string, enrolment: Enrolment): Promise<EnrolReply>
   /** Moves a member's expiry, nearer or further, and marks it seen and taken; does nothing for others, or past the hard end. */
   extend(owner: string, extension: Extension): Promise<Standing>
-  /** The epoch, and whether the handle is a member; writes nothing. */
+  /** Returns the epoch, and whether the handle is a member; writes nothing. */
   standing(owner: string, handle: string): Promise<Standing>
-  /** How many members there are that were taken, or may still be in time; writes nothing. */
+  /** Counts the members that were taken, or may still be in time; writes nothing. */
   count(owner: string): Promise<number>
   /**
-   * Removes handles from members and pending list. What to keep of a departed handle is kept once: the first stands. Of
-   * several the last one is the newest. Allowed when memory is full.
+   * Removes handles from members and pending list. What is kept of a departed handle is written once. Of several handles the last
+   * one is the newest. Allowed when memory is full.
    */
   withdraw(owner: string, withdrawal: Withdrawal): Promise<void>
-  /** A page of the roster: the first, or that of the cursor. Writes nothing. */
+  /** Returns a page of the roster: the first, or that of the cursor. Writes nothing. */
   roster(owner: string, cursor?: string): Promise<Roster>
   /**
-   * Raises the epoch, or leaves it where it is as high already. Answers the first page of the roster as of then: who is
-   * enrolled later is on none of the pages after it. Allowed when memory is full.
+   * Raises the epoch, unless it is as high already. Returns the first page of the roster of that moment: members that enroll
+   * later are on none of the pages after it. Allowed when memory is full.
    */
   raise(owner: string, raising: Raising): Promise<Roster>
 }

@@ -10,8 +10,8 @@ import type { WatchTarget } from '../registry/targets.ts'
 import type { SessionStore } from '../store/store.ts'
 
 /**
- * What can be closed: a WebSocket has `close`, a response (of server-sent events, say) has `end`. `terminate` or
- * `destroy`, which either of them has, cuts it where that fails.
+ * A connection that can be closed: a WebSocket has `close`, a response, as of server-sent events, has `end`. If that fails,
+ * `terminate` or `destroy` cuts it.
  */
 export interface ClosableConnection {
   close?(code: number, reason: string): unknown
@@ -19,19 +19,19 @@ export interface ClosableConnection {
   terminate?(): unknown
   destroy?(): unknown
   once(event: 'close', listener: () => void): unknown
-  /** Whether it is closed already, as a response and a response of HTTP/2 say it. */
+  /** Whether a response is closed; of HTTP/2 its `stream` says so. */
   readonly destroyed?: boolean
   readonly stream?: { readonly destroyed?: boolean } | undefined
-  /** 3 if it is closed already, as a WebSocket says it. */
+  /** 3 once a WebSocket is closed. */
   readonly readyState?: unknown
 }
 
 export interface CloseOnEndOptions {
   /** The store that keeps the session. */
   readonly store: SessionStore
-  /** The session, `{ sid }` or `{ handle }`, or all of a user, `{ userId }`. */
+  /** The session, `{ sid }` or `{ handle }`, or all sessions of a user, `{ userId }`. */
   readonly target: WatchTarget
-  /** What to close: a WebSocket, or a response. */
+  /** The WebSocket or response to close. */
   readonly connection: ClosableConnection
 }
 
@@ -40,13 +40,13 @@ const SESSION_ENDED = 4401
 const WEBSOCKET_CLOSED = 3
 
 /**
- * Closes a connection when its session ends or expires, on whatever node: a WebSocket with code 4401 and the reason
- * of the ending, a response by ending it. If that fails the connection is cut, by its `terminate` or `destroy`, and a
- * process warning tells of it. Stops watching when the connection closes first, and when the returned function is
- * called. While the backend cannot be reached the connection stays, and the session is looked at again every second.
+ * Closes a connection when its session ends or expires, on any node: a WebSocket with code 4401 and the reason of the ending, a
+ * response by ending it. If that fails, it cuts the connection by `terminate` or `destroy` and emits a process warning. Stops
+ * watching when the connection closes first, or when you call the returned function. While the backend is unavailable, the
+ * connection stays open, and the session is checked again every second.
  *
- * Call it once the session is stored, after `store.commit(req)` if this request has made it. The connection of a
- * session under whose name nothing is stored is closed at once, with the reason `unknown`.
+ * Call it once the session is stored: after `store.commit(req)` if this request made it. If no session is stored under that
+ * name, the connection is closed at once with the reason `unknown`.
  *
  * @throws TypeError that names the option, if one is wrong.
  *
@@ -65,11 +65,11 @@ export function closeOnEnd(options: CloseOnEndOptions): () => void {
   const stop = new AbortController()
   const watch = store.registry.watch(target, { signal: stop.signal })
   connection.once('close', () => stop.abort())
-  // It tells of its close no more: the client was gone before this was called.
+  // Its 'close' has been emitted already: the client left before this call.
   if (isClosed(connection)) stop.abort()
   watch.ended.then(
     ({ reason }) => {
-      // A watch on a user goes on, and this was all it was for.
+      // A watch on a user does not stop by itself.
       stop.abort()
       return close(connection, reason, store)
     },
@@ -103,7 +103,7 @@ function isClosed({ destroyed, readyState, stream }: ClosableConnection): boolea
   return destroyed === true || stream?.destroyed === true || readyState === WEBSOCKET_CLOSED
 }
 
-// Told once for each store, however many connections there are.
+// One warning for each store, however many connections fail.
 const warned = new WeakSet<object>()
 
 /** Never rejects. */
@@ -120,7 +120,7 @@ async function close(connection: ClosableConnection, reason: string, store: obje
 
 function warn(method: string): void {
   process.emitWarning(
-    `The connection of an ended session could not be closed and is cut: its "${method}" failed. Others are cut without a word.`,
+    `The connection of an ended session could not be closed and is cut: its "${method}" failed. This warning is not repeated.`,
     { type: 'SessionConnectionWarning' },
   )
 }
@@ -130,6 +130,6 @@ async function cut(connection: ClosableConnection): Promise<void> {
     if (connection.terminate) await connection.terminate()
     else await connection.destroy?.()
   } catch {
-    // There is nothing left to try.
+    // Nothing is left to try.
   }
 }

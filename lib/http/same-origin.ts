@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 
-// One host and perhaps a port, and nothing that makes a URL of it another one.
+// A host and an optional port: nothing that could change the meaning of a URL made of it.
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
 
 /**
- * Whether a browser says that a request comes from the site's own pages: by `Sec-Fetch-Site`, which no script can
- * set, else by an `Origin` that is the site's own: scheme, host and port. A client that says neither is not believed.
+ * Returns whether a request comes from the site's own pages, as the browser reports it: by `Sec-Fetch-Site`, which no script
+ * can set, else by an `Origin` with the site's own scheme, host and port. Returns `false` for a request without either header.
  */
 export function isSameOrigin(req: IncomingMessage): boolean {
   const { origin, 'sec-fetch-site': site } = req.headers
@@ -14,7 +14,7 @@ export function isSameOrigin(req: IncomingMessage): boolean {
   return origin !== undefined && origin === originOf(req)
 }
 
-/** The origin that the request was sent to, as far as a proxy that the app trusts tells; `undefined` if that is in doubt. */
+/** Returns the origin that the request was sent to, by the headers of a trusted proxy; `undefined` if that is in doubt. */
 function originOf(req: IncomingMessage): string | undefined {
   const { headers } = req
   // A request whose client has left may have no socket.
@@ -25,7 +25,7 @@ function originOf(req: IncomingMessage): string | undefined {
   }
   const isTrusted = trustsProxy(req)
   const direct = socket?.encrypted === true ? 'https' : 'http'
-  // No page can send this header, so that a proxy has: one that the app does not trust, or that another one stands behind.
+  // No page can send this header, so a proxy did, which the app does not trust: the scheme is unknown.
   if (!isTrusted && forwarded.proto !== undefined && forwarded.proto !== direct) return undefined
   const scheme = isTrusted ? (forwarded.proto ?? direct) : direct
   const host = (isTrusted ? forwarded.host : undefined) ?? headers.host ?? firstOf(headers[':authority'])
@@ -34,7 +34,7 @@ function originOf(req: IncomingMessage): string | undefined {
   return URL.canParse(own) ? new URL(own).origin : undefined
 }
 
-/** Whether the app has Express's setting `trust proxy` for whom the request came from. */
+/** Whether Express's setting `trust proxy` covers the sender of the request. */
 function trustsProxy(req: IncomingMessage): boolean {
   const { app } = req as { readonly app?: { get?(name: string): unknown } }
   const trusts = typeof app?.get === 'function' ? app.get('trust proxy fn') : undefined

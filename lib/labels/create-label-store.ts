@@ -11,8 +11,8 @@ import { checkLabelOptions, LABEL_STORE_OPTIONS, type LabelStoreOptions } from '
 import { ValkeyLabelSets } from './valkey-label-sets.ts'
 
 /**
- * The kind of a label store, and the options of that kind. `in-process` ignores options that only `valkey` knows, so that the
- * kind alone can be switched; without a kind they are an error.
+ * The kind of a label store, and the options of that kind. `in-process` ignores options of `valkey`, so that changing the kind is
+ * enough to switch; without a kind they are an error.
  */
 export type LabelStoreConfig =
   | ({ readonly kind: 'valkey' } & LabelStoreOptions & ValkeyOptions)
@@ -24,8 +24,8 @@ export type LabelStoreConfig =
     } & LabelStoreOptions)
 
 /**
- * Makes the label store that a configuration asks for: for {@link taintLabels}, or on its own in any process that knows
- * session ids. Without a `kind` it keeps labels in this process, with one warning in production.
+ * Makes the label store that a configuration names: for {@link taintLabels}, or for any process that has session ids. Without
+ * a `kind` it keeps labels in this process, and warns once in production.
  *
  * @throws TypeError that names the option, if one is wrong.
  *

@@ -1,7 +1,7 @@
 import { type Actor, checkActor, checkKnown, checkObject, optionError } from '../option.ts'
 import { distinctLabels, type LabelHolder } from './label.ts'
 
-/** Labels to take away from a session or a subject, by whom and why. */
+/** Labels to remove from a session or a subject, by whom and why. */
 export type Declassification = LabelHolder & {
   readonly labels: readonly string[]
   readonly actor: Actor
@@ -9,10 +9,10 @@ export type Declassification = LabelHolder & {
   readonly reason: string
 }
 
-/** One entry for the audit log. A declassification makes two: `intended`, then how it went. */
+/** One entry for the audit log. A declassification makes two: `intended`, then its outcome. */
 export interface LabelAudit {
   readonly at: Date
-  /** `unknown`: the answer was lost, so it may have happened. */
+  /** `unknown`: the reply was lost, so it may have happened. */
   readonly outcome: 'intended' | 'done' | 'failed' | 'unknown'
   /** SHA-256 of the holder's id, hex. */
   readonly holder: string
@@ -22,10 +22,10 @@ export interface LabelAudit {
   readonly reason: string
 }
 
-// No control characters, line separators or lone surrogates: it ends up in logs.
+// No control characters, line separators or lone surrogates: the reason is logged.
 const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]{1,500}$/u
 
-/** Throws a `TypeError` that names what is wrong. */
+/** Returns the checked parts. Throws a `TypeError` that names what is wrong. */
 export function checkDeclassification(
   declassification: Declassification,
 ): Pick<Declassification, 'labels' | 'actor' | 'reason'> {

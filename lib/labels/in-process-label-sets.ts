@@ -10,7 +10,7 @@ interface KeptSet {
 const SWEEP_EVERY = 1000
 const nothing: KeptSet = { members: new Set(), expiresAtMs: Number.NEGATIVE_INFINITY }
 
-/** Label sets in this process, with the answers of those in Valkey. */
+/** Label sets in this process, which behave as those in Valkey. */
 export class InProcessLabelSets implements LabelSets {
   readonly #sets = new Map<string, KeptSet>()
   readonly #now: () => number

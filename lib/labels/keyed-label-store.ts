@@ -34,11 +34,11 @@ import type { ResolvedLabelOptions } from './label-store-options.ts'
 export interface KeyedLabelStoreParts {
   readonly sets: LabelSets
   readonly options: ResolvedLabelOptions
-  /** How late a declassification may be applied, in ms. */
+  /** The longest delay with which a declassification is applied, in ms. */
   readonly releaseWindowMs: number
 }
 
-/** What the server and the lifetimes are found to be; an operator is alarmed by the same code. */
+/** A finding that also raises an alarm with the same code. */
 type LabelFinding = Finding & { readonly code: LabelAlarmCode }
 
 interface Contents {
@@ -55,7 +55,7 @@ const TTL_TOO_SHORT: LabelFinding = {
 }
 const NO_KEEPING: Keeping = { leastMs: 0, targetMs: 0 }
 
-/** What labels mean over sets of strings: which are in force, which are missing, what to alarm about. */
+/** Labels over sets of strings: which ones hold, which ones are missing, and which alarms to raise. */
 export class KeyedLabelStore implements LabelStore {
   readonly #sets: LabelSets
   readonly #options: ResolvedLabelOptions
@@ -231,7 +231,7 @@ export class KeyedLabelStore implements LabelStore {
     return this.#contents(members, place).labels
   }
 
-  /** Strict: a member that is neither a label nor a rightful mark makes the whole set unreadable. */
+  /** Throws if a member is neither a label nor a valid mark: the whole set then counts as unreadable. */
   #contents(members: readonly string[], place: LabelPlace): Contents {
     const labels = new Set(members.filter(isLabel))
     const marks = members.filter((member) => !labels.has(member))
@@ -242,7 +242,7 @@ export class KeyedLabelStore implements LabelStore {
     return { labels, declassified: new Set([...declassified].filter((label) => label !== undefined)) }
   }
 
-  // A little more than asked, so that not every load of a session in use is a write.
+  // A little longer than asked for, so that not every load of a session in use writes.
   #keeping(place: LabelPlace, ttlMs: number, atLeastMs = 0): Keeping {
     if (place.kind === 'subject') return NO_KEEPING
     const wantedMs = Math.ceil(atLeastMs)
@@ -266,7 +266,7 @@ export class KeyedLabelStore implements LabelStore {
       const { onAlarm = warnOnce } = this.#options
       onAlarm(alarm)
     } catch (error) {
-      // Its own uncaught exception: it must not fail the call in our name.
+      // An uncaught exception of the app: it must not fail the call.
       process.nextTick(() => {
         throw error
       })

@@ -1,15 +1,15 @@
 import { type FailureCause, OutcomeUnknownError, StoreUnavailableError } from '../errors.ts'
 
-/** What an operator should look at. It carries no id, key or client error. */
+/** An alarm for operators. It carries no id, key or client error. */
 export interface LabelAlarm {
   /**
    * - `load-failed`, `append-failed`: labels could not be read or added; the call was rejected.
    * - `refresh-failed`: they were read, but could not be kept longer.
-   * - `labels-lost`: a session remembers labels, and nothing is stored. Gates deny.
+   * - `labels-lost`: a session remembers labels, and none are stored. Gates deny.
    * - `labels-shrunk`: a session remembers labels that are not in the stored set. They were put back.
    * - `ttl-too-short`: `ttl` is shorter than `longestSessionTtl`, so labels can vanish before their session.
    * - `eviction-policy`: the server may evict labels when memory is full.
-   * - `server-unknown`: the server did not let us see how it evicts.
+   * - `server-unknown`: the server user may not read the eviction policy.
    * - `audit-failed`: `onAudit` rejected after labels had been removed.
    */
   readonly code:
@@ -40,7 +40,7 @@ export type LabelAlarmCode = LabelAlarm['code']
 
 const warned = new Set<LabelAlarmCode>()
 
-/** What hears the alarms when the app does not: a process warning, once per code. */
+/** Emits a process warning, once per code: the default of `onAlarm`. */
 export function warnOnce({ code, message }: LabelAlarm): void {
   if (warned.has(code)) return
   warned.add(code)
@@ -51,7 +51,7 @@ export function emitAlarmWarning({ code, message }: Pick<LabelAlarm, 'code' | 'm
   process.emitWarning(message, { code: `ESV_${code.toUpperCase().replaceAll('-', '_')}` })
 }
 
-/** `code`, `reason` and root cause of an error of ours. */
+/** Returns `code`, `reason` and root cause of an error of this package. */
 export function causeOf(error: unknown): Pick<LabelAlarm, 'error' | 'reason' | 'failure'> {
   if (!(error instanceof Error)) return {}
   const isOfServer = error instanceof StoreUnavailableError || error instanceof OutcomeUnknownError

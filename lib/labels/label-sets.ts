@@ -1,17 +1,17 @@
-/** How long a set is to be kept at least. Nothing here ever shortens what a set has left. */
+/** How long to keep a set. It never shortens a remaining lifetime. */
 export interface Keeping {
-  /** If it has less than this left, ms; 0 asks for nothing. A set without expiry has enough. */
+  /** Extends a set that has less than this left, in ms; 0 extends none. A set without expiry is never extended. */
   readonly leastMs: number
-  /** It gets this, ms. */
+  /** The lifetime it then gets, in ms. */
   readonly targetMs: number
 }
 
 export interface SetReading {
   /** Empty if there is no such set. */
   readonly members: readonly string[]
-  /** The clock of what keeps the sets, ms. */
+  /** The time of the server, in ms. */
   readonly nowMs: number
-  /** Whether the keeping that was asked for now holds. */
+  /** Whether the set now lives as long as asked for. */
   readonly isKept: boolean
 }
 
@@ -35,18 +35,18 @@ export interface SetRelease {
 /**
  * Keeps sets of labels and marks by key. Every verb is atomic. A verb rejects with `StoreUnavailableError` when
  * it was definitely not applied, with `OutcomeUnknownError` when it may have been, and with
- * `LabelsUnreadableError` when something else stands under the key.
+ * `LabelsUnreadableError` when the key holds something else.
  */
 export interface LabelSets {
-  /** Reads from where writes go. Failing to keep the set longer does not fail the reading. */
+  /** Reads from the primary. Succeeds even if the set cannot be kept longer. */
   read(key: string, keep: Keeping): Promise<SetReading>
-  /** Adds labels and answers the whole set after it, or `full`, nothing added, beyond 64 distinct labels. Repeating it is harmless. */
+  /** Adds labels and returns the whole set; beyond 64 distinct labels adds none and returns `full`. Safe to repeat. */
   unite(key: string, union: SetUnion): Promise<readonly string[] | 'full'>
-  /** Replaces labels by marks and answers the whole set after it; never sent twice. */
+  /** Replaces labels by marks and returns the whole set; never sent twice. */
   release(key: string, release: SetRelease): Promise<readonly string[] | 'full' | 'late'>
-  /** How the server evicts when memory is full, for each server; none for sets in this process. */
+  /** Returns the `maxmemory-policy` of each server; none for sets in this process. */
   evictionPolicies(): Promise<readonly string[]>
-  /** Calls back at each new connection, and now if there is one. */
+  /** Calls the listener at each new connection, and now if there is one. */
   onConnection(listener: () => void): void
   close(): Promise<void>
 }

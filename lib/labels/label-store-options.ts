@@ -16,32 +16,32 @@ import type { LabelAlarm } from './label-alarm.ts'
 
 /** Options of every label store, wherever it keeps its sets. */
 export interface LabelStoreOptions {
-  /** Before every key, `[A-Za-z0-9:_-]{1,64}`. @defaultValue 'taint:v1' */
+  /** Prefix of all keys, `[A-Za-z0-9:_-]{1,64}`. @defaultValue 'taint:v1' */
   readonly prefix?: string | undefined
   /**
-   * How long the labels of a session live after the last add, in seconds; at least as long as the longest session.
-   * Without it they never expire by themselves, unless `taintLabels` adds them: it keeps them as long as the session.
+   * Lifetime of a session's labels after the last add, in seconds; at least that of the longest session. Without it labels do
+   * not expire, except those that `taintLabels` adds: they live as long as the session.
    * @defaultValue none
    */
   readonly ttl?: number | undefined
-  /** Whether a load, too, makes the labels live for another `ttl`. @defaultValue false */
+  /** Whether a load, too, restarts `ttl`. @defaultValue false */
   readonly slidingTtl?: boolean | undefined
-  /** The longest life a session can have, in seconds; a shorter `ttl` raises an alarm at start. @defaultValue none */
+  /** The longest lifetime of a session, in seconds; a shorter `ttl` raises an alarm at start. @defaultValue none */
   readonly longestSessionTtl?: number | undefined
   /**
-   * At least 32 bytes, the same in all processes that use these labels: without it, somebody who can write to Valkey
-   * and also knows a session's id could pretend that its labels were declassified. @defaultValue none
+   * Signs the marks of declassified labels: at least 32 bytes, the same in all processes that use these labels. Without it,
+   * write access to Valkey and a session's id are enough to declassify the session's labels. @defaultValue none
    */
   readonly declassifySecret?: string | Buffer | undefined
-  /** Gets what an operator should look at. @defaultValue a process warning, once per code */
+  /** Receives alarms for operators. @defaultValue a process warning, once per code */
   readonly onAlarm?: ((alarm: LabelAlarm) => void) | undefined
   /**
-   * Gets each declassification twice, before and after; without it there can be none. The labels stay unless the promise for
-   * `intended` resolves.
+   * Receives each declassification twice, before and after; `declassify` rejects without it. Labels are removed only after the
+   * promise for `intended` has resolved.
    * @defaultValue none
    */
   readonly onAudit?: ((entry: LabelAudit) => void | Promise<void>) | undefined
-  /** Tells the time of audits and, in process, of expiry, in ms. @defaultValue `Date` */
+  /** Returns the time of audits and, in process, of expiry, in ms since the epoch. @defaultValue `Date` */
   readonly clock?: { now(): number } | undefined
 }
 

@@ -4,55 +4,67 @@ import { checkNumber, MAX_TTL_MS, type OptionTable } from '../option.ts'
 import type { Declassification } from './declassification.ts'
 import { distinctLabels, isLabel, type LabelHolder } from './label.ts'
 
-/** What a load answers. */
+/** The result of a load. */
 export interface LoadedLabels {
   /**
-   * `stored`: there is a set. `empty`: there confirmedly is none, and none is remembered. `lost`: there is none,
-   * though labels are remembered; what else was in it nobody knows, so refuse what any label would refuse.
+   * `stored`: the set exists. `empty`: it does not exist, and no labels are remembered. `lost`: it does not exist although labels
+   * are remembered; its other labels are unknown, so deny whatever any label would deny.
    */
   readonly state: 'stored' | 'empty' | 'lost'
-  /** The stored labels and the remembered ones that were not declassified. */
+  /** The stored labels, and the remembered ones that were not declassified. */
   readonly labels: ReadonlySet<string>
   /** Labels that were declassified and have not been added since. */
   readonly declassified?: ReadonlySet<string> | undefined
 }
 
 export interface LoadTerms {
-  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
+  /** The shortest remaining lifetime of the set, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
   readonly atLeastMs?: number | undefined
-  /** Labels the holder is known to have had. Those that are missing from a stored set are put back into it. @defaultValue none */
+  /** Labels that the holder is known to have. Those missing from the stored set are put back. @defaultValue none */
   readonly remembered?: readonly string[] | undefined
 }
 
 export interface AddTerms {
-  /** The set must live at least this much longer, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
+  /** The shortest remaining lifetime of the set, in ms; it is never shortened. The sets of subjects do not expire. @defaultValue the `ttl` of the store */
   readonly atLeastMs?: number | undefined
-  /** Labels that stay declassified: for a holder that takes the place of another, in which they were. @defaultValue none */
+  /** Labels to mark as declassified, as they are with the holder that this one replaces. @defaultValue none */
   readonly declassified?: readonly string[] | undefined
 }
 
 /**
- * Keeps one growing set of labels for each session or subject. Made by `createLabelStore`; a host's own kinds
- * keep the same promises:
+ * Keeps one growing set of labels for each session or subject. `createLabelStore` makes one; an implementation of your own
+ * must keep the same promises:
  *
- * - A load answers what every add acknowledged before it has added, on whatever node; it is never served by a cache
- *   or a replica.
- * - Failure is never absence: unreachable, late, undecodable and partial answers reject.
- * - Only `declassify` takes a label away.
+ * - A load returns every label whose add was acknowledged before, on any node; no cache or replica serves it.
+ * - Failure is never absence: a call rejects if the reply is missing, late, unreadable or incomplete.
+ * - Only `declassify` removes a label.
  */
 export interface LabelStore {
-  /** The labels of a session, by its id, or of a subject. */
+  /**
+   * Returns the labels of a session, by its id, or of a subject.
+   *
+   * @throws TypeError if the holder or an option is wrong.
+   * @throws LabelsUnreadableError if something else is stored in place of the set.
+   */
   load(holder: string | LabelHolder, terms?: LoadTerms): Promise<LoadedLabels>
   /**
-   * Adds labels and answers the whole set after it; `undefined`, without asking anybody, if there are none to add.
-   * Repeating it is harmless. Rejects with `OutcomeUnknownError` if they may have been added.
+   * Adds labels and returns the whole set; with no labels to add, returns `undefined` and sends nothing. Safe to repeat.
+   *
+   * @throws TypeError if a label, the holder or an option is wrong.
+   * @throws LabelLimitError if there would be more than 64.
+   * @throws OutcomeUnknownError if they may have been added.
    */
   add(
     holder: string | LabelHolder,
     labels: readonly string[],
     terms?: AddTerms,
   ): Promise<ReadonlySet<string> | undefined>
-  /** Takes labels away, and remembers that, so that no session puts them back. Answers the labels that are left. */
+  /**
+   * Removes labels, and marks them as declassified so that no session puts them back. Returns the remaining labels.
+   *
+   * @throws TypeError if the declassification is wrong, or the option `onAudit` is not set.
+   * @throws OutcomeUnknownError if they may have been removed.
+   */
   declassify(declassification: Declassification): Promise<ReadonlySet<string>>
   /**
    * Returns whether labels could vanish, by how the server evicts and by `ttl`. Raises an alarm for each finding but
@@ -79,7 +91,7 @@ export const ADD_TERMS = {
 
 const STATES: readonly unknown[] = ['stored', 'empty', 'lost']
 
-// A host's own kind of label store may answer anything; what cannot be understood must not count as no labels.
+// An app's own label store may return anything; a result that is not understood must not count as "no labels".
 export function checkedAnswer(
   answer: unknown,
 ): Required<LoadedLabels> & { declassified: ReadonlySet<string> } {

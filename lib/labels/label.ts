@@ -5,12 +5,12 @@ const LABEL = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$/
 /** The most distinct labels that one session or user can gather in its life, declassified ones included. */
 export const MAX_LABELS = 64
 
-/** Whether it is a label: 1 to 64 characters of `A-Z a-z 0-9 . _ : / -`, a letter or digit first. Case counts. */
+/** Returns whether it is a label: 1 to 64 characters of `A-Z a-z 0-9 . _ : / -`, a letter or digit first. Case counts. */
 export function isLabel(value: unknown): value is string {
   return typeof value === 'string' && LABEL.test(value)
 }
 
-/** Each label once. Throws a `TypeError` if one is none; what was given is not quoted, as it may be data in the wrong place. */
+/** Returns each label once. Throws a `TypeError` if something is not a label, without quoting it: it may be data in the wrong place. */
 export function distinctLabels(labels: readonly unknown[]): readonly string[] {
   if (!Array.isArray(labels)) throw new TypeError('Labels must be given as a list of strings')
   if (!labels.every(isLabel)) {
@@ -21,24 +21,24 @@ export function distinctLabels(labels: readonly unknown[]): readonly string[] {
   return [...new Set(labels)]
 }
 
-/** Who has labels: a session, by its id, or a subject (a user), by the app's own id of it. */
+/** The owner of labels: a session, by its id, or a subject (a user), by the app's own id. */
 export type LabelHolder = { readonly sid: string } | { readonly subject: string }
 
-/** Where the labels of a holder are, and what the holder may be called outside. */
+/** Where the labels of a holder are stored. */
 export interface LabelPlace {
   readonly key: string
   readonly kind: 'session' | 'subject'
-  /** SHA-256, hex: the holder's only name in keys, alarms and audits. */
+  /** SHA-256 in hex, which names the holder in keys, alarms and audits. */
   readonly digest: string
   /** Never leaves the process. */
   readonly id: string
 }
 
 const MAX_ID_LENGTH = 1024
-// Without control characters no session id can begin like the text a subject is hashed as.
+// No control characters: no session id can begin like the text that a subject is hashed as.
 const ID = /^[^\p{Cc}\p{Cs}]+$/u
 
-/** A session id alone means the session. Throws a `TypeError` that does not quote the id. */
+/** Returns the place of a holder; a string is a session id. Throws a `TypeError` that does not quote the id. */
 export function placeOf(prefix: string, holder: string | LabelHolder): LabelPlace {
   if (typeof holder === 'object' && holder !== null && 'subject' in holder) {
     const id = checkedId(holder.subject, 'subject')
@@ -65,9 +65,9 @@ function sha256(text: string): string {
 export const MARK_HEAD = 23
 
 /**
- * What stands in the set where a declassified label stood: without it, whatever remembers the label would put it
- * back. The MAC is keyed by the option `declassifySecret` and covers the holder's id, which is nowhere in Valkey:
- * one who can write there can make no marks.
+ * Returns the mark that replaces a declassified label in the set: without it, a session that remembers the label would put it
+ * back. The MAC is keyed by the option `declassifySecret` and covers the holder's id, which Valkey never sees: write access to
+ * Valkey is not enough to forge a mark.
  */
 export function markOf(label: string, place: LabelPlace, secret: string | Buffer): string {
   const text = [place.kind, place.id, label].join('\0')
@@ -75,7 +75,7 @@ export function markOf(label: string, place: LabelPlace, secret: string | Buffer
   return `!${mac.toString('base64url')}${label}`
 }
 
-/** The label of a rightful mark, `undefined` for anything else. */
+/** Returns the label of a valid mark, `undefined` for anything else. */
 export function labelOfMark(member: string, place: LabelPlace, secret: string | Buffer): string | undefined {
   const label = member.slice(MARK_HEAD)
   if (!member.startsWith('!') || !isLabel(label)) return undefined

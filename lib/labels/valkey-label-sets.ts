@@ -10,7 +10,7 @@ import { MAX_LABELS } from './label.ts'
 import type { Keeping, LabelSets, SetReading, SetRelease, SetUnion } from './label-sets.ts'
 
 export interface ValkeyLabelSetsOptions extends CommandRunnerOptions {
-  /** Whether the client is nobody else's, and so disconnected by `close`. */
+  /** Whether `close` disconnects the client. */
   readonly ownsClient: boolean
 }
 
@@ -19,7 +19,7 @@ export class ValkeyLabelSets implements LabelSets {
   readonly #client: ValkeyClient
   readonly #ownsClient: boolean
   readonly #commands: CommandRunner
-  // What must not be sent twice.
+  // For commands that must not be sent twice.
   readonly #once: CommandRunner
   readonly #stops: (() => void)[] = []
   #closing: Promise<void> | undefined
@@ -80,7 +80,7 @@ async function readable<Value>(outcome: Promise<Value>): Promise<Value> {
   try {
     return await outcome
   } catch (error) {
-    // What the runner rejects with for a key that holds something else.
+    // The runner's error for a key that holds something else.
     throw error instanceof SessionInvalidError ? new LabelsUnreadableError() : error
   }
 }

@@ -9,34 +9,34 @@ const ID = /^[0-9a-f]{16}$/
 export interface PrefixSharingParts {
   readonly backend: Backend
   readonly sealer: Sealer
-  /** Is called once, when others are found. Must not throw. */
-  readonly tell: (finding: Finding) => void
+  /** Called once, when another app is found. Must not throw. */
+  readonly report: (finding: Finding) => void
 }
 
 /**
- * Notices that somebody uses the same prefix with other secrets: neither can read the other's sessions, but a user's
- * registry is one, and so a cap, `endAll` and `clear` of one app end sessions of the other. Everybody who registers leaves
- * the ids of their keys; while secrets rotate, lists overlap, and whoever overlaps is one app.
+ * Detects that another app uses the same prefix with other secrets. Neither app can read the other's sessions, but they share the
+ * registry of each user, so caps, `endAll` and `clear` of one app end sessions of the other. Each store that registers sessions
+ * leaves the ids of its keys. While secrets rotate the lists overlap, and stores with overlapping lists count as one app.
  */
 export class PrefixSharing {
   readonly #parts: PrefixSharingParts
   #markedAtMs = Number.NEGATIVE_INFINITY
-  #isTold = false
+  #isReported = false
 
   constructor(parts: PrefixSharingParts) {
     this.#parts = parts
   }
 
-  /** Leaves the mark and looks at those of others, at most once a minute and beside whatever else is done. */
+  /** Leaves the mark and reads those of others, at most once a minute, without making the caller wait. */
   note(): void {
     const nowMs = performance.now()
     if (nowMs - this.#markedAtMs < MARK_EVERY_MS) return
     this.#markedAtMs = nowMs
-    // What it is beside fails by itself if the backend is away.
+    // If the backend is unavailable, the caller's own call fails, too.
     this.#find(true).catch(() => {})
   }
 
-  /** What `check()` should say of it; nothing if all is well or nobody knows. Never rejects. */
+  /** Returns the finding for `check()`; none if all is well or the backend is unavailable. Never rejects. */
   async findings(): Promise<readonly Finding[]> {
     const finding = await this.#find(false).catch(() => undefined)
     return finding ? [finding] : []
@@ -54,13 +54,13 @@ export class PrefixSharing {
         'Another app registered sessions under the same prefix with other secrets within a day: caps, endAll and clear of one end sessions of the other',
       action: 'Give each app a prefix of its own; apps that share their users share all secrets',
     }
-    if (!this.#isTold) this.#parts.tell(finding)
-    this.#isTold = true
+    if (!this.#isReported) this.#parts.report(finding)
+    this.#isReported = true
     return finding
   }
 }
 
-/** Whether one of the lists is linked to ours by no chain of lists that overlap. */
+/** Returns whether a list is not connected to ours by a chain of overlapping lists. */
 function hasStranger(ours: readonly string[], lists: readonly (readonly string[])[]): boolean {
   const known = new Set(ours)
   let strangers = lists

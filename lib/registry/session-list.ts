@@ -6,12 +6,12 @@ import type { RecordKind, SessionRecords } from '../session/records.ts'
 import { CONFIRMED_WITHIN_MS, type Membership } from './membership.ts'
 import type { ActiveSession, EndedSession } from './registry.ts'
 
-/** Active sessions, newest first, and how to go on. */
+/** One page of active sessions, newest first. */
 export interface SessionPage {
   readonly sessions: readonly ActiveSession[]
   /** The cursor of the next page; none after the last. */
   readonly next: string | undefined
-  /** What ended lately, newest first; with the first page only. */
+  /** Recently ended sessions, newest first; on the first page only. */
   readonly history: readonly Departed[]
 }
 
@@ -23,19 +23,19 @@ export interface SessionListParts {
   readonly prefix: string
 }
 
-/** Which page of whose list is wanted. */
+/** The page to read. */
 export interface SessionPageTerms {
   readonly owner: string
   readonly cursor?: string | undefined
   /** The handle of the current session. */
   readonly current?: string | undefined
-  /** How many sessions are wanted; no more than those of one page are read. */
+  /** The most sessions to return; one page is read at most. */
   readonly limit: number
-  /** Which kind alone is wanted. */
+  /** Returns sessions of this kind only. */
   readonly kind?: RecordKind | undefined
 }
 
-/** Reads a registry page by page, and rights what interrupted calls left in it. */
+/** Reads a registry page by page, and repairs what interrupted calls left in it. */
 export class SessionList {
   readonly #parts: SessionListParts
 
@@ -47,11 +47,11 @@ export class SessionList {
     const { backend } = this.#parts
     const [roster, nowMs] = await Promise.all([backend.registry.roster(owner, cursor), backend.now()])
     await this.#parts.membership.endPending(owner, roster.pending)
-    // How many of them are of the kind that is wanted shows only when they are read.
+    // Only reading the records shows which ones are of the kind.
     const members = kind === undefined ? roster.members.slice(-Math.min(limit, PAGE_SIZE)) : roster.members
     const found = await Promise.all(members.map((member) => this.#registered(member, owner, current)))
-    // A sign-in registers before it stores, and even one that is held up for long may still store. A place that was not
-    // confirmed goes with the next sign-in, whose tombstone keeps that out.
+    // A sign-in registers before it stores, so a member without a record may still be stored. Its unconfirmed place is removed
+    // by the next sign-in, which leaves a tombstone.
     const isDead = ({ isTaken, seenAtMs }: Member, index: number) =>
       found[index] === 'absent' && isTaken && seenAtMs < nowMs - CONFIRMED_WITHIN_MS
     const dead = members.filter(isDead).map(({ handle }) => handle)
@@ -61,7 +61,7 @@ export class SessionList {
     return { sessions, next: roster.next, history: roster.departed }
   }
 
-  /** Whether it is an active session of the owner. */
+  /** Returns whether it is an active session of the owner. */
   async has(owner: string, handle: string): Promise<boolean> {
     const { backend, records } = this.#parts
     const [standing, record] = await Promise.all([
@@ -71,14 +71,14 @@ export class SessionList {
     return standing.isMember && record?.meta.owner === owner
   }
 
-  /** Those of the handles that are of the kind; also those under which nothing is stored yet, as a sign-in may be under way. */
+  /** Returns the handles of the kind; includes those without a record, as a sign-in may be under way. */
   async ofKind(handles: readonly string[], kind: RecordKind | undefined): Promise<readonly string[]> {
     if (kind === undefined) return handles
     const records = await Promise.all(handles.map((handle) => this.#parts.records.read(handle)))
     return handles.filter((_, at) => (records[at]?.kind ?? kind) === kind)
   }
 
-  /** Those that ended lately and can still be read. */
+  /** Returns the recently ended sessions that can still be opened. */
   async ended(history: readonly Departed[], kind?: RecordKind): Promise<EndedSession[]> {
     const sessions = await Promise.all(history.map((one) => this.#ended(one)))
     return sessions.filter((session) => session !== undefined).filter((session) => isOfKind(session, kind))
@@ -90,7 +90,7 @@ export class SessionList {
     current?: string,
   ): Promise<ActiveSession | 'absent' | 'unreadable'> {
     const record = await this.#parts.records.read(handle)
-    // Another process may have the secret that this one lacks.
+    // The record may be sealed with a secret that only another process has.
     if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'absent'
     if (record.meta.owner !== owner) return 'absent'
     const { createdAtMs, device } = record.meta

@@ -33,20 +33,20 @@ import type {
 import { SessionList, type SessionPageTerms } from './session-list.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './targets.ts'
 import type { SessionWatch, WatchOptions } from './watch.ts'
-import { type Finding, SessionWatchers } from './watchers.ts'
+import { type Observation, SessionWatchers } from './watchers.ts'
 
 interface OwnersEnding {
   readonly owner: string
   readonly kind: RecordKind | undefined
-  /** The handle of the one to keep. */
+  /** The handle of the session to keep. */
   readonly except: string | undefined
   readonly terms: EndingTerms
 }
 
 interface EndedOnes {
-  /** Those that were active. */
+  /** The sessions that this call ended. */
   readonly ended: string[]
-  /** All that have ended by now. */
+  /** These, and those that had ended before. */
   readonly handles: string[]
 }
 
@@ -61,10 +61,10 @@ export interface SessionRegistryParts {
   readonly operations: Operations
 }
 
-// The cursor of a page without members, whose pending handles are all there is to ask for.
+// The cursor of a page without members, to read its pending handles only.
 const PAST_MEMBERS = '0'
 const LONGEST_LIST_MS = 10_000
-// Longer than the ending of 100,000 sessions takes on a quiet server.
+// Longer than it takes to end 100,000 sessions on an idle server.
 const LONGEST_END_MS = 60_000
 
 /** The registry of a store, over its backend. */
@@ -191,7 +191,7 @@ export class SealedSessionRegistry implements SessionRegistry {
   async #endAll({ owner, except, kind, terms }: OwnersEnding, step: Step): Promise<EndedOnes> {
     const { backend, membership } = this.#parts
     const done: EndedOnes = { ended: [], handles: [] }
-    // A new epoch would end sessions of every kind.
+    // A new epoch would end the sessions of every kind.
     const begin = () =>
       kind === undefined ? membership.bumpEpoch(owner, except) : backend.registry.roster(owner)
     for (let page = await step(begin); ; ) {
@@ -209,7 +209,7 @@ export class SealedSessionRegistry implements SessionRegistry {
     }
   }
 
-  // The epoch was bumped before, so that whatever fails here, something was done.
+  // The epoch has changed by now, so a failure here is not "nothing was applied".
   async #endEach(
     owner: string,
     handles: readonly string[],
@@ -226,17 +226,17 @@ export class SealedSessionRegistry implements SessionRegistry {
     return { acknowledgedBy, isDurable: acknowledgedBy >= terms.replicas }
   }
 
-  async #look(handles: readonly string[]): Promise<readonly (Finding | undefined)[]> {
+  async #look(handles: readonly string[]): Promise<readonly (Observation | undefined)[]> {
     const { backend } = this.#parts
     const fates = await backend.lookout.fates(handles)
     const untold = async (reason: string) => {
       const nowMs = await backend.now().catch(() => Date.now())
       return endingOf({ reason, actor: { type: 'system' } }, nowMs)
     }
-    const judge = async (fate: Fate | undefined, at: number): Promise<Finding | undefined> => {
-      if (fate === undefined || fate.state === 'living') return fate
+    const judge = async (fate: Fate | undefined, at: number): Promise<Observation | undefined> => {
+      if (fate === undefined || fate.state === 'active') return fate
       if (fate.state === 'absent') return { state: 'absent', ending: await untold('expired') }
-      // The secrets may be what cannot be had just now.
+      // The secrets may be unavailable.
       const ending = await this.#opened(handles[at] ?? '', fate.blob).catch(() => undefined)
       return { state: 'ended', ending: ending ?? (await untold('unknown')), owner: fate.owner }
     }

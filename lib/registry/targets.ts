@@ -2,34 +2,31 @@ import { SessionIdError } from '../errors.ts'
 import { optionError } from '../option.ts'
 import { handleOf, isHandle, ownerName, type UserId, userIdFrom } from '../session/names.ts'
 
-/**
- * One session, named by its session id or by its handle. Which of them a text is, is never guessed: a session id may
- * look like a handle.
- */
+/** Names one session, by its session id or by its handle. A bare string is not accepted: a session id may look like a handle. */
 export type SessionTarget =
   | { readonly sid: string; readonly handle?: never }
   | { readonly handle: string; readonly sid?: never }
 
-/** One session, or all sessions of a user. */
+/** Names one session, or all sessions of a user. */
 export type WatchTarget = SessionTarget | { readonly userId: UserId }
 
 /**
- * The handle of the session that `target` names. Throws a `TypeError` if it is not exactly one of `{ sid }` and
- * `{ handle }`, and `SessionIdError` if the session id cannot be one.
+ * Returns the handle of the session that `target` names. Throws a `TypeError` if it is not exactly one of `{ sid }` and
+ * `{ handle }`, and `SessionIdError` for an invalid session id.
  */
 export function handleOfTarget(name: string, target: unknown): string {
   const [key, value] = entryOf(name, target, ['sid', 'handle'])
   return key === 'sid' ? handleOfSid(value) : checkedHandle(name, value)
 }
 
-/** As {@link handleOfTarget}; or the owner, if it is `{ userId }`. */
+/** As {@link handleOfTarget}; for `{ userId }` returns the owner. */
 export function watchedOf(target: unknown): { readonly handle: string } | { readonly owner: string } {
   const [key, value] = entryOf('target', target, ['sid', 'handle', 'userId'])
   if (key === 'userId') return { owner: ownerOf(value) }
   return { handle: key === 'sid' ? handleOfSid(value) : checkedHandle('target', value) }
 }
 
-/** The owner a user id stands for. Throws a `TypeError` if it stands for nobody. */
+/** Returns the owner name of a user id. Throws a `TypeError` if it is not a user id. */
 export function ownerOf(userId: unknown): string {
   const id = userIdFrom(userId)
   if (id === undefined) throw optionError('userId', 'a non-empty string, a finite number or a bigint')

@@ -5,7 +5,7 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** One ended session, as a watch tells it. */
+/** A session that ended, and how. */
 export interface WatchedEnding extends SessionEnding {
   readonly handle: string
 }
@@ -16,13 +16,13 @@ interface Waiting {
 
 const DONE = { done: true, value: undefined } as const
 const MAX_UNREAD = 1000
-// More than a registry remembers of those that have ended: whatever a look may find again is among them.
-const MAX_TOLD = 1000
+// More than the ended sessions that a registry keeps, so a repeated check finds none that was forgotten here.
+const MAX_REPORTED = 1000
 
-/** What a watch tells, kept by the registry; the app has the {@link SessionWatch} on it. */
+/** The endings of one watch. The registry holds it, the app holds the {@link SessionWatch} that reads it. */
 export class WatchFeed {
   readonly #stop: () => void
-  readonly #told = new Set<string>()
+  readonly #reported = new Set<string>()
   readonly #unread: WatchedEnding[] = []
   readonly #waiting: Waiting[] = []
   readonly ended: Promise<WatchedEnding>
@@ -38,12 +38,12 @@ export class WatchFeed {
       this.#resolveFirst = resolve
       this.#rejectFirst = reject
     })
-    // Who only iterates never looks at it.
+    // Avoids an unhandled rejection when the caller only iterates.
     this.ended.catch(() => {})
   }
 
-  /** Tells an ending, once for each session. */
-  tell(ending: WatchedEnding): void {
+  /** Reports an ending, once for each session. */
+  report(ending: WatchedEnding): void {
     if (this.#isOver || !this.#isNews(ending.handle)) return
     this.#resolveFirst(ending)
     const next = this.#waiting.shift()
@@ -61,10 +61,10 @@ export class WatchFeed {
     this.#stop()
   }
 
-  /** Nobody has the watch any more: only `ended` may still be awaited. */
+  /** The app dropped the watch: only `ended` may still be awaited. */
   leave(): void {
     this.#isLeft = true
-    if (this.#told.size > 0) this.finish(undefined)
+    if (this.#reported.size > 0) this.finish(undefined)
   }
 
   async next(): Promise<IteratorResult<WatchedEnding, undefined>> {
@@ -77,27 +77,27 @@ export class WatchFeed {
     return new Promise((resolve) => this.#waiting.push({ resolve }))
   }
 
-  // Found again, it is the last to be forgotten.
+  // A handle that is reported again moves to the end, so it is forgotten last.
   #isNews(handle: string): boolean {
-    const isNews = !this.#told.delete(handle)
-    this.#told.add(handle)
-    const [oldest] = this.#told
-    if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
+    const isNews = !this.#reported.delete(handle)
+    this.#reported.add(handle)
+    const [oldest] = this.#reported
+    if (this.#reported.size > MAX_REPORTED && oldest !== undefined) this.#reported.delete(oldest)
     return isNews
   }
 }
 
 /**
- * A watch on endings: `ended` resolves to the first one; iterating gives each, and stops when the watch does: with its
- * signal, with the store, and a watch on one session with that session. A watch that is dropped is freed once it has
- * resolved `ended`. Iterating rejects with `SessionWatchBehindError` after 1,000 endings that wait to be read.
+ * A watch on endings. `ended` resolves to the first one; iterating yields each. The watch stops with its signal and when the store
+ * closes; a watch on one session stops when that session ends. A watch that the app drops is freed once `ended` has resolved.
+ * Iterating rejects with `SessionWatchBehindError` once 1,000 endings wait to be read.
  */
 export interface SessionWatch extends AsyncIterable<WatchedEnding> {
-  /** Resolves to the first ending; rejects with the signal's reason, or `StoreClosedError`, if the watch stops before. */
+  /** Resolves to the first ending. Rejects with the signal's reason, or with `StoreClosedError`, if the watch stops before. */
   readonly ended: Promise<WatchedEnding>
 }
 
-/** What the app holds of a feed: dropping it frees the feed. */
+/** The app's end of a feed: dropping it frees the feed. */
 export class FeedWatch implements SessionWatch {
   readonly #feed: WatchFeed
   readonly ended: Promise<WatchedEnding>
@@ -107,7 +107,7 @@ export class FeedWatch implements SessionWatch {
     this.ended = feed.ended
   }
 
-  // The iterator holds on to the watch, by `this`: as long as somebody may read on, it is not dropped.
+  // The iterator keeps the watch alive through `this`, as long as it can be read.
   [Symbol.asyncIterator](): AsyncIterator<WatchedEnding, undefined> {
     return {
       next: () => this.#feed.next(),

@@ -4,54 +4,54 @@ import { StoreClosedError } from '../errors.ts'
 import type { SessionEnding } from '../session/ending.ts'
 import { FeedWatch, type SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './watch.ts'
 
-/** Whose endings a watch is for. */
+/** The session, or owner of sessions, that a watch is on. */
 export type Watched = { readonly handle: string } | { readonly owner: string }
 
-/** What a look at a handle finds. */
-export type Finding =
-  | { readonly state: 'living'; readonly leftMs: number }
+/** The state of a session, as a check finds it. */
+export type Observation =
+  | { readonly state: 'active'; readonly leftMs: number }
   | { readonly state: 'ended'; readonly ending: SessionEnding; readonly owner: string | undefined }
-  /** It has expired, or is not stored yet. */
+  /** The session has expired, or is not stored yet. */
   | { readonly state: 'absent'; readonly ending: SessionEnding }
 
 export interface SessionWatchersParts {
   readonly backend: Pick<Backend, 'subscribe' | 'now'>
   readonly registry: Lookout['registry']
   /**
-   * Looks at sessions themselves: a notice only says where to look, as whoever can publish can make one up. No finding
-   * where it cannot be found out. Never rejects.
+   * Reads the sessions themselves: a notice only names a session to check, since anyone who can publish can forge one. Returns
+   * `undefined` where the state is unknown. Never rejects.
    */
-  readonly look: (handles: readonly string[]) => Promise<readonly (Finding | undefined)[]>
-  /** How long a session is not looked at, at most. */
+  readonly look: (handles: readonly string[]) => Promise<readonly (Observation | undefined)[]>
+  /** Longest time between two checks of a session. */
   readonly intervalMs: number
 }
 
 const RETRY_MS = 1000
-/** How many pages of a user's registry are looked at: as many sessions as a cap can allow. */
+/** How many pages of a user's registry are read: as many sessions as a cap can allow. */
 const MAX_PAGES = 100
 const MAX_TICK_MS = 1000
-// An ending tells when it was asked for, by a clock that may be a little off; it takes effect later, on a slow link seconds.
+// An ending has the time of its request, by a clock that may be off; on a slow link it takes effect seconds later.
 const LEEWAY_MS = 5000
-// Small enough that neither this process nor a server is busy with one for more than a few ms.
+// Small enough to keep neither this process nor a server busy for more than a few ms.
 const SESSIONS_AT_ONCE = 200
 const USERS_AT_ONCE = 20
 const LANES = 4
 
-/** What is watched, by however many. */
+/** One session or owner, with all watches on it. */
 interface Subject {
   readonly watched: Watched
-  /** With when each began: endings of before are none of its business. */
+  /** Each watch with the time it began: it ignores sessions that ended before. */
   readonly feeds: Map<WatchFeed, Promise<number>>
-  /** The sessions that were seen active, or were announced to have ended and could not be looked at. */
+  /** Sessions that were found active, or whose announced ending could not be verified yet. */
   readonly known: Set<string>
   dueAtMs: number
-  /** For a session that expires before it is due. */
+  /** Set if the session expires before its next check. */
   expiry?: NodeJS.Timeout
 }
 
 /**
- * All watches of a store. They share one subscription. As notices are sent at most once, each watched session is looked
- * at again within the interval; and at once whenever the subscription may have missed something.
+ * All watches of a store, on one subscription. A notice is sent at most once and may be lost, so each watched session is also
+ * checked within the interval, and at once whenever the subscription may have missed notices.
  */
 export class SessionWatchers {
   readonly #parts: SessionWatchersParts
@@ -98,7 +98,7 @@ export class SessionWatchers {
 
   #add(watched: Watched, feed: WatchFeed): void {
     const isListening = this.#unsubscribe !== undefined
-    // The subscription reports a gap as soon as it is in force, and everything is then looked at.
+    // The subscription reports a gap as soon as it is in force, which checks every subject.
     this.#unsubscribe ??= this.#parts.backend.subscribe({
       notice: (notice) => this.#notice(notice),
       gap: () => this.#gap(),
@@ -136,7 +136,7 @@ export class SessionWatchers {
     this.#askers.clear()
   }
 
-  // One listener for all watches of a signal: more than ten make Node warn of a leak.
+  // One listener for all watches of a signal: Node warns of a leak at more than ten.
   #obey(signal: AbortSignal, feed: WatchFeed): void {
     const feeds = this.#signals.get(signal)
     if (feeds) {
@@ -172,7 +172,7 @@ export class SessionWatchers {
   }
 
   #tick(): NodeJS.Timeout {
-    // A store in this process that is dropped with its watches ends no more sessions; the ticker must not keep it.
+    // An in-process store that the app drops ends no more sessions; the ticker must not keep it alive.
     const watchers = new WeakRef(this)
     const ticker = setInterval(
       () => {
@@ -191,7 +191,7 @@ export class SessionWatchers {
   }
 
   #look(subject: Subject): void {
-    // With jitter, so that those who were looked at together are not for ever.
+    // With jitter, so that subjects checked together do not stay together.
     subject.dueAtMs = performance.now() + this.#parts.intervalMs * (0.85 + 0.1 * Math.random())
     if ('handle' in subject.watched) this.#ask(subject.watched.handle, subject)
     else this.#users.add(subject)
@@ -223,43 +223,45 @@ export class SessionWatchers {
   async #lookAt(handles: readonly string[]): Promise<void> {
     const asked = handles.map((handle) => [handle, this.#askers.get(handle) ?? []] as const)
     for (const handle of handles) this.#askers.delete(handle)
-    const findings = await this.#parts.look(handles)
+    const observations = await this.#parts.look(handles)
     asked.forEach(([handle, subjects], at) => {
-      for (const subject of subjects) this.#found(subject, handle, findings[at])
+      for (const subject of subjects) this.#observed(subject, handle, observations[at])
     })
   }
 
-  #found(subject: Subject, handle: string, finding: Finding | undefined): void {
-    if (finding === undefined) this.#lookSoon(subject)
+  #observed(subject: Subject, handle: string, observation: Observation | undefined): void {
+    if (observation === undefined) this.#lookSoon(subject)
     const wasKnown = subject.known.has(handle)
-    if (finding === undefined || finding.state === 'living') subject.known.add(handle)
+    if (observation === undefined || observation.state === 'active') subject.known.add(handle)
     else subject.known.delete(handle)
-    if (finding === undefined) return
-    if ('owner' in subject.watched) this.#tellOfUser(subject, subject.watched.owner, { handle, finding })
-    else if (finding.state === 'living') this.#awaitExpiry(subject, finding.leftMs)
-    else if (finding.state === 'ended' || wasKnown) this.#tellAll(subject, { handle, ...finding.ending })
-    // Whether it ever was there nobody knows.
-    else this.#tellAll(subject, { handle, ...finding.ending, reason: 'unknown' })
+    if (observation === undefined) return
+    if ('owner' in subject.watched)
+      this.#reportToUser(subject, subject.watched.owner, { handle, observation })
+    else if (observation.state === 'active') this.#awaitExpiry(subject, observation.leftMs)
+    else if (observation.state === 'ended' || wasKnown)
+      this.#report(subject, { handle, ...observation.ending })
+    // This watch never saw it active: it may have expired, or never existed.
+    else this.#report(subject, { handle, ...observation.ending, reason: 'unknown' })
   }
 
-  #tellAll({ feeds }: Subject, ending: WatchedEnding): void {
+  #report({ feeds }: Subject, ending: WatchedEnding): void {
     for (const feed of [...feeds.keys()]) {
-      feed.tell(ending)
+      feed.report(ending)
       feed.finish(undefined)
     }
   }
 
-  #tellOfUser(
+  #reportToUser(
     { feeds }: Subject,
     user: string,
-    { handle, finding }: { readonly handle: string; readonly finding: Finding },
+    { handle, observation }: { readonly handle: string; readonly observation: Observation },
   ): void {
-    // Who can publish can name any owner.
-    if (finding.state !== 'ended' || finding.owner !== user) return
-    const { ending } = finding
+    // Anyone who can publish can name any owner.
+    if (observation.state !== 'ended' || observation.owner !== user) return
+    const { ending } = observation
     for (const [feed, since] of feeds)
       void since.then((sinceMs) => {
-        if (ending.at.getTime() >= sinceMs - LEEWAY_MS) feed.tell({ handle, ...ending })
+        if (ending.at.getTime() >= sinceMs - LEEWAY_MS) feed.report({ handle, ...ending })
       })
   }
 
@@ -280,15 +282,15 @@ function nameOf(watched: Watched): string {
 }
 
 interface BatchTerms<Key> {
-  /** How many keys go together at most. */
+  /** The most keys of one batch. */
   readonly size: number
-  /** How many batches are under way at most. */
+  /** The most batches at a time. */
   readonly lanes: number
   /** Must not reject. */
   readonly work: (keys: readonly Key[]) => Promise<void>
 }
 
-/** Works through keys in batches, so that any number of them burdens a server no more than a few. */
+/** Processes keys in batches, so that the load on a server does not grow with their number. */
 class Batches<Key> {
   readonly #terms: BatchTerms<Key>
   readonly #waiting = new Set<Key>()
@@ -298,20 +300,20 @@ class Batches<Key> {
     this.#terms = terms
   }
 
-  /** Does nothing for a key that waits already. */
+  /** Adds a key, unless it waits already. */
   add(key: Key): void {
     this.#waiting.add(key)
     if (this.#underWay < this.#terms.lanes) void this.#run()
   }
 
-  /** Forgets those that wait. */
+  /** Drops the waiting keys. */
   clear(): void {
     this.#waiting.clear()
   }
 
   async #run(): Promise<void> {
     this.#underWay += 1
-    // What is added in one turn of the event loop goes together.
+    // Collects the keys that are added in one turn of the event loop.
     await nextTurn()
     while (this.#waiting.size > 0) await this.#terms.work(this.#take())
     this.#underWay -= 1

@@ -5,8 +5,8 @@ import type { SessionStore } from './store.ts'
 import { VALKEY_ONLY_OPTIONS, ValkeyStore, type ValkeyStoreOptions } from './valkey-store.ts'
 
 /**
- * The kind of a store, and the options of that kind. `in-process` ignores options that only `valkey` knows, so that the kind
- * alone can be switched; without a kind they are an error.
+ * The kind of a store, and the options of that kind. `in-process` ignores options of `valkey`, so that changing the kind is
+ * enough to switch; without a kind they are an error.
  */
 export type SessionStoreConfig =
   | ({ readonly kind: 'valkey' } & ValkeyStoreOptions)
@@ -18,8 +18,8 @@ export type SessionStoreConfig =
     } & SessionStoreOptions)
 
 /**
- * Makes the store that a configuration asks for, so that one program runs in one process and on Valkey. Without a `kind` it
- * makes an {@link InProcessStore}, with one warning in production.
+ * Makes the store that a configuration names, so that one program runs in one process or on Valkey. Without a `kind` it makes
+ * an {@link InProcessStore}, and warns once in production.
  *
  * @throws TypeError that names the option, if one is wrong.
  *

@@ -23,18 +23,18 @@ import type { UserIdOption } from '../session/reading.ts'
 /** Options of every store, wherever it keeps its records. */
 export interface SessionStoreOptions {
   /**
-   * Seals the sessions: the first secret seals, all of them open. Each is a string, Buffer or secret KeyObject of at least 32
-   * bytes; or give an async function that returns them, called on first use.
+   * The secrets that seal the sessions: the first one seals, all of them open. Each is a string, Buffer or secret KeyObject of at
+   * least 32 bytes. An async function that returns them is called on first use.
    * @defaultValue required with Valkey; in process one of this process's own
    */
   readonly secrets?: Secrets | undefined
-  /** Whether to encrypt stored sessions (XAES-256-GCM). They are signed in any case. @defaultValue false */
+  /** Encrypts stored sessions (XAES-256-GCM). They are signed in any case. @defaultValue false */
   readonly encrypt?: boolean | undefined
-  /** Namespace of all keys, `[A-Za-z0-9:_-]{1,64}`. A session of one prefix is not valid under another. @defaultValue 'sess' */
+  /** Prefix of all keys, `[A-Za-z0-9:_-]{1,64}`. A session of one prefix is not valid under another. @defaultValue 'sess' */
   readonly prefix?: string | undefined
-  /** Idle lifetime in seconds, or a function of the session; `cookie.maxAge` and `cookie.expires` win over it. @defaultValue 86400 */
+  /** Idle lifetime in seconds, or a function of the session; `cookie.maxAge` and `cookie.expires` take precedence. @defaultValue 86400 */
   readonly ttl?: number | ((session: Session & Partial<SessionData>) => number) | undefined
-  /** Longest life of a session in seconds from its creation, however often it is used. @defaultValue none */
+  /** Longest lifetime of a session in seconds from its creation, however often it is used. @defaultValue none */
   readonly absoluteTtl?: number | undefined
   /** Whether the new session of a `regenerate` keeps the end that `absoluteTtl` gave the old one. @defaultValue false */
   readonly absoluteTtlSurvivesRegenerate?: boolean | undefined
@@ -42,34 +42,34 @@ export interface SessionStoreOptions {
   readonly touchAfter?: number | undefined
   /** Largest serialized session in bytes, checked before anything is sent. @defaultValue 65536 */
   readonly maxBytes?: number | undefined
-  /** Writes and reads session data. @defaultValue JSON */
+  /** Converts session data to bytes and back. @defaultValue JSON */
   readonly serializer?: SessionSerializer | undefined
   /**
-   * Returns the id of the session's user, `undefined` or `null` for nobody. It is called with the data as a later request
+   * Returns the id of the session's user; `undefined` or `null` if it has none. It is called with the data as a later request
    * loads it. A save rejects with `SessionUserIdError` if it returns anything else.
    * @defaultValue `session.userId ?? session.passport?.user`
    */
   readonly userId?: ((session: Session & Partial<SessionData>) => UserId | null | undefined) | undefined
   /**
-   * How many sessions a user may have, 1 to 10,000; the limit is exact, however many sign in at once. `false` lifts it:
-   * then whoever can sign in again and again decides how much is kept, and how long `endAll` takes.
+   * How many sessions a user may have, 1 to 10,000; the limit is exact, however many sign in at once. `false` removes it: then a
+   * user who signs in again and again decides how much is stored, and how long `endAll` takes.
    * @defaultValue 1000
    */
   readonly maxSessionsPerUser?: number | false | undefined
-  /** What a sign-in beyond `maxSessionsPerUser` does: end the user's oldest session, or fail with `SessionLimitError`. @defaultValue 'evict-oldest' */
+  /** Ends the user's oldest session at a sign-in beyond `maxSessionsPerUser`, or rejects it with `SessionLimitError`. @defaultValue 'evict-oldest' */
   readonly onMaxSessions?: 'evict-oldest' | 'reject' | undefined
   /**
-   * How often a user's session is checked against the user's registry, so that `endAll` takes effect even if the end of the
-   * session itself was lost: on each touch that is due, or on every read, which costs one more round trip. @defaultValue 'touch'
+   * How often a session is checked against its user's registry, so that `endAll` takes effect even if the session's own ending was
+   * lost: at each touch that is due, or at every read, which costs one more round trip. @defaultValue 'touch'
    */
   readonly verifyOwner?: 'touch' | 'always' | undefined
-  /** Returns what device lists show of the device that signs in: a flat object, stored sealed. @defaultValue nothing */
+  /** Returns what device lists show about the device that signs in: a flat object, stored sealed. @defaultValue nothing */
   readonly device?: ((req: Request) => SessionDevice | undefined) | undefined
-  /** What a save does when another request saved first: merge top-level keys and the cookie's attributes, reject with `SessionConflictError`, or overwrite. @defaultValue 'merge' */
+  /** Resolves a save when another request saved first: merges top-level keys and the cookie's attributes, rejects with `SessionConflictError`, or overwrites. @defaultValue 'merge' */
   readonly concurrency?: 'merge' | 'reject' | 'overwrite' | undefined
-  /** Whether a stored session that fails verification counts as absent, or is an error. @defaultValue 'discard' */
+  /** Treats a stored session that fails verification as absent, or rejects with `SessionInvalidError`. @defaultValue 'discard' */
   readonly onInvalid?: 'discard' | 'error' | undefined
-  /** Whether a stored session sealed with an unknown secret counts as absent, or is an error. @defaultValue 'discard' */
+  /** Treats a stored session that was sealed with an unknown secret as absent, or rejects with `SessionUnknownKeyError`. @defaultValue 'discard' */
   readonly onUnknownKey?: 'discard' | 'error' | undefined
   /** How long the end of a user's session is remembered, in seconds: its tombstone, and its row in device lists. @defaultValue 86400 */
   readonly endedTtl?: number | undefined
@@ -85,9 +85,9 @@ export interface SessionStoreOptions {
 const PREFIX = /^[A-Za-z0-9:_-]{1,64}$/
 const MIN_TTL_S = 0.001
 
-/** The options of every store; a store with options of its own adds theirs. */
+/** The options of every store; `ValkeyStore` adds its own. */
 export const STORE_OPTIONS = {
-  // Checked by the sealer, which may have to fetch them first.
+  // The sealer checks them: it may have to fetch them first.
   secrets: (value) => value,
   encrypt: (value = false, name) => checkBoolean(name, value),
   prefix: (value = 'sess', name) => prefixOf(name, value),

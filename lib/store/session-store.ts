@@ -74,7 +74,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     this.#deadlineMs = deadlineMs
     this.#options = options
     this.#operations = new Operations(deadlineMs)
-    this.#sharing = new PrefixSharing({ backend, sealer, tell: (finding) => this.tellShared(finding) })
+    this.#sharing = new PrefixSharing({ backend, sealer, report: (finding) => this.reportShared(finding) })
     const { prefix, maxBytes, onInvalid, onUnknownKey, endedTtlMs, maxSessionsPerUser, onMaxSessions } =
       options
     const { announce } = this

@@ -32,7 +32,7 @@ export abstract class StoreEmitter extends Store {
     return super.once(name, listener)
   }
 
-  protected tellShared(finding: Finding): void {
+  protected reportShared(finding: Finding): void {
     process.nextTick(() => this.emit('shared-prefix', { finding }))
     decide({ decision: 'shared-prefix' })
     process.emitWarning(`${finding.message}. ${finding.action}.`, { type: 'SharedPrefixWarning' })

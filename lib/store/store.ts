@@ -7,17 +7,17 @@ import type { FailureCause } from '../errors.ts'
 import type { SessionRegistry } from '../registry/registry.ts'
 import type { StoreEvents } from '../session/events.ts'
 
-/** What `health()` returns. */
+/** The result of `health()`. */
 export interface StoreHealth {
   /** Whether the backend replied. */
   readonly isReady: boolean
-  /** How long the backend took to reply, in ms; absent if it did not. */
+  /** How long the reply took, in ms; absent without a reply. */
   readonly latencyMs?: number
   /** The `code` of the error, if the backend did not reply. */
   readonly failure?: string
   /**
-   * Whether calls are sent (`closed`), fail at once without being sent (`open`), or one of them finds out whether the server
-   * is back (`half-open`); of several primaries the worst.
+   * Whether calls are sent (`closed`), reject at once without being sent (`open`), or one of them probes the server (`half-open`);
+   * of several primaries the worst.
    */
   readonly breaker?: 'closed' | 'open' | 'half-open'
   /** The same for each primary of a cluster that was asked, by `host:port`. */
@@ -27,8 +27,8 @@ export interface StoreHealth {
 }
 
 /**
- * A store as apps and express-session see it: the methods of express-session's `Store`, each with a callback or a promise,
- * and a few of its own. `ValkeyStore` and `InProcessStore` implement it.
+ * A session store: the methods of express-session's `Store`, each with a callback or a promise, and a few more.
+ * `ValkeyStore` and `InProcessStore` implement it.
  *
  * Every call settles in time. It rejects with `StoreUnavailableError` or `OutcomeUnknownError` when the backend fails, and
  * with `StoreClosedError` after `close()`.
@@ -127,7 +127,7 @@ export interface SessionStore extends Store {
   close(): Promise<void>
 
   /**
-   * Makes what a request has done to its session last: waits for its saves and destroys that are under way, then stores
+   * Stores the changes that a request made to its session: waits for its saves and destroys that are under way, then stores
    * `req.session` if it has changed, or extends it if that is due. With `saveUninitialized`, as the option of
    * express-session, it also stores a new session that holds nothing. `sessionGuard` calls it before a response's first byte;
    * call it yourself where no guard is.

@@ -26,16 +26,17 @@ export type ValkeyStoreOptions = SessionStoreOptions &
   ValkeyOptions & {
     readonly secrets: Secrets
     /**
-     * What to do about a server under which a promise does not hold, as one that evicts: refuse every call with
-     * `StoreUnavailableError` until it is mended, print a process warning, or not look. Looked at by one `INFO` for each
-     * connection and for each new primary of a cluster; the event `unsafe-server` tells of it. `check()` looks further.
-     * With `'error'` a server that denies `INFO` is refused, too.
+     * Handles a server on which a promise does not hold, such as one that evicts: `'error'` rejects every call with
+     * `StoreUnavailableError` until the server is reconfigured, and also if it denies `INFO`; `'warn'` emits a process warning;
+     * `'ignore'` does not check. One `INFO` for each connection and each new primary of a cluster; emits the event
+     * `unsafe-server`. `check()` checks more.
      * @defaultValue 'warn'
      */
     readonly onUnsafeServer?: 'error' | 'warn' | 'ignore' | undefined
     /**
-     * Sessions of connect-redis, each taken over when its cookie comes, so that a switch signs nobody out. They are not signed:
-     * until `until`, whoever can write to the old keys can make sessions of any user. docs/guide/from-connect-redis.md has the steps.
+     * Takes over sessions of connect-redis when their cookies come, so that a switch signs no user out. The old sessions are not
+     * signed: before `until`, write access to the old keys is enough to forge a session of any user.
+     * docs/guide/from-connect-redis.md has the steps.
      * @defaultValue none
      */
     readonly legacy?: LegacyOptions | undefined

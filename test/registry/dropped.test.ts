@@ -43,7 +43,7 @@ test('any number of watches have one listener on their signal, until the last of
 describe('what a watch tells', () => {
   test('is kept for who reads later, and once', async () => {
     const feed = new WatchFeed(() => {})
-    for (const handle of ['a', 'b', 'a', 'b', 'b']) feed.tell({ ...ending, handle })
+    for (const handle of ['a', 'b', 'a', 'b', 'b']) feed.report({ ...ending, handle })
     feed.finish(undefined)
 
     expect(await Promise.all([feed.next(), feed.next(), feed.next()])).toMatchObject([
@@ -58,9 +58,9 @@ describe('what a watch tells', () => {
     const feed = new WatchFeed(() => {
       isStopped = true
     })
-    for (let n = 0; n < 1000; n += 1) feed.tell({ ...ending, handle: String(n) })
+    for (let n = 0; n < 1000; n += 1) feed.report({ ...ending, handle: String(n) })
     const wasStopped = isStopped
-    feed.tell({ ...ending, handle: 'one more' })
+    feed.report({ ...ending, handle: 'one more' })
 
     expect([wasStopped, isStopped]).toEqual([false, true])
     for (let n = 0; n < 1000; n += 1)

@@ -56,7 +56,7 @@ describe.each(storeKinds())('a watch whose notices are all lost, $name,', (kind)
       fates: async (handles) => {
         const fates = await inner.fates(handles)
         if (hasVanished) return fates.map(() => ({ state: 'absent' }))
-        wasSeen ||= fates.some((fate) => fate?.state === 'living')
+        wasSeen ||= fates.some((fate) => fate?.state === 'active')
         return fates
       },
     }))
@@ -132,7 +132,7 @@ describe.each(storeKinds())('a watch whose notices are all lost, $name,', (kind)
         most = Math.max(most, underWay)
         try {
           await inner.fates(handles)
-          return handles.map(() => ({ state: 'living', leftMs: 1_000_000 }))
+          return handles.map(() => ({ state: 'active', leftMs: 1_000_000 }))
         } finally {
           underWay -= 1
         }

@@ -23,7 +23,7 @@ export interface Keys {
   registry(owner: string): RegistryKeys
   /** The marks of those who use the prefix. */
   readonly marks: string
-  /** The channel on which endings are told. */
+  /** The channel on which endings are published. */
   readonly notices: string
   /** Matches the record keys of this prefix and, as neither prefix nor handle has a glob character, no others. */
   readonly recordPattern: string

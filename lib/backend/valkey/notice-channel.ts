@@ -48,7 +48,7 @@ export class NoticeChannel {
       )
     }
     const subscriber = this.#notices.add(listener)
-    if (this.#isInForce) this.#notices.tellGap(subscriber)
+    if (this.#isInForce) this.#notices.notifyGap(subscriber)
     if (this.#stop === undefined) this.#open()
     return () => {
       this.#notices.remove(subscriber)
@@ -104,7 +104,7 @@ export class NoticeChannel {
     if (!hasConnected || !(await succeeds(connection.subscribe(channel), commandTimeoutMs)) || lost.aborted)
       return false
     this.#isInForce = true
-    this.#notices.tellAllGap()
+    this.#notices.notifyAllGap()
     return true
   }
 
@@ -118,7 +118,7 @@ export class NoticeChannel {
 
   #receive(message: string): void {
     const notice = decodeNotice(message)
-    if (notice !== undefined) this.#notices.tell(notice)
+    if (notice !== undefined) this.#notices.notify(notice)
   }
 
   /** In a cluster every node hears what is published on any of them. */
@@ -150,7 +150,7 @@ async function pause(ms: number, until: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal: until }).catch(() => {})
 }
 
-/** Whether it was done in time. Why not does not matter: the answer is another connection. */
+/** Whether it was done in time. The reason does not matter: another connection follows. */
 function succeeds(work: Promise<unknown>, withinMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const patience = new Patience(withinMs, () => resolve(false))

@@ -171,7 +171,7 @@ export class ValkeyBackend implements Backend {
 
   /**
    * The server's time without a round trip per call: it comes with every reply of a script, and is asked for when
-   * none came for a minute. In a cluster it is the time of the primary that answered last.
+   * none came for a minute. In a cluster it is the time of the primary that replied last.
    */
   async now(): Promise<number> {
     this.#commands.checkOpen()

@@ -42,7 +42,7 @@ export class ValkeyForeign implements ForeignValues {
     }
   }
 
-  /** Stores a value, whatever stands there. */
+  /** Stores a value, and overwrites any other. */
   async write(name: string, bytes: Buffer, leftMs: number): Promise<void> {
     await this.#tell(this.#prefix + name, 'set', bytes, 'px', Math.max(1, Math.round(leftMs)))
   }

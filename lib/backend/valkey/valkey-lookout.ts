@@ -13,7 +13,7 @@ import {
 } from './record-value.ts'
 
 export interface ValkeyLookoutParts {
-  /** Of its own: what fails here is nobody else's failure. */
+  /** A runner of its own: a failure here does not count against other calls. */
   readonly commands: CommandRunner
   readonly client: ValkeyClient
   readonly keys: Keys
@@ -47,7 +47,7 @@ export class ValkeyLookout implements Lookout {
     const nowMs = await now().catch(() => Date.now())
     return handles.map((handle) => {
       const expiresAtMs = expiries.get(handle)
-      if (expiresAtMs !== undefined) return { state: 'living', leftMs: Math.max(0, expiresAtMs - nowMs) }
+      if (expiresAtMs !== undefined) return { state: 'active', leftMs: Math.max(0, expiresAtMs - nowMs) }
       const tombstone = tombstones.get(handle)
       return tombstone && fateOf(tombstone)
     })
@@ -98,6 +98,6 @@ async function bytesOf(client: ValkeyClient, key: string, lastByte: number): Pro
 function fateOf(tombstone: Buffer): Fate {
   const kept = decodeTombstoneValue(tombstone)
   if (kept === undefined) return { state: 'absent' }
-  // What nobody can read is an ending all the same: as long as it stands nothing can be stored.
+  // An unreadable tombstone is an ending, too: while it exists, nothing can be stored.
   return { state: 'ended', blob: kept === 'unreadable' ? nothing : kept, owner: tombstoneOwner(tombstone) }
 }

@@ -1,24 +1,24 @@
 import { isHandle } from '../../session/names.ts'
 
-/** What a request to the session administration asks for. `userId` is absent where it is the signed-in user's own. */
+/** A request to the session administration. `userId` is absent where it concerns the signed-in user. */
 export type AdminRoute =
   | { readonly kind: 'list' | 'count' | 'end-all'; readonly userId: string | undefined }
   | { readonly kind: 'end'; readonly handle: string; readonly isOwn: boolean }
 
 export interface RouteReply {
   readonly route?: AdminRoute | undefined
-  /** For a path that exists with other methods than the one asked for. */
+  /** The methods of the path, if it exists. */
   readonly allow?: string | undefined
 }
 
 const MAX_PATH = 2048
 
 /**
- * Reads method and path: `users/:userId/sessions`, `users/:userId/sessions/count`, `sessions/:handle`, and the same
- * for oneself as `me`, `me/count` and `me/:handle`.
+ * Parses method and path: `users/:userId/sessions`, `users/:userId/sessions/count`, `sessions/:handle`, and the same for the
+ * signed-in user as `me`, `me/count` and `me/:handle`.
  *
- * The path is read as it came, piece by piece, and never normalized: what a proxy's path rule sees is what is routed.
- * Words must stand there unencoded, nothing may be empty, and only a user id is decoded, once.
+ * Matches the path segment by segment as it was received, and never normalizes it: a proxy's path rules and this router see the
+ * same path. Fixed segments must not be percent-encoded, no segment may be empty, and only a user id is decoded, once.
  */
 export function routeOf(method: string, path: string): RouteReply {
   const pieces = piecesOf(path)
@@ -28,7 +28,7 @@ export function routeOf(method: string, path: string): RouteReply {
   return { route: place.get(method === 'HEAD' ? 'GET' : method), allow }
 }
 
-/** What the methods of a path do. */
+/** The route of each method of a path. */
 type Place = ReadonlyMap<string, AdminRoute>
 
 function placeOf([first, second, ...rest]: readonly string[]): Place | undefined {
@@ -62,7 +62,7 @@ function piecesOf(path: string): readonly string[] | undefined {
   return pieces.includes('') ? undefined : pieces
 }
 
-// Dots and backslashes some proxies take for other paths.
+// Some proxies resolve dots and backslashes to other paths.
 function decoded(piece: string): string | undefined {
   if (piece.includes('\\')) return undefined
   try {

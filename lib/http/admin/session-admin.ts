@@ -19,14 +19,14 @@ import type { SessionStore } from '../../store/store.ts'
 import { isSameOrigin } from '../same-origin.ts'
 import { type AdminRoute, routeOf } from './admin-route.ts'
 
-/** A request as the session administration sees it: behind `session()`, perhaps behind a body parser. */
+/** A request behind `session()`, and perhaps behind a body parser. */
 export type AdminRequest = IncomingMessage & {
   readonly sessionID?: string
   readonly session?: (Session & Partial<SessionData>) | undefined
   readonly body?: unknown
 }
 
-/** Names what an administrator asks to do; `authorize` allows or denies it. */
+/** What a request asks to do, for `authorize` to allow or deny. */
 export interface AdminAction {
   readonly kind: 'list' | 'count' | 'end' | 'end-all'
   readonly userId?: string | undefined
@@ -41,13 +41,13 @@ interface AdministeredStore extends SessionStore {
 export interface SessionAdminOptions {
   /** The store that `session()` was given. */
   readonly store: SessionStore
-  /** Required: whether the request may do this to other people's sessions. A throw means no. */
+  /** Returns whether the request may do this to other users' sessions. A throw denies. */
   readonly authorize: (req: AdminRequest, action: AdminAction) => boolean | Promise<boolean>
-  /** Returns who acts, for the record of an ending. @defaultValue `{ type: 'admin' }`, and `{ type: 'user' }` for one's own */
+  /** Returns the actor that is kept with an ending. @defaultValue `{ type: 'admin' }`, for the user's own sessions `{ type: 'user' }` */
   readonly actor?: ((req: AdminRequest) => Actor) | undefined
   /**
-   * Whether an unsafe request was meant: for clients with tokens of their own. Replaces the check that it comes from
-   * the site's own pages. A throw means no.
+   * Returns whether an unsafe request is free of CSRF, for clients with tokens of their own. Replaces the check that it comes
+   * from the site's own pages. A throw denies.
    * @defaultValue `Sec-Fetch-Site: same-origin`, or an `Origin` that is the site's own: scheme, host and port
    */
   readonly verifyCsrf?: ((req: AdminRequest) => boolean | Promise<boolean>) | undefined
@@ -71,22 +71,22 @@ const notFound: JsonReply = { status: 404, body: { error: 'not-found' } }
 const signedOut: JsonReply = { status: 401, body: { error: 'signed-out' } }
 
 /**
- * Lists and ends sessions over HTTP, in JSON, where the app mounts it. Sessions go by their handles; no session id is
- * ever shown. Mount it after `session()`.
+ * Makes a middleware that lists and ends sessions over HTTP, in JSON. It names sessions by their handles and never shows a
+ * session id. Mount it after `session()`.
  *
  * | request | does |
  * |---|---|
- * | `GET /me` | the signed-in user's sessions, `isCurrent` marks this one; `?ended=1` also ended ones |
- * | `GET /me/count` | how many |
+ * | `GET /me` | lists the signed-in user's sessions, `isCurrent` marks this one; with `?ended=1` also ended ones |
+ * | `GET /me/count` | counts them |
  * | `DELETE /me/:handle` | ends one of them |
- * | `DELETE /me` | ends the others; `?all=1` this one too |
- * | `GET /users/:userId/sessions`, `.../count` | the same of any user, if `authorize` agrees |
- * | `DELETE /users/:userId/sessions` | ends all of a user's |
- * | `DELETE /sessions/:handle` | ends any one |
+ * | `DELETE /me` | ends all others; with `?all=1` this one too |
+ * | `GET /users/:userId/sessions`, `.../count` | the same for any user, if `authorize` allows it |
+ * | `DELETE /users/:userId/sessions` | ends all sessions of a user |
+ * | `DELETE /sessions/:handle` | ends one session of any user |
  *
- * A refusal says `csrf` (an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`), `forbidden`
- * (`authorize` did not agree), or `no-session` (the same, or `/me`, mounted before `session()`). A request that ends its own
- * session has none any more, and is answered. A `reason` in a parsed JSON body, a short code, is kept with the ending.
+ * Replies 403 `csrf` to an unsafe request that neither comes from the site's own pages nor passes `verifyCsrf`, 403 `forbidden`
+ * if `authorize` denies, and 500 `no-session` if the middleware runs before `session()`. A request may end its own session. A
+ * `reason` in a parsed JSON body, a short code, is kept with the ending.
  *
  * @throws TypeError that names the option, if one is wrong.
  *
@@ -140,7 +140,7 @@ class SessionAdmin {
     this.#options = options
   }
 
-  /** The reply; none for a path that is not ours. */
+  /** Returns the reply; `undefined` for a path of another route. */
   async answer(req: AdminRequest): Promise<JsonReply | undefined> {
     const [path, query] = targetOf(req.url ?? '/')
     const { route, allow } = routeOf(req.method ?? 'GET', path)
@@ -154,7 +154,7 @@ class SessionAdmin {
   }
 
   async #others(req: AdminRequest, route: AdminRoute, query: URLSearchParams): Promise<JsonReply> {
-    // Most likely it looked for whoever is signed in.
+    // Without a session `authorize` most likely found no user to allow.
     if (!(await holds(() => this.#options.authorize(req, actionOf(route)))))
       return isSessionless(req) ? sessionless : forbidden
     if (route.kind === 'end') {
@@ -233,25 +233,25 @@ async function holds(decide: () => boolean | Promise<boolean>): Promise<boolean>
   }
 }
 
-// As it came, without what is normalized on the way into a URL.
+// Not by `new URL`, which normalizes the path.
 function targetOf(url: string): readonly [string, URLSearchParams] {
   const at = url.indexOf('?')
   return at < 0 ? [url, new URLSearchParams()] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))]
 }
 
-// Of a flag that cannot be understood, neither is what was meant.
+// Rejects other values rather than to guess: `all` decides whether a session is ended.
 function isFlag(query: URLSearchParams, name: string): boolean {
   const [value = '0', ...others] = query.getAll(name)
   return others.length === 0 && (value === '0' || value === '1')
 }
 
-/** Whether session() has not been there, rather than that nobody is signed in. */
+/** Whether `session()` did not run before, rather than that no user is signed in. */
 function isSessionless(req: AdminRequest): boolean {
   const { sessionStore } = req as { readonly sessionStore?: unknown }
   return req.session === undefined && sessionStore === undefined
 }
 
-// What this request has changed of a session that it ends must not be saved, which would refuse its answer.
+// A save of the session that this request ends would fail, and the response with it.
 function leaveSession(req: AdminRequest): void {
   Reflect.deleteProperty(req, 'session')
 }
@@ -275,7 +275,7 @@ interface JsonReply {
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
-/** Answers with JSON that nobody may keep. */
+/** Sends JSON that no cache may store. */
 function sendJson(res: ServerResponse, { status, body, headers }: JsonReply): void {
   res.statusCode = status
   for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, value)
@@ -284,7 +284,7 @@ function sendJson(res: ServerResponse, { status, body, headers }: JsonReply): vo
   res.end(res.req.method === 'HEAD' ? undefined : JSON.stringify(body))
 }
 
-/** The reply for a failure of the store; `undefined` for anything else, which is the app's own to handle. */
+/** Returns the reply for a failure of the store; `undefined` for other errors, which the app handles. */
 function failureReply(error: unknown): JsonReply | undefined {
   if (!isSessionStoreError(error) || error.code === 'ERR_STORE_OPTION') return undefined
   return { status: error.status, body: { error: error.code }, headers: error.headers }

@@ -4,9 +4,9 @@ import { type AnyResponse, isHttp2 } from './node-response.ts'
 type Push = (chunk: unknown, encoding?: BufferEncoding) => boolean
 
 /**
- * Lets the handler see the end of the request's body only after `check`, which begins when the whole body has been
- * received. What comes before the end is not delayed. If the check rejects, the end never comes: `onDenied` has to
- * answer, and after that the request fails with its error.
+ * Holds the end of the request's body back from the handler until `check` resolves, which is called once the whole body has been
+ * received. The body itself is not delayed. If the check rejects, the end never comes: `onDenied` must reply, and then the
+ * request fails with the error.
  */
 export function holdBodyEnd(req: IncomingMessage, res: AnyResponse, gate: BodyEndGate): void {
   if (!mayHaveBody(req)) return
@@ -17,7 +17,7 @@ export function holdBodyEnd(req: IncomingMessage, res: AnyResponse, gate: BodyEn
     gate.check().then(
       () => push.call(req, null),
       (error: unknown) => {
-        // Not on 'close', which a refused response emits before its answer has left.
+        // Not on 'close', which a refused response emits before the reply has left.
         res.once('finish', () => abandon(req, error))
         // The connection ends with the request, so the client must not send another one on it.
         if (!isHttp2(res)) res.shouldKeepAlive = false
@@ -42,7 +42,7 @@ function mayHaveBody({ headers, httpVersionMajor }: IncomingMessage): boolean {
   )
 }
 
-// Whoever still waits for the body learns that it will not come; with nobody waiting an error would be uncaught.
+// Readers of the body get the error; without a listener it would be uncaught.
 function abandon(req: IncomingMessage, error: unknown): void {
   if (req.listenerCount('error') > 0 && error instanceof Error) req.destroy(error)
   else req.destroy()

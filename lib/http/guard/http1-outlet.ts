@@ -20,13 +20,13 @@ export class Http1Outlet implements Outlet {
   readonly #server: Server | undefined
   /** 1xx lines, apart from the queue: Node puts a head before all that is there. */
   #lines: QueuedPiece[] = []
-  /** How much of the queue Node has not been told of. */
+  /** The size of queued pieces that Node has not counted yet. */
   #uncountedSize = 0
   #isKeeping = false
   #hasSent = false
-  /** What takes the place of all that was queued. */
+  /** The reply that replaces the queue. */
   #instead: QueuedPiece | undefined
-  /** Of what is kept. Those of writes learn of a refusal; the last one belongs to Node once its own end has run. */
+  /** The callbacks of queued pieces. A refusal calls those of writes; once `end` has run, the last one is Node's own. */
   readonly #callbacks: PieceCallback[] = []
 
   constructor(res: ServerResponse, gate: Gate) {
@@ -49,7 +49,7 @@ export class Http1Outlet implements Outlet {
     }
     const piece = pieceOf(args)
     if (!this.#gate.isRefused) return isContent ? this.#keep(piece) : this.#keepLine(piece)
-    // Of the write that was refused; of later ones Node tells that the response is destroyed.
+    // For the write that was refused; later ones fail by Node's own error, as the response is destroyed.
     if (piece.callback) this.#callbacks.push(piece.callback)
     return false
   }
@@ -102,7 +102,7 @@ export class Http1Outlet implements Outlet {
     const size = piece.data.length
     res.outputData.push(piece)
     res.outputSize += size
-    // Node 20 takes a change of what is pending for a drain, and would tell of it in the middle of a chunk.
+    // Node 20 takes a change of the pending size for a drain, and would emit it in the middle of a chunk.
     if (res.writableNeedDrain) this.#uncountedSize += size
     else res._onPendingData(size)
     if (piece.callback) this.#callbacks.push(piece.callback)
@@ -138,7 +138,7 @@ export class Http1Outlet implements Outlet {
     if (res.socket) this.flush()
   }
 
-  // A connection that is closed while the client still sends takes the answer with it.
+  // Closing the connection while the client still sends would lose the reply.
   #afterRequest(act: () => void): void {
     const { req } = this.#res
     if (req.complete || req.destroyed) {

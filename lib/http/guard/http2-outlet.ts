@@ -4,16 +4,16 @@ import type { Gate, Outlet } from './outlet.ts'
 import { bodyOf, type Refusal, refusalHeaders, refusedError } from './refusal.ts'
 
 type Callback = (error?: Error | null) => void
-/** Something a handler did that is to be done when the response is released. */
+/** A call of the handler that is made once the response is released. */
 interface Kept {
   act(): void
-  /** Told when it will not be done. */
+  /** Called if the response is refused instead. */
   readonly callback?: Callback | undefined
 }
 
 type Information = 'additionalHeaders' | 'pushStream'
 type Head = 'respond' | 'respondWithFD' | 'respondWithFile'
-/** Those of any Writable: one at a time is under way, and the next comes when that has called back. */
+/** The write methods of a Writable: one is under way at a time, and the next follows its callback. */
 type Write = '_write' | '_writev' | '_final'
 
 const OUTLET: unique symbol = Symbol('outlet')
@@ -96,7 +96,7 @@ export class Http2Outlet implements Outlet {
       return
     }
     this.#res.statusCode = refusal.status
-    // The writable side of one that answers HEAD has ended before it began.
+    // The writable side of a response to HEAD has ended before it began.
     if (this.#res.req.method !== 'HEAD') this.#refusal = bodyOf(refusal)
     // Without waitForTrailers: those of the handler are not for the client.
     this.#call('respond', [{ ':status': refusal.status, ...refusalHeaders(refusal, upstream) }])

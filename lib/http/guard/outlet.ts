@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Refusal } from './refusal.ts'
 
-/** The last stop of a response's bytes. It asks its gate before any leave, and keeps them where Node keeps its own. */
+/** Sends the bytes of a response. Asks its gate first, and queues them where Node queues its own. */
 export interface Outlet {
   /** Sends what is kept. */
   release(): void
@@ -13,6 +13,6 @@ export interface Outlet {
 export interface Gate {
   /** Whether the response was refused, so that nothing of it leaves any more. */
   readonly isRefused: boolean
-  /** Whether what is about to leave may. If not, it is to be kept until it is released or refused. */
+  /** Returns whether the next bytes may leave. If not, keep them until the response is released or refused. */
   mayLeave(what: 'information' | 'content'): boolean
 }

@@ -2,7 +2,7 @@ import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http'
 import { decide } from '../../diagnostics.ts'
 import { type AnyResponse, isHttp2 } from './node-response.ts'
 
-/** What a client is told in place of a response that must not leave. */
+/** The reply in place of a response that must not leave. */
 export interface Refusal {
   readonly status: number
   /** Seconds, or an HTTP date. */
@@ -13,7 +13,7 @@ export interface Refusal {
 
 const DEFAULT_RETRY_AFTER = '1'
 
-/** The status of an error that says one, and 500 for any other. Nothing else of the error is for the client, but `Retry-After`. */
+/** Returns the refusal for an error: its `status`, else 500, and its `Retry-After`. Nothing else of the error is for the client. */
 export function refusalOf(error: unknown): Refusal {
   const { statusCode, status = statusCode, headers, code: named } = fieldsOf(error)
   const code = typeof named === 'string' ? named : 'unknown'
@@ -31,7 +31,7 @@ function isErrorStatus(status: unknown): status is number {
   return typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599
 }
 
-/** Headers that speak of one response's content or connection, or change what the client keeps. */
+/** Headers about one response's content or connection, or that change the client's state. */
 const ABOUT_ONE_RESPONSE = new Set([
   'accept-ranges',
   'age',
@@ -60,8 +60,8 @@ const ABOUT_ONE_RESPONSE = new Set([
 ])
 
 /**
- * The headers of a refusal. Only `upstream` ones, set before the handler ran, go along: a browser reads a 503 only with
- * the CORS headers it asked for.
+ * Returns the headers of a refusal. It keeps `upstream` headers, set before the handler ran: a browser can read a 503 only
+ * with its CORS headers.
  */
 export function refusalHeaders(refusal: Refusal, upstream: OutgoingHttpHeaders): OutgoingHttpHeaders {
   const kept = Object.entries(upstream).filter(
@@ -80,7 +80,7 @@ export function bodyOf({ status }: Refusal): string {
   return STATUS_CODES[status] ?? 'Error'
 }
 
-/** Answers a request that no handler has seen. */
+/** Replies to a request that no handler has seen. */
 export function answerRefusal(res: AnyResponse, refusal: Refusal): void {
   decide({ decision: 'response-refused', status: refusal.status, code: refusal.code })
   const headers = refusalHeaders(refusal, res.getHeaders())
@@ -90,7 +90,7 @@ export function answerRefusal(res: AnyResponse, refusal: Refusal): void {
   res.end(bodyOf(refusal))
 }
 
-/** What those learn who write to a response that was refused. */
+/** Returns the error of a write to a refused response. */
 export function refusedError(): Error {
   return Object.assign(new Error('The response was refused; nothing can be written to it'), {
     code: 'ERR_STREAM_DESTROYED',

@@ -13,24 +13,23 @@ import { refusalOf, refusedError } from './refusal.ts'
  */
 export type Stage = 'information' | 'head' | 'body' | 'end'
 
-/** Something that must be settled before a response may leave. */
+/** Holds a response until it is settled. */
 export interface ResponseHolder {
   /**
-   * Asked before bytes leave. `undefined` lets them go at once; until a promise resolves nothing leaves. If it rejects,
-   * the response is refused: with the error's `status` and `Retry-After` if nothing has left, else by cutting it off.
-   * What it throws refuses the response before whatever is below learns of its end.
+   * Called before bytes leave. `undefined` releases them at once, a promise once it resolves. If it rejects, the response is
+   * refused: with the error's `status` and `Retry-After` if nothing has left, else by cutting it off. A throw refuses the response
+   * before the layers below see its end.
    */
   release(stage: Stage): Promise<void> | undefined
-  /** Told that the response is to end, before anything below learns of it. */
+  /** Called before the response ends, before the layers below see it. */
   onEnd?(): void
-  /** Told why the response was refused: what this holder's `release` failed with, or what sending threw. */
+  /** Called with the error that refused the response: that of this holder's `release`, or of sending. */
   onRefused?(error: unknown): void
 }
 
 /**
- * Lets nothing of a response leave before its holders release it. Several may hold one response: the last to come is
- * asked first, and the next only once it has released. The response itself is Node's own in every respect. Not covered
- * are writes to `res.socket`.
+ * Holds a response until its holders release it. Several may hold one response: the last one added is asked first, and the next
+ * once it has released. In every other respect the response is Node's own. Writes to `res.socket` are not held.
  */
 export function holdResponse(res: AnyResponse, holder: ResponseHolder): ResponseHold {
   const held: HeldResponse = res
@@ -39,19 +38,19 @@ export function holdResponse(res: AnyResponse, holder: ResponseHolder): Response
   return held[HOLD]
 }
 
-// On the response itself: a WeakMap of all responses would cost the garbage collector more than all the rest.
+// A property of the response: a WeakMap of all responses costs the garbage collector more than everything else here.
 const HOLD: unique symbol = Symbol('hold')
 
 type HeldResponse = AnyResponse & { [HOLD]?: ResponseHold }
 
 type End = (...args: unknown[]) => unknown
 
-/** Whether a response may leave, who says so, and what is asked of them. */
+/** The state of a held response, and its holders. */
 export class ResponseHold implements Gate {
   readonly #res: AnyResponse
   readonly #outlet: Outlet
   readonly #end: End
-  // What was set before the first holder came is not the handler's.
+  // Headers set before the first holder are not the handler's.
   readonly #upstream: OutgoingHttpHeaders
   readonly #holders: ResponseHolder[] = []
   #state: 'open' | 'asking' | 'refused' = 'open'
@@ -99,13 +98,13 @@ export class ResponseHold implements Gate {
     try {
       return Reflect.apply(this.#end, this.#res, this.#withoutCallback(args))
     } catch (error) {
-      // express-session's `end` can be called only once: the caller could not answer any more.
+      // express-session's `end` works only once: the caller could not reply any more.
       this.refuse(error)
       return this.#res
     }
   }
 
-  /** Lets nothing more of the response leave, and answers in its place. */
+  /** Drops the rest of the response, and replies in its place. */
   refuse(error: unknown): void {
     if (this.isRefused) return
     this.#state = 'refused'

@@ -18,44 +18,45 @@ import { holdResponse, type ResponseHolder, type Stage } from './response-hold.t
 
 type AnyRequest = IncomingMessage | Http2ServerRequest
 
-/** What the guard uses of a store. */
+/** The methods of a store that the guard uses. */
 export interface GuardedStore {
   commit(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): Promise<void>
   destroy(sid: string): Promise<void>
-  /** Whether `commit` would find nothing to do. Without it every response waits for `commit`. */
+  /** Returns whether `commit` would have nothing to do. Without it every response waits for `commit`. */
   isCommitted?(req: AnyRequest, options?: { readonly saveUninitialized?: boolean }): boolean
-  /** Whether the store made the session for its request. Without it nothing is said of cookies that are not sent. */
+  /** Returns whether the session is new, empty and not stored. Without it the guard does not warn of cookies that are not sent. */
   isPristine?(session: object): boolean
-  /** Told that the response of a request ends: failures of what express-session does then belong to `commit`. */
+  /** Called as the response of a request ends: failures of express-session's own save from then on belong to `commit`. */
   conclude?(req: AnyRequest): void
 }
 
 export interface SessionGuardOptions {
-  /** The store that `session()` was given, the very same object. */
+  /** The store given to `session()`, the same object. */
   readonly store: SessionStore
   /** As `session()` was given it. @defaultValue false */
   readonly saveUninitialized?: boolean | undefined
   /** As `session()` was given it. @defaultValue 'keep' */
   readonly unset?: 'keep' | 'destroy' | undefined
   /**
-   * Told of every request that the guard answered in the handler's place, and why: an outage, a session that another
-   * request ended, or a mistake such as a session that cannot be serialized. The client is told only the status.
+   * Receives the error of each request to which the guard replied in place of the handler: an outage, a session that another
+   * request ended, or a mistake such as a session that cannot be serialized. The client gets only the status.
    *
-   * @defaultValue `console.error` for what is answered with a status of 500 or above
+   * @defaultValue `console.error` for a status of 500 or above
    */
   readonly onError?: ((error: unknown, req: IncomingMessage | Http2ServerRequest) => void) | undefined
 }
 
 /**
- * Lets no response leave before its session is stored or destroyed. express-session sends all but the last byte
- * first, and answers 200 though nothing was saved. Mount it right after `session()`.
+ * Makes a middleware that holds each response until its session is stored or destroyed. Without it express-session sends all but
+ * the last byte first, and a client reads 200 although nothing was saved. Mount it right after `session()`; it fits Express,
+ * Connect, and Node's HTTP/1.1 and HTTP/2 servers.
  *
- * If the session cannot be stored, the client gets a plain 503 with `Retry-After`, or 409, 401 or 500 as the error says,
- * and nothing of what the handler wrote. So it does if express-session let a request through without a session of the
- * store. What a handler writes before its last byte waits only for the changes made until then; if changes made while a
- * response is under way cannot be stored, it is cut off.
+ * If the session cannot be stored, the client gets a plain 503 with `Retry-After`, or 409, 401 or 500 by the error's `status`, and
+ * nothing the handler wrote. The same happens if express-session passed on the request without a session of the store. The first
+ * bytes of a streamed response wait only for the changes made until then; if later changes cannot be stored, the response is cut
+ * off.
  *
- * Headers set by middleware before the guard go along with its own answers: mount `cors` and `helmet` before it.
+ * The guard's own replies keep headers that were set before it: mount `cors` and `helmet` before the guard.
  *
  * @throws TypeError that names the option, if one is wrong.
  *
@@ -127,7 +128,7 @@ function isStore(value: unknown): value is GuardedStore {
   return hasMethods(value, ['commit', 'destroy'])
 }
 
-// Of an error that is not ours only the kind is said: its text may hold what the session holds.
+// Of a foreign error only the kind is logged: its text may contain session data.
 function logError(error: unknown): void {
   if (refusalOf(error).status < 500) return
   const kind = error instanceof Error ? error.name : typeof error
@@ -141,8 +142,8 @@ interface SessionFields {
   readonly sessionStore?: unknown
 }
 
-// express-session goes on without a session when its store said "disconnect", when the cookie's path does not
-// match, and when something else has set req.session before.
+// express-session skips a request when its store has emitted "disconnect", when the cookie's path does not match, and when
+// something else has set req.session before.
 function hasSessionOf(req: AnyRequest & SessionFields, store: GuardedStore): boolean {
   return req.sessionStore === store && typeof req.session === 'object' && req.session !== null
 }
@@ -163,7 +164,7 @@ class SessionRecording implements ResponseHolder {
   readonly #terms: CommitTerms
   readonly #onError: OnError
   readonly #firstId: unknown
-  /** Whether the client came with the session, so that it has the cookie. */
+  /** Whether the client sent the session's cookie. */
   readonly #isLoaded: boolean
   /** The ending of a session that was set to null. */
   #unsetting: Promise<void> | undefined
@@ -189,7 +190,7 @@ class SessionRecording implements ResponseHolder {
     store.conclude?.(this.#req)
     const { session = null, sessionID } = this.#req
     if (unset !== 'destroy' || session !== null || typeof sessionID !== 'string') return
-    // express-session would do it too, and hand a failure to error handlers that could no longer answer.
+    // express-session would do it, too, but pass a failure to error handlers that can no longer reply.
     Reflect.deleteProperty(this.#req, 'sessionID')
     this.#unsetting ??= store.destroy(sessionID)
     this.#unsetting.catch(() => {})
@@ -203,14 +204,14 @@ class SessionRecording implements ResponseHolder {
     return this.#commit()
   }
 
-  // What the handler still changes in this turn is part of what it answers.
+  // Changes that the handler makes later in this turn belong to its response.
   async #commitAfterTurn(stage: Stage): Promise<void> {
     await undefined
     if (stage === 'head') this.#recorded = recordOf(this.#req)
     if (!this.#isCommitted()) await this.#commit()
   }
 
-  // What most requests come to, so it must cost next to nothing: no promise, and no response that is kept waiting.
+  // Fast path: most requests change nothing. No promise, and the response does not wait.
   #isCommitted(): boolean {
     const { store, saveUninitialized } = this.#terms
     const { session, sessionID } = this.#req
@@ -228,14 +229,14 @@ class SessionRecording implements ResponseHolder {
 
   async #commit(): Promise<void> {
     const { store, saveUninitialized } = this.#terms
-    // A regenerated session express-session saves, and sends the cookie of, even if there is nothing in it.
+    // express-session saves a regenerated session, and sends its cookie, even if it is empty.
     const isReplaced = this.#req.sessionID !== this.#firstId
     await store.commit(this.#req, { saveUninitialized: saveUninitialized || isReplaced })
     await this.#unsetting
     if (!isWarned) this.#res.once('finish', () => this.#checkCookie())
   }
 
-  // express-session leaves it out, and says so to nobody: the user is signed in, and with the next request is not.
+  // express-session omits it without a warning: the user is signed in, but not with the next request.
   #checkCookie(): void {
     const { session, sessionID } = this.#req
     const { cookie } = (session ?? {}) as { readonly cookie?: { readonly secure?: unknown } }
@@ -252,10 +253,10 @@ class SessionRecording implements ResponseHolder {
   }
 }
 
-// Once per process: what is wrong is how the app is deployed.
+// Once per process: the deployment is wrong, not the request.
 let isWarned = false
 
-// What is below would throw of these, and perhaps where nobody is left to catch it.
+// express-session would throw for these, perhaps where no one can catch it.
 function checkSession({ session }: SessionFields): void {
   if (!session) return
   if (!hasMethods(session, ['save', 'touch']))
@@ -266,7 +267,7 @@ function checkSession({ session }: SessionFields): void {
     )
 }
 
-/** What of the request would be saved. */
+/** Returns the part of the request that would be saved. */
 function recordOf({ session, sessionID }: SessionFields): string | undefined {
   const content = session ? contentOf(session) : 'none'
   return content && `${String(sessionID)} ${content}`

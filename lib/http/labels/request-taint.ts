@@ -15,16 +15,16 @@ export interface RequestTaintParts {
   readonly sessionTtlMs: number
 }
 
-// The holder changes by what the app or another request does to the session, so hardly ever twice in one request.
+// Sign-in, sign-out and regenerate change the holder: a request hardly ever does more than one of them.
 const MAX_MOVES = 8
 
 /**
- * The labels of one request: what it has seen of them, where they stand, and what its response waits for.
+ * The labels of one request: which ones it has seen, with which holder they are stored, and what its response waits for.
  *
- * A sign-in or a regenerate moves them from one holder to another, while other requests may still add some to the old one.
- * None is lost, as both sides write before they look: who moves makes the move visible in the stored session, then
- * reads what the old holder holds; who adds adds, then looks at the stored session. So either the move carries the
- * label, or the request that added it finds the session ended, or changed, before its response leaves.
+ * A sign-in or a regenerate moves labels from one holder (a session or a subject) to another, while other requests may still add
+ * labels to the old one. No label is lost, because both sides write before they read: a move first shows in the stored session,
+ * then reads the labels of the old holder; an add first stores the label, then reads the stored session. So either the move
+ * carries the label, or the request that added it finds the session ended or changed before its response leaves.
  */
 export class RequestTaint implements Taint, ResponseHolder {
   readonly #req: Request
@@ -33,29 +33,29 @@ export class RequestTaint implements Taint, ResponseHolder {
   readonly #hold: ResponseHold
   readonly #labels = new Set<string>()
   readonly #declassified = new Set<string>()
-  /** What stands with each holder this request has had; sign-in and regenerate change the holder. */
-  readonly #standing = new Map<string, ReadonlySet<string>>()
-  /** Labels that were found sealed with the session as it is stored, beside those that it was loaded with. */
+  /** The stored labels of each holder this request has had. */
+  readonly #stored = new Map<string, ReadonlySet<string>>()
+  /** Labels that a later read found sealed with the stored session. */
   readonly #foundSealed = new Set<string>()
   readonly #pending = new Set<Promise<void>>()
   readonly #policies: TaintPolicy[] = []
   #lastHolder: LabelHolder | undefined
   #lastSid: string | undefined
-  /** Whether others may have given labels to the last holder. */
+  /** Whether other requests may have added labels to the last holder. */
   #lastIsKnown = false
-  /** Holders that this request has left, and that others may have given labels since they were read. */
+  /** Former holders, to which other requests may have added labels since they were read. */
   readonly #left = new Map<string, LabelHolder>()
-  /** A subject that this request has signed in, until its labels are known. */
+  /** A subject that this request signed in and whose labels are not loaded yet. */
   #arrival: LabelHolder | undefined
-  /** Whether the holder has changed, and the stored session does not show it yet. */
+  /** Whether the holder has changed but the stored session does not show it yet. */
   #isMoveHidden = false
-  /** How many times something was added, and how many of them before the stored session was last looked at. */
+  /** The number of adds, and how many of them precede the last read of the stored session. */
   #adds = 0
   #addsLookedAfter = 0
   #isLost = false
-  /** Why the labels are not known, while they are not. */
+  /** The error of the load, until one succeeds. */
   #unknown: { readonly error: unknown } | undefined
-  /** Why nothing of the response may leave any more. */
+  /** The error that refuses the response. */
   #failure: { readonly error: unknown } | undefined
 
   constructor(req: Request, res: Response, parts: RequestTaintParts) {
@@ -65,7 +65,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     this.#hold = holdResponse(res, this)
   }
 
-  /** Whether it keeps the labels in this store. */
+  /** Returns whether the labels are in this store. */
   uses(store: LabelStore): boolean {
     return this.#parts.store === store
   }
@@ -95,18 +95,18 @@ export class RequestTaint implements Taint, ResponseHolder {
     return this.labels
   }
 
-  /** Loads the labels of a session or subject that may have some; `undefined` if it cannot have any. */
+  /** Loads the labels; returns `undefined` if the session or subject cannot have any. */
   begin(): Promise<void> | undefined {
     const holder = this.#holder()
     return this.#mayHaveLabels(holder) ? this.#load(holder) : undefined
   }
 
-  /** The labels could not be loaded, and the app wants to go on: whatever asks for them gets the error. */
+  /** Lets the request run although its labels could not be loaded: reading them throws the error. */
   goOnWithout(error: unknown): void {
     this.#unknown = { error }
   }
 
-  /** Passes a gate, or rejects; the response will have to pass it too, and the handler sees no end of a body before it is. */
+  /** Passes a gate, or rejects. The end of the body and the response have to pass it again. */
   async pass(policy: TaintPolicy): Promise<void> {
     const check = () => this.#judge([policy])
     holdBodyEnd(this.#req, this.#res, { check, onDenied: (error) => this.#refuse(error, 'now') })
@@ -139,30 +139,29 @@ export class RequestTaint implements Taint, ResponseHolder {
 
   async #add(labels: readonly string[]): Promise<void> {
     const distinct = distinctLabels(labels)
-    if (distinct.length > 0) await this.#stand(this.#holder(), distinct)
+    if (distinct.length > 0) await this.#storeLabels(this.#holder(), distinct)
   }
 
-  async #stand(
+  async #storeLabels(
     holder: LabelHolder,
     labels: readonly string[],
     declassified: readonly string[] = [],
   ): Promise<void> {
-    // Before they stand: what this request is about to see counts already.
+    // Before they are stored: the request counts as labelled even if storing fails.
     this.#note(labels)
     const answer: unknown = await this.#parts.store.add(holder, labels, {
       atLeastMs: this.#lifeMs(),
       declassified,
     })
-    const standing = answer === undefined && labels.length === 0 ? new Set<string>() : answer
-    if (!isLabelSet(standing) || !labels.every((label) => standing.has(label)))
-      throw new LabelsUnreadableError()
+    const stored = answer === undefined && labels.length === 0 ? new Set<string>() : answer
+    if (!isLabelSet(stored) || !labels.every((label) => stored.has(label))) throw new LabelsUnreadableError()
     this.#adds += 1
-    this.#note(standing)
-    this.#standing.set(nameOf(holder), new Set([...this.#standingWith(holder), ...standing]))
+    this.#note(stored)
+    this.#stored.set(nameOf(holder), new Set([...this.#storedWith(holder), ...stored]))
   }
 
   async #load(holder: LabelHolder, memory = this.#sealed()): Promise<void> {
-    const remembered = [...new Set([...memory, ...this.#standingWith(holder)])]
+    const remembered = [...new Set([...memory, ...this.#storedWith(holder)])]
     const { state, labels, declassified } = checkedAnswer(
       await this.#parts.store.load(holder, { atLeastMs: this.#lifeMs(), remembered }),
     )
@@ -171,10 +170,10 @@ export class RequestTaint implements Taint, ResponseHolder {
     if (state === 'lost' || missing.length > 0) this.#isLost = true
     for (const label of declassified) this.#declassified.add(label)
     this.#note([...labels, ...missing])
-    this.#standing.set(nameOf(holder), labels)
+    this.#stored.set(nameOf(holder), labels)
   }
 
-  /** Decides by what is stored now. What could not be found out, or is lost, is denied. */
+  /** Decides by the labels stored now. Denies if they are lost or cannot be loaded. */
   async #judge(policies: readonly TaintPolicy[]): Promise<void> {
     await this.#settlePending()
     await this.#move()
@@ -186,12 +185,12 @@ export class RequestTaint implements Taint, ResponseHolder {
     const { labels } = this
     if (this.#isLost && policies.length > 0) throw new TaintDeniedError('lost')
     for (const policy of policies) {
-      // Anything but a clear no is a yes: a policy that forgets to answer must not let data out.
+      // Only `false` passes: a policy that forgets to return must not let data out.
       if ((await policy(labels, this.#req)) !== false) throw new TaintDeniedError('labels')
     }
   }
 
-  /** Whether every label stands with the holder that the request has now, and is sealed into its session. */
+  /** Whether every label is stored with the current holder, and sealed into its session. */
   #isRecorded(): boolean {
     if (this.#lastHolder === undefined) return true
     const holder = this.#holder()
@@ -202,13 +201,13 @@ export class RequestTaint implements Taint, ResponseHolder {
     for (let moves = 0; !this.#isRecorded(); moves += 1) {
       if (moves === MAX_MOVES) throw new SessionConflictError()
       await this.#move()
-      // Sealing meets what others stored in the session meanwhile: it is refused if that ended, and else merged.
+      // The save merges with other requests' saves, and is refused if the session was ended.
       if (this.#isSealDue(this.#holder())) await this.#seal()
       else if (this.#isLookDue()) await this.#look()
     }
   }
 
-  /** After a sign-in, a sign-out or a regenerate: the new holder has seen what the old one has, up to now. */
+  /** Carries the labels of former holders to the new one after a sign-in, a sign-out or a regenerate. */
   async #move(): Promise<void> {
     for (let holder = this.#holder(); this.#isMoveDue(holder); holder = this.#holder()) {
       if (this.#isMoveHidden) await this.#showMove()
@@ -217,8 +216,12 @@ export class RequestTaint implements Taint, ResponseHolder {
         this.#left.delete(name)
       }
       if (this.#isCarryDue(holder))
-        await this.#stand(holder, [...this.#labels], this.#isNewHolder(holder) ? [...this.#declassified] : [])
-      // What the session remembers is of the holder before.
+        await this.#storeLabels(
+          holder,
+          [...this.#labels],
+          this.#isNewHolder(holder) ? [...this.#declassified] : [],
+        )
+      // The labels sealed in the session are those of the former holder.
       else if (this.#arrival) await this.#load(this.#arrival, [])
       this.#arrival = undefined
     }
@@ -237,14 +240,14 @@ export class RequestTaint implements Taint, ResponseHolder {
 
   #isCarryDue(holder: LabelHolder): boolean {
     if (this.#isNewHolder(holder) && this.#declassified.size > 0) return true
-    return this.#missingFrom(this.#standingWith(holder)).length > 0
+    return this.#missingFrom(this.#storedWith(holder)).length > 0
   }
 
   #isNewHolder(holder: LabelHolder): boolean {
-    return this.#standing.size > 0 && !this.#standing.has(nameOf(holder))
+    return this.#stored.size > 0 && !this.#stored.has(nameOf(holder))
   }
 
-  // A client that sends credentials of its own and no cookie would get a new session with every request.
+  // A client that sends its own credentials and no cookie would get a new session with every request.
   #isSealable(holder: LabelHolder): boolean {
     return 'sid' in holder || !this.#parts.sessions.isPristine(this.#req.session)
   }
@@ -269,8 +272,8 @@ export class RequestTaint implements Taint, ResponseHolder {
   }
 
   /**
-   * Looks at the session as it is stored. Answers whether others sealed labels that were not known; rejects if it was
-   * ended, or if what it is sealed with does not tell what its new holder has seen.
+   * Reads the stored session. Returns whether other requests sealed labels that were not known; rejects if the session was ended,
+   * or if another request signed it in or out and its sealed labels cannot show what the new holder has seen.
    */
   async #look(): Promise<boolean> {
     const adds = this.#adds
@@ -279,7 +282,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     const known = new Set(this.#sealed())
     const subject = this.#parts.subject(this.#req)
     const stored = isStored ? await this.#parts.sessions.storedSession(session) : undefined
-    // A label that was declassified and seen again is sealed already: that the session has moved is all there is to find.
+    // A declassified label that is added again is sealed already, so only a change of the subject shows the move.
     if (stored?.data && this.#declassified.size > 0) {
       const seen = Object.create(this.#req, { session: { value: stored.data } }) as Request
       if (this.#parts.subject(seen) !== subject) throw new SessionConflictError()
@@ -297,7 +300,7 @@ export class RequestTaint implements Taint, ResponseHolder {
   #mayHaveLabels(holder: LabelHolder): boolean {
     return (
       'subject' in holder ||
-      this.#standingWith(holder).size > 0 ||
+      this.#storedWith(holder).size > 0 ||
       !hasSession(this.#req) ||
       !this.#parts.sessions.isPristine(this.#req.session)
     )
@@ -309,7 +312,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     if (last === undefined || nameOf(last) !== nameOf(holder)) {
       if (last && this.#lastIsKnown) {
         this.#left.set(nameOf(last), last)
-        // Regenerate has ended the old session, which shows.
+        // A regenerate shows: it has ended the old session.
         if (this.#req.sessionID === this.#lastSid) this.#isMoveHidden = true
       }
       this.#arrival = last && 'subject' in holder ? holder : undefined
@@ -321,7 +324,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     return holder
   }
 
-  /** Whose labels they are now: the subject's, else the session's, else, after a sign-out, whose they were last. */
+  /** Returns the current holder: the subject, else the session, else, after a sign-out, the last holder. */
   #holderNow(): LabelHolder {
     if (this.#lastHolder && this.#lastSid !== undefined && !hasSession(this.#req)) return this.#lastHolder
     const subject: unknown = this.#parts.subject(this.#req)
@@ -335,8 +338,8 @@ export class RequestTaint implements Taint, ResponseHolder {
     )
   }
 
-  #standingWith(holder: LabelHolder): ReadonlySet<string> {
-    return this.#standing.get(nameOf(holder)) ?? new Set()
+  #storedWith(holder: LabelHolder): ReadonlySet<string> {
+    return this.#stored.get(nameOf(holder)) ?? new Set()
   }
 
   #missingFrom(labels: ReadonlySet<string>): readonly string[] {
@@ -350,13 +353,13 @@ export class RequestTaint implements Taint, ResponseHolder {
     this.#mark()
   }
 
-  // Before the response's head is made: express-session sends the cookie of a session only if there is something in it.
+  // Before the response's head is made: express-session sends no cookie of an empty session.
   #mark(): void {
     if (this.#labels.size > 0 && hasSession(this.#req) && this.#isSealable(this.#holder()))
       this.#req.session.tainted = true
   }
 
-  // The touch at the end of the request lengthens the session's life once more, hence the margin.
+  // With a margin, as the touch at the end of the request extends the session once more.
   #lifeMs(): number {
     const { cookie } = this.#req.session ?? {}
     const leftMs = Math.max(
@@ -366,7 +369,7 @@ export class RequestTaint implements Taint, ResponseHolder {
     return (leftMs > 0 ? leftMs : this.#parts.sessionTtlMs) * 1.05 + 60_000
   }
 
-  /** Lets nothing more leave. A response that has begun, or that must not wait for the handler, is refused at once. */
+  /** Refuses the response: at once if it has begun or must not wait for the handler, else when it is about to leave. */
   #refuse(error: unknown, when: 'now' | 'then' = 'then'): void {
     this.#failure ??= { error }
     if (when === 'now' || this.#res.headersSent) this.#hold.refuse(error)

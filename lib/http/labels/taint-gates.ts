@@ -6,8 +6,8 @@ import type { TaintPolicy } from './taint.ts'
 import { requestTaintOf } from './taint-labels.ts'
 
 /**
- * Makes a middleware that adds labels before the handler runs: for routes that read what the labels speak of. If they cannot
- * be stored, the handler does not run, and the client gets 503.
+ * Makes a middleware that adds labels before the handler runs: for routes that read labelled data. If the labels cannot be
+ * stored, the handler does not run, and the client gets 503.
  *
  * @throws TypeError if something is not a label.
  *
@@ -33,11 +33,11 @@ export function taints(...labels: string[]): RequestHandler {
 
 /**
  * Makes a middleware that denies a route to requests with one of the labels, or by a policy: for routes through which data
- * leaves. Denied is 403, `TaintDeniedError`; so is a request whose labels are lost, and 503 one whose labels cannot be
- * loaded. It decides by what is stored at that moment: before the handler runs, again when the body has come to its end, and
- * again before the response leaves.
+ * leaves. Passes `TaintDeniedError` (403) to the error handler if the request is denied or its labels are lost, and a 503 error
+ * if the labels cannot be loaded. Decides by the labels stored at that moment: before the handler runs, again at the end of the
+ * request's body, and again before the response leaves.
  *
- * A handler that passes on a body while it still arrives must `await req.taint.check()` before each piece.
+ * A handler that passes on a body while it still arrives must `await req.taint.check()` before each chunk.
  *
  * @throws TypeError if something is not a label.
  *

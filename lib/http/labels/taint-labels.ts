@@ -17,35 +17,34 @@ import type { SealingStore, Taint } from './taint.ts'
 
 /** Options of {@link taintLabels}. */
 export interface TaintLabelsOptions {
-  /** Where the labels are, as `createLabelStore` makes it. */
+  /** The label store, made by `createLabelStore`. */
   readonly store: LabelStore
-  /** The store that `session()` was given; sessions remember their labels in it. @defaultValue `req.sessionStore` */
+  /** The store given to `session()`; each session keeps a sealed copy of its labels there. @defaultValue `req.sessionStore` */
   readonly sessions?: SessionStore | undefined
   /**
-   * The user's id, or `undefined` for nobody: makes labels belong to the user, so that they are the same in all of the
-   * user's sessions and survive signing out and in. @defaultValue labels belong to the session
+   * Returns the user's id, or `undefined` if no user is signed in. Labels then belong to the user: all sessions of the user share
+   * them, and they survive signing out and in. @defaultValue labels belong to the session
    */
   readonly subject?: ((req: Request) => string | undefined) | undefined
   /**
-   * What happens to a request whose labels cannot be loaded: `'refuse'` passes the error on, which answers 503;
-   * `'continue'` lets it go on with labels unknown: gates deny it, and asking for labels throws.
+   * Decides about a request whose labels cannot be loaded: `'refuse'` passes the error to the error handler, whose reply is 503;
+   * `'continue'` runs the handlers with unknown labels: gates deny, and reading the labels throws.
    *
    * @defaultValue 'refuse', always
    */
   readonly onStoreError?: ((error: unknown, req: Request) => 'refuse' | 'continue') | undefined
   /**
-   * How long a session without `cookie.maxAge` lives unused, in seconds: the `ttl` of the session store. Labels of
-   * sessions are kept a little longer. @defaultValue 86400
+   * The idle lifetime of a session without `cookie.maxAge`, in seconds: the `ttl` of the session store. Labels of sessions
+   * expire a little later. @defaultValue 86400
    */
   readonly sessionTtl?: number | undefined
 }
 
 /**
- * Gives each request `req.taint`: the labels that say what its session, or user, has been exposed to. Mount it right
- * after `session()` and `sessionGuard()`. Only requests that carry a session, or have a subject, ask the store.
+ * Makes a middleware that sets `req.taint`: the labels of the data that the session, or user, has read. Mount it right after
+ * `session()` and `sessionGuard()`. It loads labels only for requests that have a session or a subject.
  *
- * Labels stand in the store before the first byte of the response that follows them. `taints` and `deniesTaint` are
- * for routes.
+ * A label is stored before the first byte of the response that follows it. Use `taints` and `deniesTaint` on routes.
  *
  * @throws TypeError that names the option, if one is wrong.
  *
@@ -106,7 +105,7 @@ export function taintLabels(options: TaintLabelsOptions): RequestHandler {
   }
 }
 
-// engine.io refuses a request whose middleware fails, and tells nobody why.
+// engine.io refuses a request whose middleware fails, and logs no reason.
 function responselessError(): TypeError {
   const message =
     'taintLabels has no response to hold where it is mounted (on engine.io, say): the request is refused. ' +
@@ -120,7 +119,7 @@ let isWarned = false
 
 const taintsByRequest = new WeakMap<Request, RequestTaint>()
 
-/** Returns what `taintLabels` keeps about a request. Throws a `TypeError` if it was not mounted before. */
+/** Returns the labels of a request. Throws a `TypeError` if `taintLabels` did not run before. */
 export function requestTaintOf(req: Request): RequestTaint {
   const taint = taintsByRequest.get(req)
   if (taint) return taint
@@ -128,9 +127,9 @@ export function requestTaintOf(req: Request): RequestTaint {
 }
 
 /**
- * Returns `req.taint`, for handlers behind {@link taintLabels}, where it is certain to be there.
+ * Returns `req.taint`, typed as present: for handlers behind {@link taintLabels}.
  *
- * @throws TypeError if `taintLabels` was not mounted before.
+ * @throws TypeError if `taintLabels` did not run before.
  *
  * @example
  * ```ts
@@ -149,7 +148,7 @@ function unmountedError(before: string): TypeError {
   return new TypeError(`Labels are not known here: mount taintLabels({ store }) before ${before}`)
 }
 
-// Without the methods that belong to the middlewares.
+// Without the methods that only the middlewares call.
 function publicTaint(taint: RequestTaint): Taint {
   return {
     get labels() {

@@ -13,7 +13,7 @@ declare module 'express-session' {
 declare global {
   namespace Express {
     interface Request {
-      /** What this request's session or user has been exposed to. Set by `taintLabels`; `taintOf(req)` throws without it. */
+      /** The labels of this request's session or user. Set by `taintLabels`; `taintOf(req)` throws without it. */
       taint?: Taint
     }
   }
@@ -21,36 +21,40 @@ declare global {
 
 /** The labels of a request's session or user, on `req.taint`. */
 export interface Taint {
-  /** The labels, those being added included; as of when the request began, and grown since. Throws if they are not known. */
+  /** The labels that were loaded when the request began and those added since, also while their `add` is under way. Throws if loading failed. */
   readonly labels: ReadonlySet<string>
-  /** Whether the label is among them. */
+  /** Returns whether the label is among them. Throws if loading failed. */
   has(label: string): boolean
   /**
-   * Adds labels; resolves when they stand. Call it before the data is touched, and await it. The response waits for it
-   * in any case; if it fails, the client gets 503 with `Retry-After`, and nothing of what the handler wrote.
+   * Adds labels; resolves once they are stored. Call and await it before you read the data. The response waits for it in any
+   * case; if it fails, the client gets 503 with `Retry-After`, and nothing the handler wrote.
+   *
+   * @throws TypeError if something is not a label.
+   * @throws LabelLimitError if there would be more than 64.
    */
   add(...labels: string[]): Promise<void>
   /**
-   * Loads the labels anew and answers them. Rejects with `TaintDeniedError` if a gate this request has passed would deny it
-   * now: for handlers that pass on a body while it arrives, and for streams that stay open.
+   * Loads the labels again and returns them: for handlers that pass on a body while it arrives, and for streams that stay open.
+   *
+   * @throws TaintDeniedError if a gate that this request passed before would deny it now.
    */
   check(): Promise<ReadonlySet<string>>
 }
 
-/** Whether to deny a request with these labels. Anything but `false` denies. */
+/** Returns whether to deny a request with these labels. Any value but `false` denies. */
 export type TaintPolicy = (labels: ReadonlySet<string>, req: Request) => boolean | Promise<boolean>
 
-/** What `taintLabels` needs of the session store: whether a session can have labels, and a place in it for a copy of them. */
+/** What `taintLabels` needs of the session store. */
 export interface SealingStore {
-  /** The labels sealed into this session, or noted to be with its next save. Throws if the store does not know the session. */
+  /** Returns the labels sealed into this session, or to be sealed with its next save. Throws if the store did not make or load the session. */
   sealedLabels(session: object): readonly string[]
-  /** Notes more labels to seal; the next save stores them, even if nothing else has changed. Throws as `sealedLabels`. */
+  /** Seals more labels with the next save, which stores them even if nothing else has changed. Throws as `sealedLabels`. */
   sealLabels(session: object, labels: readonly string[]): void
-  /** The session as it is stored now. Rejects if it was ended since it was loaded. */
+  /** Returns the session as it is stored now. Rejects if it was ended since it was loaded. */
   storedSession(session: object): Promise<StoredSession>
   /** Stores the session of a request as it is now. Rejects if that fails. */
   commit(req: Request): Promise<void>
-  /** Whether the store made the session for its request, with nothing put into it or stored of it since. */
+  /** Returns whether the session is new, empty and not stored. */
   isPristine(session: object): boolean
   /** Makes the store's `check()` include what the label store finds. */
   checkAlso(labels: LabelStore): void

@@ -32,7 +32,7 @@ export function describeLookout(create: CreateSubject): void {
       const fates = await backend.lookout.fates([unknown, fenced, living, owned, ended, living])
 
       const told = { state: 'ended', blob: ending.blob }
-      const lives = { state: 'living', leftMs: expect.any(Number) }
+      const lives = { state: 'active', leftMs: expect.any(Number) }
       expect(fates).toEqual([
         { state: 'absent' },
         { ...told, owner: undefined },
@@ -41,7 +41,7 @@ export function describeLookout(create: CreateSubject): void {
         { ...told, owner: undefined },
         lives,
       ])
-      const [leftMs = Number.NaN] = fates.flatMap((fate) => (fate?.state === 'living' ? [fate.leftMs] : []))
+      const [leftMs = Number.NaN] = fates.flatMap((fate) => (fate?.state === 'active' ? [fate.leftMs] : []))
       expect(leftMs).toBeGreaterThan(LONG_MS / 2)
       expect(leftMs).toBeLessThanOrEqual(LONG_MS + 1000)
     })

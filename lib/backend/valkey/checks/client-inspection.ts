@@ -6,7 +6,6 @@ export interface ClientFlaw {
   readonly remedy: string
 }
 
-/** The settings that are looked at, by the client's own names. */
 /** A setting of a client that can break what the store promises. */
 export type ClientSetting =
   | 'autoResendUnfulfilledCommands'
@@ -190,7 +189,7 @@ function addressesOf({ path, host, sentinels }: Settings): readonly unknown[] {
   return Array.isArray(sentinels) ? sentinels : [{ host }]
 }
 
-/** A cluster is also told its nodes as ports and as URLs. */
+/** A cluster client also takes nodes as ports and as URLs. */
 function hostOf(address: unknown): string | undefined {
   if (typeof address === 'number') return undefined
   if (typeof address === 'string') return hostIn(address)
@@ -227,7 +226,7 @@ export function usageOf(client: object): Usage {
   return { database: databaseOf(client), keyPrefix: (client as ClientState).options?.keyPrefix ?? '' }
 }
 
-/** The database that a client is told to select for each connection; 0 is where a connection begins. */
+/** The database that a client selects for each connection; 0 is the default. */
 export function databaseOf(client: object): number {
   return (client as ClientState).options?.db ?? 0
 }

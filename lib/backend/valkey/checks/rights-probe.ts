@@ -11,7 +11,7 @@ import type { ConfirmationOptions } from '../replica-confirmation.ts'
 const BRIEF_MS = 1000
 const newDigest = () => randomBytes(32).toString('base64url')
 
-/** Runs every verb once, on a handle and an owner of its own that are gone a second later, and tells which are denied. */
+/** Runs every verb once, on a handle and an owner of its own that are gone a second later, and returns which are denied. */
 export async function probeRights(backend: Backend): Promise<readonly Finding[]> {
   const findings: Finding[] = []
   for (const [verb, run] of stepsOn(backend)) {

@@ -11,7 +11,7 @@ export interface ServerGateOptions {
   readonly isRefused: boolean
   /** Whether a connection to another machine may be without TLS. */
   readonly acceptsPlaintext: boolean
-  /** Told of what is unsafe, at most once for the same. Must not throw. */
+  /** Called with each new problem, once. Must not throw. */
   report(findings: readonly Finding[]): void
 }
 
@@ -131,7 +131,7 @@ export class ServerGate implements Gate {
     }, ms).unref()
   }
 
-  // Nothing is sent that READONLY could answer, at which the client would look for the primary by itself.
+  // Sends nothing that READONLY could reply to, at which the client would look for the primary by itself.
   #leaveIfReplica(errors: readonly Finding[]): void {
     const { client, isRefused } = this.#options
     if (!isRefused || !errors.some(({ code }) => code === 'replica')) return

@@ -27,7 +27,7 @@ interface Inspected {
   readonly acceptsPlaintext: boolean
 }
 
-/** What an `INFO` reply tells against a server, or that it tells nothing. */
+/** Returns the problems that an `INFO` reply shows, or that it shows nothing. */
 export function infoFindings(reply: unknown): readonly Finding[] {
   const facts = parseServerFacts(String(reply))
   return facts ? findingsOf(facts) : [unseen]
@@ -73,7 +73,7 @@ const acceptedPlaintext: Finding = {
   action: 'Nothing, if the network is trusted with every login, as an option says',
 }
 
-/** `undefined` if the user lacks the right: an answer here, and no attempt that failed, of which alarms would tell. */
+/** Returns `undefined` if the user lacks the right: here a result, not a failed attempt that raises alarms. */
 async function permitted(
   commands: CommandRunner,
   primary: Primary,
@@ -140,7 +140,7 @@ export interface ServerFacts {
   readonly isAppendOnly: boolean
 }
 
-/** `undefined` if it is not what a server answers to `INFO`. */
+/** Returns `undefined` if it is not a reply to `INFO`. */
 export function parseServerFacts(info: string): ServerFacts | undefined {
   const fields = new Map(
     info.split('\n').flatMap((line) => {

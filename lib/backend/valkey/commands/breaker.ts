@@ -10,9 +10,9 @@ import type { BreakerState } from '../../backend.ts'
 import type { Failure } from './failures.ts'
 
 export interface BreakerOptions {
-  /** How many attempts in a row must find the server unavailable. */
+  /** How many attempts in a row must fail before it opens. */
   readonly failures: number
-  /** How long it then stays open before one attempt may find out. */
+  /** How long it stays open before one attempt probes the server. */
   readonly halfOpenAfterMs: number
 }
 
@@ -29,7 +29,7 @@ const broken: { readonly failure: Failure; readonly isDoubtful?: undefined } = {
   failure: { reason: 'breaker-open', mayBeApplied: false, isWorthRepeating: false },
 }
 
-// Reasons of a server that does not serve at all. One that refuses writes still answers reads and ends records.
+// Reasons of a server that does not serve at all. One that refuses writes still serves reads and ends records.
 const OUTAGES: ReadonlySet<string> = new Set([
   'timeout',
   'connection',

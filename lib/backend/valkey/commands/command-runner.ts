@@ -47,7 +47,7 @@ export interface CommandRunnerOptions {
   readonly breaker?: BreakerOptions | false | undefined
   /** Asked before anything is sent. Default: everything is. */
   readonly gate?: Gate | undefined
-  /** Whether the client is nobody else's, and so connected again when it has given up. Default false. */
+  /** Whether the client is the store's own: then it is connected again when it has given up. Default false. */
   readonly ownsClient?: boolean | undefined
   /** Is set by the times that come with replies. Default: one of its own. */
   readonly clock?: ServerClock | undefined
@@ -249,7 +249,7 @@ export class CommandRunner {
     return setUp.then((failure) => failure ?? gate?.refusal(address))
   }
 
-  /** Never rejects. The time limit is ours because no option of the client bounds every way it can fail to answer. */
+  /** Never rejects. Has its own time limit, because no option of the client bounds every way in which a reply can fail to come. */
   #send<Value>(command: Command<Value>, call: Call): Promise<Outcome<Value>> {
     return new Promise((resolve) => {
       const attempt = new SentAttempt(this.#clock, call.wasRetried)
@@ -417,7 +417,7 @@ function sent(command: Command<unknown>, client: ValkeyClient, attempt: Attempt)
 }
 
 function decoded<Value>(command: Command<Value>, reply: unknown, attempt: Attempt): Outcome<Value> {
-  // Within a transaction that the app has begun on the same client every command is answered this.
+  // The reply to every command within a transaction that the app has begun on the same client.
   if (reply instanceof Buffer && reply.equals(QUEUED)) return { failure: unexpectedReply }
   const value = command.decode(reply, attempt)
   return value === undefined ? { failure: unexpectedReply } : { value }

@@ -121,7 +121,7 @@ function refused(reason: string, { isPassing } = { isPassing: false }): Failure 
   return { reason, mayBeApplied: false, isWorthRepeating: isPassing }
 }
 
-/** What may be told of the place that a client is connected to, or tries to be. */
+/** Returns what may be logged of the address that a client is connected to, or tries to connect to. */
 export interface Place {
   readonly host?: string
   readonly port?: number
@@ -141,7 +141,7 @@ const OWN_NAME = /^([\w:-]{1,70}:)(?:\{(?:[\w-]{43}|keys)\}|[0-9a-f]{64})$/
 const OWN_CHANNEL = /^[\w-][\w:-]{0,63}:n$/
 
 /**
- * What may be told of an error of a client or a socket: no message, and of a command's arguments no more than the
+ * Returns what may be logged of an error of a client or a socket: no message, and of a command's arguments no more than the
  * patterns of our own names. `place` is where it happened, as far as the error does not say so itself.
  */
 export function causeOf(error: unknown, place: Place = {}): FailureCause {
@@ -172,7 +172,7 @@ export function parseAddress(address: unknown): Place {
   return checkedPlace({ host, port: Number(port) })
 }
 
-// Of several addresses of one name, each with an error of its own, the first is told of; of a cluster, the last node's.
+// Of several addresses of one name, each with its own error, the first one counts; of a cluster, that of the last node.
 function rootOf(error: unknown): unknown {
   const { errors, lastNodeError } = (error ?? {}) as { errors?: readonly unknown[]; lastNodeError?: unknown }
   if (Array.isArray(errors) && errors.length > 0) return rootOf(errors[0])

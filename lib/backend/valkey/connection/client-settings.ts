@@ -2,9 +2,9 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { checkInteger, type OptionTable, type Read, readOptions } from '../../../option.ts'
 
 export interface ClientTiming {
-  /** How long connecting may take, in ms. @defaultValue 250 */
+  /** Longest time for connecting, in ms. @defaultValue 250 */
   readonly connectTimeoutMs?: number | undefined
-  /** How long a reply may take, in ms. @defaultValue 500 */
+  /** Longest time for a reply, in ms. @defaultValue 500 */
   readonly commandTimeoutMs?: number | undefined
 }
 
@@ -43,8 +43,8 @@ export interface SafeClusterOptions {
 const MAX_RETRY_DELAY_MS = 2000
 
 /**
- * Returns settings of a client of iovalkey or ioredis under which every command settles, none is sent twice or late behind the store's
- * back, and a dead connection is noticed: what {@link ValkeyStore} asks of a `client` that is handed in.
+ * Returns settings for a client of iovalkey or ioredis with which every command settles, the client sends none twice or late by
+ * itself, and a dead connection is noticed. {@link ValkeyStore} requires them of a `client`.
  *
  * @throws TypeError that names the option, if one is wrong or unknown.
  *
@@ -82,7 +82,7 @@ export function safeClusterOptions(timing: ClientTiming = {}): SafeClusterOption
     enableOfflineQueue: false,
     scaleReads: 'master',
     clusterRetryStrategy: fullJitter,
-    // The link repeats, and knows that it does; a repeat of the client's own would look like a first attempt.
+    // The command runner repeats and knows that it does; a repeat by the client would look like a first attempt.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     maxRedirections: 5,
@@ -108,7 +108,7 @@ function nodeSettings({
 }: Read<typeof TIMING_OPTIONS>): SafeClusterOptions['redisOptions'] {
   return {
     connectTimeout: connectTimeoutMs,
-    // Without it a half-open connection is never left: every command times out, and the next goes the same way.
+    // Without it a half-open connection stays in use: every command times out, and so does the next.
     socketTimeout: 2 * commandTimeoutMs,
     keepAlive: 5000,
     // 0 fails what is in flight when the connection closes. `autoResendUnfulfilledCommands: false` would let it hang.

@@ -18,30 +18,30 @@ import type { ValkeyClient } from './client.ts'
 import { TIMING_OPTIONS } from './client-settings.ts'
 import { createValkeyClient, type ValkeyConnection } from './connection.ts'
 
-/** How Valkey is reached: either by a `client` or by a `connection`. */
+/** How to reach Valkey: either a `client` or a `connection`. */
 export type ValkeyOptions = (
   | {
       /**
-       * An iovalkey `Redis` or `Cluster` made with {@link safeClientOptions} or {@link safeClusterOptions}; ioredis fits
-       * too. It stays yours: `close()` leaves it open.
+       * An iovalkey or ioredis `Redis` or `Cluster`, made with {@link safeClientOptions} or {@link safeClusterOptions}. `close()`
+       * leaves it open.
        * @defaultValue none: required unless there is a `connection`
        */
       readonly client: ValkeyClient
       readonly connection?: undefined
     }
   | {
-      /** Where Valkey is, from which a rightly configured client is made. @defaultValue none: required unless there is a `client` */
+      /** Where Valkey is; the store makes a client for it. @defaultValue none: required unless there is a `client` */
       readonly connection: ValkeyConnection
       readonly client?: undefined
     }
 ) & {
-  /** Settings of `client` that are accepted although they break a promise, by name. @defaultValue none */
+  /** Names of settings of `client` to accept although they break a promise. @defaultValue none */
   readonly unsafeClientSettings?: readonly ClientSetting[] | undefined
-  /** How long a call waits for a connection, in ms. @defaultValue 250 */
+  /** Longest wait of a call for a connection, in ms. @defaultValue 250 */
   readonly connectTimeoutMs?: number | undefined
-  /** How long a call waits for its reply, in ms. @defaultValue 500 */
+  /** Longest wait of a call for its reply, in ms. @defaultValue 500 */
   readonly commandTimeoutMs?: number | undefined
-  /** How often a call whose reply was lost is repeated; every write is safe to repeat. @defaultValue 1 */
+  /** How often to repeat a call whose reply was lost; every write is safe to repeat. @defaultValue 1 */
   readonly retries?: number | undefined
   /**
    * After `failures` attempts in a row that find no server, calls reject at once with `StoreUnavailableError`; after

@@ -37,7 +37,7 @@ export interface MarkPrefix {
   readonly keepMs: number
 }
 
-/** The marks that stand. */
+/** Returns all marks. */
 export function markPrefix(runner: CommandRunner, { key, mark, keepMs }: MarkPrefix): Promise<string[]> {
   return runner.write(script.command([key], [mark, keepMs], decode))
 }

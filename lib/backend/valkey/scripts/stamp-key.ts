@@ -1,7 +1,7 @@
 import type { CommandSender } from '../connection/client.ts'
 import { defineScript } from './script.ts'
 
-// WAIT tells how far replicas are with the writes of its own connection, and one without a write of its own is told
+// WAIT reports how far replicas are with the writes of its own connection, and one without a write of its own gets
 // that all of them have it. allow-oom: it must work where an ending does.
 const script = defineScript(/* lua */ `
 #!lua flags=allow-oom
@@ -13,7 +13,7 @@ redis.call('PEXPIREAT', KEYS[1], at)
 return 1
 `)
 
-/** Whether the key stands; if so, the connection has written something after whatever wrote the key. */
+/** Returns whether the key exists; if so, the connection has written something after whatever wrote the key. */
 export async function stampKey(sender: CommandSender, key: string): Promise<boolean> {
   return (await script.send(sender, [1, key])) === 1
 }
