@@ -12,7 +12,8 @@ export default defineConfig({
     // One more than two cores: tests often wait for a server, a timer or a process.
     maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Ends a test that hangs, and no slow one: runs under faults take a minute beside loops that keep every core busy.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 })
