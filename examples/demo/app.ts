@@ -1,152 +1,105 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import express, { type Express, type NextFunction, type Request, type Response } from 'express'
+import express, { type Express, type NextFunction, type Request, type Response, type Router } from 'express'
 import session from 'express-session'
-import { type ActiveSession, type SessionStore, SessionStoreError } from 'express-session-valkey'
-import type { Html } from './html.ts'
-import { homePage, MAX_NAME_LENGTH, noticePage, signInPage } from './page.ts'
+import { SessionStoreError, sessionGuard } from 'express-session-valkey'
+import { COOKIE, type Demo, signedInUser } from './demo.ts'
+import { html } from './html.ts'
+import { notice, page } from './page.ts'
+import { admin } from './rooms/admin.ts'
+import { devices } from './rooms/devices.ts'
+import { home } from './rooms/home.ts'
+import { liveChannel } from './rooms/live-channel.ts'
+import { numbers } from './rooms/numbers.ts'
+import { outageLab } from './rooms/outage-lab.ts'
+import { raceLab } from './rooms/race-lab.ts'
+import { signIn } from './rooms/sign-in.ts'
+import { storedBytes } from './rooms/stored-bytes.ts'
+import { taintLab } from './rooms/taint-lab.ts'
+import { tokens } from './rooms/tokens.ts'
+import { rootOf, SLOTS } from './slots.ts'
 
-declare module 'express-session' {
-  interface SessionData {
-    userId?: string
-    count?: number
-    signedInAtMs?: number
-  }
-}
-
-export interface DemoOptions {
-  readonly store: SessionStore
-  /** Signs the cookie. */
-  readonly cookieSecret: string
-  /** Where the store keeps sessions, in words for the page. */
-  readonly place: string
-  /** How long the slow request takes. */
-  readonly slowMs?: number
-}
-
-const COOKIE = 'demo.sid'
-const COOKIE_ATTRIBUTES = { httpOnly: true, sameSite: 'lax' } as const
 const PUBLIC = fileURLToPath(new URL('public', import.meta.url))
+const FONT = '@fontsource-variable/instrument-sans/files/instrument-sans-latin-wght-normal.woff2'
 
-export function createApp(options: DemoOptions): Express {
+/** The demo as an Express app; `cookieSecret` signs the cookies. */
+export function createApp(demo: Demo, cookieSecret: string): Express {
   const app = express()
   app.disable('x-powered-by')
+  app.locals['place'] = placeOf(demo)
   app.use(setSecurityHeaders)
   app.use(express.static(PUBLIC, { index: false }))
+  app.get('/text.woff2', (_req, res) => res.sendFile(createRequire(import.meta.url).resolve(FONT)))
   app.use(refuseForeignForms)
+  app.use('/auth', demo.auth)
+  app.use(noStore, express.urlencoded({ extended: false, limit: '8kb' }))
+  for (const slot of Object.keys(SLOTS))
+    app.get(new RegExp(`^/${slot}$`), (_req, res) => res.redirect(`/${slot}/`))
+  const rooms = [sessionOf(demo, cookieSecret), sessionGuard({ store: demo.store }), roomsOf(demo)]
   app.use(
-    session({
-      store: options.store,
-      secret: options.cookieSecret,
-      name: COOKIE,
-      resave: false,
-      saveUninitialized: false,
-      cookie: COOKIE_ATTRIBUTES,
-    }),
+    Object.keys(SLOTS).map((slot) => `/${slot}`),
+    rooms,
   )
-  app.use(express.urlencoded({ extended: false, limit: '4kb' }))
-  addSignInAndOut(app, options)
-  addDevices(app, options)
-  addCounter(app, options)
-  app.use((_req, res) => send(res.status(404), noticePage('Not found', 'There is no page at this address.')))
+  // An address without a device is one of the first: 307 keeps the method and what is sent.
+  app.use((req, res) => res.redirect(307, `/1${req.originalUrl}`))
   app.use(answerError)
   return app
 }
 
-function addSignInAndOut(app: Express, { place }: DemoOptions): void {
-  app.post('/sign-in', async (req, res) => {
-    const name = nameIn(req.body)
-    const problem = problemWith(name)
-    if (problem) return send(res.status(400), signInPage(place, { name, problem }))
-    // A new id for a new level of trust: whoever planted the old cookie does not share the signed-in session.
-    await done((callback) => req.session.regenerate(callback))
-    Object.assign(req.session, { userId: name, count: 0, signedInAtMs: Date.now() })
-    await saveAndGoHome(req, res)
+function roomsOf(demo: Demo): Router {
+  const rooms = express.Router()
+  rooms.use((request, response, next) => {
+    response.locals['user'] = signedInUser(demo, request)
+    next()
   })
-
-  app.post('/sign-out', async (req, res) => {
-    await done((callback) => req.session.destroy(callback))
-    res.clearCookie(COOKIE, COOKIE_ATTRIBUTES).redirect(303, '/')
+  rooms.use(home(demo))
+  rooms.use(signIn(demo))
+  rooms.use(liveChannel(demo))
+  rooms.use('/devices', devices(demo))
+  rooms.use('/admin', admin(demo))
+  rooms.use('/race-lab', raceLab(demo))
+  rooms.use('/outage-lab', outageLab(demo))
+  rooms.use('/taint-lab', taintLab(demo))
+  rooms.use('/stored-bytes', storedBytes(demo))
+  rooms.use('/tokens', tokens(demo))
+  rooms.use('/numbers', numbers(demo))
+  rooms.use((request, response) => {
+    const body = notice('Not found', 'There is no page at this address.')
+    response.status(404).send(page(request, { title: 'Not found', body }))
   })
+  return rooms
 }
 
-function addDevices(app: Express, { store }: DemoOptions): void {
-  app.post('/devices/:handle/end', async (req, res) => {
-    const { userId } = req.session
-    const sessions = userId === undefined ? [] : await store.registry.list(userId)
-    // Only one's own: a handle is no secret.
-    const isOwn = sessions.some(({ handle }) => handle === req.params.handle)
-    if (isOwn)
-      await store.registry.end(
-        { handle: req.params.handle },
-        { reason: 'ended-by-user', actor: { type: 'user' } },
-      )
-    res.redirect(303, '/')
-  })
-
-  app.post('/sign-out-elsewhere', async (req, res) => {
-    const { userId } = req.session
-    const terms = { except: { sid: req.sessionID }, reason: 'signed-out-elsewhere', actor: { type: 'user' } }
-    if (userId !== undefined) await store.registry.endAll(userId, terms)
-    res.redirect(303, '/')
+function sessionOf({ store }: Demo, secret: string) {
+  return session({
+    store,
+    secret,
+    name: COOKIE,
+    resave: false,
+    saveUninitialized: false,
+    cookie: (request) => ({ httpOnly: true, sameSite: 'lax', path: rootOf(request) }),
   })
 }
 
-function addCounter(app: Express, { store, place, slowMs = 5000 }: DemoOptions): void {
-  app.get('/', async (req, res) => {
-    const { userId: name, count = 0, signedInAtMs = 0 } = req.session
-    if (name === undefined) return send(res, signInPage(place))
-    const handle = store.handle(req.sessionID)
-    const signedInAt = new Date(signedInAtMs)
-    const listed = await store.registry.list(name, { current: { sid: req.sessionID } })
-    const sessions = listed.filter((session): session is ActiveSession => session.status === 'active')
-    send(res, homePage({ name, count, signedInAt, handle, sessions, place, slowSeconds: slowMs / 1000 }))
-  })
-
-  app.post('/count', async (req, res) => {
-    count(req)
-    await saveAndGoHome(req, res)
-  })
-
-  app.post('/count-slowly', async (req, res) => {
-    count(req)
-    await delay(slowMs)
-    await saveAndGoHome(req, res)
-  })
-}
-
-function count(req: Request): void {
-  if (req.session.userId !== undefined) req.session.count = (req.session.count ?? 0) + 1
-}
-
-// The browser must not follow the redirect before the session stands.
-async function saveAndGoHome(req: Request, res: Response): Promise<void> {
-  if (req.session.userId !== undefined) await done((callback) => req.session.save(callback))
-  res.redirect(303, '/')
-}
-
-function done(start: (callback: (error?: unknown) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => start((error) => (error ? reject(error) : resolve())))
-}
-
-function nameIn(body: unknown): string {
-  const name: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'name') : undefined
-  return typeof name === 'string' ? name.trim() : ''
-}
-
-function problemWith(name: string): string | undefined {
-  if (name === '') return 'Please enter a name.'
-  return name.length > MAX_NAME_LENGTH ? `Please enter at most ${MAX_NAME_LENGTH} characters.` : undefined
-}
-
-function send(res: Response, page: Html): void {
-  res.set('Cache-Control', 'no-store').type('html').send(page.toString())
+function placeOf({ valkeyUrl, valkey }: Demo): string {
+  if (valkeyUrl === undefined) return 'in this process, and end with it'
+  const where = new URL(valkeyUrl).host
+  return valkey ? `on a Valkey that the demo started (${where})` : `on Valkey at ${where}`
 }
 
 function setSecurityHeaders(_req: Request, res: Response, next: NextFunction): void {
   res.set({
-    'Content-Security-Policy':
-      "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    'Content-Security-Policy': [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "img-src 'self'",
+      "font-src 'self'",
+      "connect-src 'self'",
+      "form-action 'self'",
+      "base-uri 'self'",
+      "frame-ancestors 'none'",
+    ].join('; '),
     'Cross-Origin-Opener-Policy': 'same-origin',
     'Referrer-Policy': 'same-origin',
     'X-Content-Type-Options': 'nosniff',
@@ -154,15 +107,24 @@ function setSecurityHeaders(_req: Request, res: Response, next: NextFunction): v
   next()
 }
 
+function noStore(_req: Request, res: Response, next: NextFunction): void {
+  res.set('Cache-Control', 'no-store')
+  next()
+}
+
 // SameSite cookies do not tell two ports of one host apart; this header does.
 function refuseForeignForms(req: Request, res: Response, next: NextFunction): void {
   const isRead = req.method === 'GET' || req.method === 'HEAD'
   const isOwn = ['same-origin', 'none'].includes(req.get('Sec-Fetch-Site') ?? 'none')
-  if (isRead || isOwn) next()
-  else send(res.status(403), noticePage('Not from here', 'Another site sent this form; nothing was done.'))
+  if (isRead || isOwn) {
+    next()
+    return
+  }
+  const body = notice('Not from here', 'Another site sent this form; nothing was done.')
+  res.status(403).send(page(req, { title: 'Not from here', body }))
 }
 
-function answerError(error: unknown, _req: Request, res: Response, next: NextFunction): void {
+function answerError(error: unknown, req: Request, res: Response, next: NextFunction): void {
   // express-session reports a save that fails at the end of a response here too; that response is complete.
   if (res.writableEnded) return
   if (res.headersSent) {
@@ -172,14 +134,20 @@ function answerError(error: unknown, _req: Request, res: Response, next: NextFun
   const status = statusOf(error)
   if (status >= 500) console.error(error instanceof SessionStoreError ? error.message : error)
   if (error instanceof SessionStoreError) res.set(error.headers)
-  send(res.status(status), noticePage(...wordsFor(status)))
+  const [title, text] = wordsFor(status)
+  const again = req.method === 'GET' ? req.originalUrl : rootOf(req)
+  const actions = html`<a class="button primary" href="${again}">Try again</a>`
+  res.status(status).send(page(req, { title, body: notice(title, text, actions) }))
 }
 
 function wordsFor(status: number): [title: string, text: string] {
   if (status === 401)
     return ['You have signed out', 'The session ended while this request ran. Nothing was saved.']
   if (status === 503)
-    return ['Back in a moment', 'Sessions cannot be reached. Nobody was signed out; try again.']
+    return [
+      'Back in a moment',
+      'Sessions cannot be reached right now. Nobody was signed out, and nothing was lost: your cookie stays as it is.',
+    ]
   if (status < 500) return ['That did not work', 'The request was not one that this page sends.']
   return ['Something broke', 'The terminal that runs the demo shows what.']
 }

@@ -1,70 +1,63 @@
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import type { Express } from 'express'
-import { createSessionStore, type SessionStore } from 'express-session-valkey'
-import { createApp } from './app.ts'
-import { describeDevice } from './devices.ts'
-import { freshSecrets, keptSecrets } from './secrets.ts'
+import { parseArgs } from 'node:util'
+import type { Demo } from './demo.ts'
+import { startLocalValkey } from './local-valkey.ts'
+import { keptSecrets } from './secrets.ts'
+import { type DemoSettings, type RunningDemo, startDemo } from './start.ts'
 
-const HOST = '127.0.0.1'
 const USUAL_PORT = 3000
-const GRACE_MS = 5000
 
-const url = process.env['VALKEY_URL']
-const { sessionKey, cookieSecret } = url ? keptSecrets() : freshSecrets()
-const sessions = { secrets: [sessionKey], encrypt: true, maxSessionsPerUser: 5, device: describeDevice }
-const store = createSessionStore(
-  url
-    ? { ...sessions, kind: 'valkey', connection: { url }, prefix: 'demo' }
-    : { ...sessions, kind: 'in-process' },
-)
-const place = url
-  ? `on Valkey at ${new URL(url).host}, sealed and encrypted`
-  : 'in this process, and end with it'
-const server = await listen(createApp({ store, cookieSecret, place }), process.env['PORT'])
-const { port } = server.address() as AddressInfo
-stopOnSignal(server, store)
+const { values: flags } = parseArgs({ options: { valkey: { type: 'boolean', default: false } } })
+const valkey = flags.valkey ? await startLocalValkey() : undefined
+if (flags.valkey && valkey === undefined) {
+  console.error(
+    '--valkey: no valkey-server or redis-server ≥ 7.0 is installed, and `npm test` has fetched none yet.',
+  )
+  process.exit(1)
+}
+const valkeyUrl = process.env['VALKEY_URL']
+const { demo, stop } = await start({
+  valkey,
+  valkeyUrl,
+  secrets: (valkey ?? valkeyUrl) ? keptSecrets() : undefined,
+})
+stopOnSignal(stop)
 
 console.log(`express-session-valkey demo
 
-  Open      http://${HOST}:${port}
-  Sessions  are kept ${place}${url ? '' : '. Set VALKEY_URL to keep them on Valkey.'}
+  Open      ${demo.origin}
+  Sessions  ${placeOf(demo)}
   Stop      with Ctrl+C
 `)
-if (!(await store.health()).isReady)
+if (!(await demo.store.health()).isReady)
   console.log('  Valkey does not answer. Requests get 503 until it does.\n')
 
-async function listen(app: Express, wanted: string | undefined): Promise<Server> {
+/** Listens on `PORT`, else on the usual port or, if that is taken, on any. */
+async function start(settings: Omit<DemoSettings, 'port'>): Promise<RunningDemo> {
+  const wanted = process.env['PORT']
   try {
-    return await listenOn(app, Number(wanted ?? USUAL_PORT))
+    return await startDemo({ ...settings, port: Number(wanted ?? USUAL_PORT) })
   } catch (error) {
     const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-    if (!isTaken || wanted !== undefined) throw error
-    return listenOn(app, 0)
+    if (isTaken && wanted === undefined) return startDemo({ ...settings, port: 0 })
+    await valkey?.stop()
+    throw error
   }
 }
 
-async function listenOn(app: Express, port: number): Promise<Server> {
-  const server = createServer(app)
-  server.listen(port, HOST)
-  await once(server, 'listening')
-  return server
+function placeOf({ valkey, valkeyUrl }: Demo): string {
+  if (valkey)
+    return `are kept on a Valkey of the demo's own. A second instance shares them:
+            VALKEY_URL=${valkey.url} npm run demo`
+  if (valkeyUrl) return `are kept on Valkey at ${new URL(valkeyUrl).host}.`
+  return 'are kept in this process. With Valkey: npm run demo -- --valkey, or set VALKEY_URL.'
 }
 
-function stopOnSignal(server: Server, store: SessionStore): void {
+function stopOnSignal(stop: () => Promise<void>): void {
   let isStopping = false
-  const stop = async () => {
+  const once = async () => {
     if (isStopping) return
     isStopping = true
-    // Answers what was asked, then closes; what takes longer than the grace period is cut off.
-    const closed = once(server, 'close')
-    server.close()
-    server.closeIdleConnections()
-    setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
-    await closed
-    await store.close()
+    await stop()
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, once)
 }

@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const SLOW = [
   'test/faults/short.test.ts',
   'test/package/consumers.test.ts',
-  'test/e2e/demo.test.ts',
+  'test/e2e/program.test.ts',
   'test/http/node-versions.test.ts',
   'test/package/examples.test.ts',
   'test/registry/concurrent-sign-ins.test.ts',
