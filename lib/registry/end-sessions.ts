@@ -132,12 +132,12 @@ export class EndSessions {
   }
 
   async #history(handle: string, head: RecordHead, ending: SessionEnding): Promise<Departed> {
-    const { createdAtMs, device } = head.meta
+    const { meta } = head
     const kind = head.kind === 'token' ? 'token' : undefined
-    const known = encodeHistory({ kind, createdAtMs, device, ending })
-    // A registry remembers many of them.
+    const known = encodeHistory({ kind, meta, ending })
+    // A registry keeps many of them.
     const isTooMuch = known.length > MAX_DEPARTED_BYTES - MAX_OVERHEAD_BYTES
-    const kept = isTooMuch ? encodeHistory({ kind, createdAtMs, device: undefined, ending }) : known
+    const kept = isTooMuch ? encodeHistory({ kind, meta: { ...meta, device: undefined }, ending }) : known
     return { handle, blob: await this.#seal('departed', handle, kept) }
   }
 

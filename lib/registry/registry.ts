@@ -8,29 +8,24 @@ import type { SessionWatch } from './watch.ts'
 /** A session that can be used, as a device list shows it. */
 export interface ActiveSession {
   readonly status: 'active'
-  /** Names the session in `end`, `watch` and admin routes. Nobody can sign in with it. */
+  /** Names the session in `end`, `watch` and admin routes. It cannot be used to sign in. */
   readonly handle: string
   /** `token` if `express-session-valkey/auth` opened it, `session` if express-session did. */
   readonly kind: 'session' | 'token'
   readonly createdAt: Date
-  /** As fresh as `touchAfter`. */
+  /** What the `device` option returned at sign-in; of an ended session absent if it is larger than about 4,000 bytes. */
+  readonly device?: SessionDevice
+  /** The last use; as exact as `touchAfter`. */
   readonly lastSeenAt: Date
   readonly expiresAt: Date
-  /** What the `device` option noted at sign-in. */
-  readonly device?: SessionDevice
   /** Whether `list` was given this session as `current`. */
   readonly isCurrent: boolean
 }
 
 /** A session that was ended within `endedTtl`, as a device list shows it. */
-export interface EndedSession {
+export interface EndedSession
+  extends Omit<ActiveSession, 'status' | 'lastSeenAt' | 'expiresAt' | 'isCurrent'> {
   readonly status: 'ended'
-  readonly handle: string
-  /** As of an {@link ActiveSession}. */
-  readonly kind: 'session' | 'token'
-  readonly createdAt: Date
-  /** What the `device` option noted at sign-in; absent if it is larger than about 4,000 bytes. */
-  readonly device?: SessionDevice
   /** When, why and by whom the session was ended. */
   readonly ending: SessionEnding
   readonly isCurrent: false

@@ -2,6 +2,7 @@ import type { Backend } from '../backend/backend.ts'
 import { type Departed, type Member, PAGE_SIZE } from '../backend/registry.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { decodeHistory } from '../session/ending.ts'
+import type { ShownMeta } from '../session/metadata.ts'
 import type { RecordKind, SessionRecords } from '../session/records.ts'
 import { CONFIRMED_WITHIN_MS, type Membership } from './membership.ts'
 import type { ActiveSession, EndedSession } from './registry.ts'
@@ -93,15 +94,13 @@ export class SessionList {
     // The record may be sealed with a secret that only another process has.
     if (record === undefined) return (await this.#parts.backend.get(handle, 0)) ? 'unreadable' : 'absent'
     if (record.meta.owner !== owner) return 'absent'
-    const { createdAtMs, device } = record.meta
     return {
       handle,
       kind: record.kind,
       status: 'active',
-      createdAt: new Date(createdAtMs),
+      ...shownOf(record.meta),
       lastSeenAt: new Date(seenAtMs),
       expiresAt: new Date(record.expiresAtMs),
-      ...(device && { device }),
       isCurrent: handle === current,
     }
   }
@@ -111,17 +110,20 @@ export class SessionList {
     const opened = await sealer.open(blob, { purpose: 'departed', prefix, name: handle })
     const history = opened.state === 'open' ? decodeHistory(opened.plaintext) : undefined
     if (history === undefined) return undefined
-    const { kind = 'session', createdAtMs, device, ending } = history
+    const { kind = 'session', meta, ending } = history
     return {
       handle,
       kind,
       status: 'ended',
-      createdAt: new Date(createdAtMs),
-      ...(device && { device }),
+      ...shownOf(meta),
       ending,
       isCurrent: false,
     }
   }
+}
+
+function shownOf({ createdAtMs, device }: ShownMeta) {
+  return { createdAt: new Date(createdAtMs), ...(device && { device }) }
 }
 
 function isOfKind(session: { readonly kind: RecordKind }, kind: RecordKind | undefined): boolean {

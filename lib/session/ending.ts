@@ -1,7 +1,7 @@
 import { type Actor, checkActor, checkCode, type OptionTable, readOptions } from '../option.ts'
-import { isDevice, type SessionDevice } from './device.ts'
+import { decodeShown, encodeShown, type ShownMeta } from './metadata.ts'
 
-/** How a session came to its end. */
+/** How a session ended. */
 export interface SessionEnding {
   readonly at: Date
   /**
@@ -28,17 +28,17 @@ export const ENDING_OPTIONS = {
   actor: (value = { type: 'app' }) => checkActor(value),
 } satisfies OptionTable<EndingTerms>
 
-/** Completes the terms of an ending. Throws a `TypeError` that names a wrong one. */
+/** Returns an ending with these terms, or their defaults. Throws a `TypeError` that names a wrong one. */
 export function endingOf(terms: EndingTerms, atMs: number): SessionEnding {
   return { at: new Date(atMs), ...readOptions(terms, ENDING_OPTIONS, 'the ending') }
 }
 
-/** With `call`, random text, no two endings are the same bytes. */
+/** With a random `call`, no two endings have the same bytes. */
 export function encodeEnding({ at, reason, actor }: SessionEnding, call?: string): Buffer {
   return Buffer.from(JSON.stringify({ at: at.getTime(), reason, actor, call }))
 }
 
-/** Strict: anything but what {@link encodeEnding} writes is `undefined`. */
+/** Strict: returns `undefined` for anything but what {@link encodeEnding} writes. */
 export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
   try {
     const { at, reason, actor, call, ...unknown } = JSON.parse(bytes.toString()) as Record<string, unknown>
@@ -50,37 +50,27 @@ export function decodeEnding(bytes: Buffer): SessionEnding | undefined {
   }
 }
 
-/** What its owner's registry remembers of a session that was ended. */
+/** What its owner's registry keeps of a session that was ended. */
 export interface SessionHistory {
-  /** Absent of a cookie session. */
+  /** Absent for a cookie session. */
   readonly kind?: 'token' | undefined
-  readonly createdAtMs: number
-  readonly device: SessionDevice | undefined
+  readonly meta: ShownMeta
   readonly ending: SessionEnding
 }
 
-export function encodeHistory({ kind, createdAtMs, device, ending }: SessionHistory): Buffer {
-  return Buffer.from(
-    JSON.stringify({ kind, created: createdAtMs, device, ending: encodeEnding(ending).toString() }),
-  )
+export function encodeHistory({ kind, meta, ending }: SessionHistory): Buffer {
+  return Buffer.from(JSON.stringify({ kind, ...encodeShown(meta), ending: encodeEnding(ending).toString() }))
 }
 
-/** Strict: anything but what {@link encodeHistory} writes is `undefined`. */
+/** Strict: returns `undefined` for anything but what {@link encodeHistory} writes. */
 export function decodeHistory(bytes: Buffer): SessionHistory | undefined {
   try {
-    const {
-      kind,
-      created,
-      device,
-      ending: text,
-      ...unknown
-    } = JSON.parse(bytes.toString()) as Record<string, unknown>
+    const { kind, ending: text, ...shown } = JSON.parse(bytes.toString()) as Record<string, unknown>
     const ending = typeof text === 'string' ? decodeEnding(Buffer.from(text)) : undefined
-    if (!Number.isSafeInteger(created) || ending === undefined || Object.keys(unknown).length > 0)
+    const meta = decodeShown(shown)
+    if (ending === undefined || meta === undefined || (kind !== undefined && kind !== 'token'))
       return undefined
-    if (device !== undefined && !isDevice(device)) return undefined
-    if (kind !== undefined && kind !== 'token') return undefined
-    return { kind, createdAtMs: created as number, device, ending }
+    return { kind, meta, ending }
   } catch {
     return undefined
   }

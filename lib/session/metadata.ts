@@ -91,6 +91,21 @@ function decodeMeta(text: string): SessionMeta | undefined {
   }
 }
 
+/** The metadata that a device list shows, also of an ended session. */
+export type ShownMeta = Pick<SessionMeta, 'createdAtMs' | 'device'>
+
+/** Returns the JSON form of {@link ShownMeta}. */
+export function encodeShown({ createdAtMs, device }: ShownMeta) {
+  return { created: createdAtMs, device }
+}
+
+/** Strict: returns `undefined` for anything but what {@link encodeShown} returns. */
+export function decodeShown(fields: Readonly<Record<string, unknown>>): ShownMeta | undefined {
+  const { created, device, ...unknown } = fields
+  if (!isWhole(created) || !isAbsentOr(isDevice, device) || Object.keys(unknown).length > 0) return undefined
+  return { createdAtMs: created, device }
+}
+
 function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value)
 }
