@@ -20,6 +20,7 @@ import { tokens } from './rooms/tokens.ts'
 import { rootOf, SLOTS } from './slots.ts'
 
 const PUBLIC = fileURLToPath(new URL('public', import.meta.url))
+const DOCS = fileURLToPath(new URL('../../docs', import.meta.url))
 const FONT = '@fontsource-variable/instrument-sans/files/instrument-sans-latin-wght-normal.woff2'
 
 /** The demo as an Express app; `cookieSecret` signs the cookies. */
@@ -29,8 +30,11 @@ export function createApp(demo: Demo, cookieSecret: string): Express {
   app.locals['place'] = placeOf(demo)
   app.use(setSecurityHeaders)
   app.use(express.static(PUBLIC, { index: false }))
+  // Where a page names no icon of its own, as the docs do not.
+  app.get('/favicon.ico', (_req, res) => res.sendFile(`${PUBLIC}/icon.svg`))
   app.get('/text.woff2', (_req, res) => res.sendFile(createRequire(import.meta.url).resolve(FONT)))
   app.use(refuseForeignForms)
+  app.use('/docs', express.static(DOCS, { index: false, setHeaders: showAsText }))
   app.use('/auth', demo.auth)
   app.use(noStore, express.urlencoded({ extended: false, limit: '8kb' }))
   for (const slot of Object.keys(SLOTS))
@@ -85,6 +89,11 @@ function placeOf({ valkeyUrl, valkey }: Demo): string {
   if (valkeyUrl === undefined) return 'in this process, and end with it'
   const where = new URL(valkeyUrl).host
   return valkey ? `on a Valkey that the demo started (${where})` : `on Valkey at ${where}`
+}
+
+// Markdown is what the docs are written in; a browser would offer to save it.
+function showAsText(res: Response, path: string): void {
+  if (path.endsWith('.md')) res.type('text/plain')
 }
 
 function setSecurityHeaders(_req: Request, res: Response, next: NextFunction): void {

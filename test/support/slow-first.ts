@@ -5,6 +5,7 @@ const SLOW = [
   'test/faults/short.test.ts',
   'test/package/consumers.test.ts',
   'test/e2e/program.test.ts',
+  'test/e2e/labs.test.ts',
   'test/http/node-versions.test.ts',
   'test/package/examples.test.ts',
   'test/registry/concurrent-sign-ins.test.ts',
