@@ -31,7 +31,7 @@ export interface StatelessAuthRouter {
 
 /** As {@link StatelessAuthRouter}, with a store: sessions can be seen, and ended. */
 export interface StatefulAuthRouter extends StatelessAuthRouter {
-  /** With `live`, the session must not have ended, which takes one read of the store. @defaultValue `{ live: false }` */
+  /** Requires an access token; with `live` also checks by one read of the store that the session has not ended. @defaultValue `{ live: false }` */
   requireAuth(options?: { readonly live?: boolean | undefined }): AuthMiddleware
   /** The store's registry, which has cookie sessions and token sessions alike. */
   readonly registry: SessionRegistry

@@ -10,6 +10,34 @@ it('docs/API.md is what the published types say; `npm run api` writes it', () =>
   expect(readFileSync(join(ROOT, 'docs/API.md'), 'utf8')).toBe(page)
 })
 
+// Third person, as in "Returns the session".
+const VERB = /^[A-Z][a-z]*s\b(?! of\b)/
+
+it('docs/API.md begins the text of each function with a verb, and says what it throws', () => {
+  const blocks = page.matchAll(
+    /^#### (\w+)\n\n```tsx\n(?:function|const) [\s\S]*?```\n\n([\s\S]*?)(?=^###|(?![\s\S]))/gm,
+  )
+  const functions = [...blocks].map(([, name = '', text = '']) => ({ name, text }))
+  const calls = [...page.matchAll(/^\| `(\w+)\??\(.*\)[^|]*` \| (.*) \|$/gm)]
+    .map(([, name = '', text = '']) => ({ name, text }))
+    // Of overloads the first one has the text.
+    .filter(({ text }) => text !== '')
+
+  expect(functions.length).toBeGreaterThan(15)
+  expect(calls.length).toBeGreaterThan(30)
+  expect([...functions, ...calls].filter(({ text }) => !VERB.test(text)).map(({ name }) => name)).toEqual([])
+  expect(functions.filter(({ text }) => !/^Throws /m.test(text)).map(({ name }) => name)).toEqual([
+    'isSessionStoreError',
+  ])
+})
+
+it('docs/API.md says of each error class when it is raised', () => {
+  const errors = [...page.matchAll(/^\| `(\w+Error)` \| .* \| (.*) \|$/gm)]
+
+  expect(errors.length).toBeGreaterThan(25)
+  expect(errors.filter(([, , text = '']) => text.length < 20).map(([, name]) => name)).toEqual([])
+})
+
 it('docs/API.md has a text and a default for every option of the store and its middlewares', () => {
   const [main = ''] = page.split('## `express-session-valkey/auth`')
   const rows = main.match(/^\| `\w+` \|.*\|$/gm) ?? []

@@ -8,7 +8,7 @@ export interface ValkeyClient {
   /** `ready` when commands can be sent, `end` when it will never connect again, `wait` before the first connection. */
   readonly status: string
   connect(): Promise<unknown>
-  /** With `reconnect` it connects again by its own strategy. */
+  /** Disconnects; with `reconnect` it connects again by its own strategy. */
   disconnect(reconnect?: boolean): void
   on(event: string, listener: (error: Error) => void): unknown
   off(event: string, listener: (error: Error) => void): unknown
@@ -23,14 +23,14 @@ export interface ValkeyClient {
         off(event: 'error', listener: () => void): unknown
       }
     | undefined
-  /** Cluster only: the nodes it has connections to. */
+  /** Returns the nodes it has connections to; of a cluster only. */
   nodes?(role: 'master' | 'all'): readonly {
     callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
     readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
   }[]
-  /** Cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */
+  /** Of a cluster only: for each slot the `host:port` of the nodes that serve it, the primary first. */
   readonly slots?: readonly (readonly string[])[]
-  /** Cluster only: learns anew which node serves which slot. */
+  /** Loads which node serves which slot; of a cluster only. */
   refreshSlotsCache?(done?: () => void): void
 }
 
