@@ -10,6 +10,8 @@ export interface CodeFence {
   /** The line of its opening fence. */
   readonly line: number
   readonly code: string
+  /** Packages that only the long suite has, which compiles it then: `ts needs=nest`. */
+  readonly needs?: string | undefined
 }
 
 /** The TypeScript fences of README, docs/ and examples/, and those of doc comments in lib/. */
@@ -28,11 +30,14 @@ export function readCodeFences(): CodeFence[] {
 }
 
 export function fencesOf(file: string, text: string): CodeFence[] {
-  const found = text.matchAll(/^(?<indent> *)```(?:ts|typescript)\b[^\n]*\n(?<code>.*?)^\k<indent>```/gms)
+  const found = text.matchAll(
+    /^(?<indent> *)```(?:ts|typescript)\b(?: needs=(?<needs>[\w-]+))?[^\n]*\n(?<code>.*?)^\k<indent>```/gms,
+  )
   return [...found].map((match) => ({
     file,
     line: text.slice(0, match.index).split('\n').length,
     code: match.groups?.['code'] ?? '',
+    needs: match.groups?.['needs'],
   }))
 }
 

@@ -14,6 +14,7 @@ import { sessionGuard } from '../../lib/http/guard/session-guard.ts'
 import { ValkeyStore, type ValkeyStoreOptions } from '../../lib/store/valkey-store.ts'
 import { COOKIE_SECRET, contentOf, regenerate, save } from '../store/app.ts'
 import { ValkeyServer } from '../support/valkey-server.ts'
+import { browser, POST } from './browser.ts'
 
 const SECRET = randomBytes(32)
 
@@ -56,23 +57,6 @@ async function serve(listener: RequestListener): Promise<string> {
 function guardedApp(store: ValkeyStore): Express {
   return express().use(sessionOf(store), sessionGuard({ store }))
 }
-
-/** A browser: keeps the session cookie, and follows no redirect. */
-function browser(origin: string) {
-  let cookie = ''
-  return async (path: string, init: RequestInit = {}) => {
-    const headers = { ...(init.headers as Record<string, string>), ...(cookie && { cookie }) }
-    const res = await fetch(`${origin}${path}`, { redirect: 'manual', ...init, headers })
-    cookie =
-      res.headers
-        .getSetCookie()
-        .find((each) => each.startsWith('connect.sid='))
-        ?.split(';', 1)[0] ?? cookie
-    return { status: res.status, body: await res.text(), headers: res.headers }
-  }
-}
-
-const POST = { method: 'POST' } as const
 
 describe('Passport', () => {
   class ObjectId {
