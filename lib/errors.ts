@@ -385,7 +385,7 @@ export class StoreUnavailableError extends SessionStoreError<'ERR_STORE_UNAVAILA
   constructor(
     reason: string,
     failure: FailureCause = { reason },
-    message = `The session backend is unavailable (${told(reason, failure)}); nothing was applied`,
+    message = `The session backend is unavailable (${describeReason(reason, failure)}); nothing was applied`,
   ) {
     super('ERR_STORE_UNAVAILABLE', message)
     this.reason = reason
@@ -402,7 +402,7 @@ export class OutcomeUnknownError extends SessionStoreError<'ERR_STORE_OUTCOME_UN
   constructor(reason: string, failure: FailureCause = { reason }) {
     super(
       'ERR_STORE_OUTCOME_UNKNOWN',
-      `The session backend did not answer (${told(reason, failure)}); the write may have been applied`,
+      `The session backend did not answer (${describeReason(reason, failure)}); the write may have been applied`,
     )
     this.reason = reason
     this.failure = failure
@@ -415,7 +415,7 @@ export function failureOf(error: unknown): FailureCause {
   return { reason: isSessionStoreError(error) ? error.code : 'unknown' }
 }
 
-function told(reason: string, failure: FailureCause): string {
+function describeReason(reason: string, failure: FailureCause): string {
   const cause = describeFailure(failure)
   return reason === failure.reason ? cause : `${reason} after ${cause}`
 }

@@ -3,12 +3,11 @@ const PARTS = 4
 const USUAL_ERROR_MS = 20
 
 /**
- * Waits for what somebody else does, and calls `onOver` when it took longer than `ms`. Time in which this process was
- * too busy to look does not count: on waking, timers run before the sockets are read, and an answer that has been there
- * all along would pass for none. Therefore the time passes in parts, of which a stretch without a look takes one at
- * most, and the sockets are read once more before the last word.
+ * Calls `onOver` when a reply takes longer than `ms`. Time in which this process was too busy to read it does not count: after a
+ * block, timers run before the sockets are read, and a reply that has already arrived would count as missing. So the time passes
+ * in parts, of which a block takes one at most, and the sockets are read once more at the end.
  *
- * One timer serves all who wait, as most of them end long before their first look.
+ * One timer serves all calls, as most of them end long before its first tick.
  */
 export class Patience {
   static readonly #waiting = new Set<Patience>()

@@ -64,8 +64,8 @@ export class EndSessions {
   }
 
   /**
-   * Ends a record and leaves its registration. The answer is `ended` only if this very call ended it, also where a reply
-   * was lost and the repeat met the tombstone.
+   * Ends a record and leaves its registration. Returns `ended` only if this very call ended it, also if a reply was lost and the
+   * repeat found the tombstone.
    */
   async endRecord(handle: string, terms: EndingTerms): Promise<EndedRecord> {
     const ending = await this.#ending(terms)

@@ -4,9 +4,9 @@ import { decodeOwner } from '../record-value.ts'
 import { defineScript } from './script.ts'
 
 // One script: between removing the record and leaving the tombstone a late write could bring the record back.
-// allow-oom: without it the server refuses even a script that only frees memory. It tells of the ending itself,
-// so that nobody ends a record and is cut off before telling; on one channel, and not a sharded one, as one connection
-// must hear all.
+// allow-oom: without it the server refuses even a script that only frees memory. The script publishes the ending itself, so
+// that no process ends a record and fails before publishing; on one channel, not a sharded one, as one connection must
+// receive all endings.
 const script = defineScript(/* lua */ `
 #!lua flags=allow-oom
 -- KEYS[1] record   KEYS[2] tombstone

@@ -1,11 +1,11 @@
 import type { CommandRunner } from '../commands/command-runner.ts'
 import { defineScript } from './script.ts'
 
-/** More than any has. Nobody can ask how large one is before it is read, but no process gets a larger one. */
+/** More bytes than any label has. Valkey cannot report the size of a member before it is read, but no larger one leaves the server. */
 export const MAX_MEMBER_BYTES = 256
 
-// Without no-writes, so that no replica, which may lag behind, answers it; therefore with allow-oom, without which a
-// full server would refuse it. pcall: a right that is missing for PEXPIRE only is no reason not to answer.
+// Without no-writes, so that no replica, which may lag behind, runs it; therefore with allow-oom, without which a full server
+// would refuse it. pcall: if only the right to PEXPIRE is missing, the labels are still returned.
 const script = defineScript(/* lua */ `
 #!lua flags=allow-oom
 -- KEYS[1] set

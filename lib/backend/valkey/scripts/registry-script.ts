@@ -3,9 +3,9 @@ import { defineScript, type Script } from './script.ts'
 
 // Every error comes before the first write, as an error rolls nothing back: after the checks here nothing can fail but a
 // command that the user has no right to any more, so what is moved is added to its new place before it leaves the old one.
-// A number in a reply or an argument is exact below 2^53; '..' would round it to 14 digits. No script looks at more than
-// a page of anything, and none copies a value whose size it has not asked for where that can be asked: whoever can
-// write to the server must not be able to hold it up by what it plants.
+// A number in a reply or an argument is exact below 2^53; '..' would round it to 14 digits. No script reads more than a
+// page of anything, and none copies a value without checking its size where that is possible: values planted with write
+// access must not be able to block the server.
 const opening = /* lua */ `
 -- KEYS[1] members by order   KEYS[2] members by expiry, ms   KEYS[3] pending by expiry, ms
 -- KEYS[4] hash: 'epoch', 'order' (the last given), and by handle when a member was seen, ms

@@ -3,8 +3,8 @@ import type { Attempt, CommandRunner } from '../commands/command-runner.ts'
 import type { RegistryKeys } from '../keys.ts'
 import { defineRegistryScript } from './registry-script.ts'
 
-// One script: epoch and membership are of one instant. Without no-writes, so that no replica, which may lag behind,
-// answers it; therefore with allow-oom, without which a full server would refuse it.
+// One script: epoch and membership are of one instant. Without no-writes, so that no replica, which may lag behind, runs it;
+// therefore with allow-oom, without which a full server would refuse it.
 const script = defineRegistryScript(
   'allow-oom',
   /* lua */ `
