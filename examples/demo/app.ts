@@ -143,6 +143,8 @@ function answerError(error: unknown, req: Request, res: Response, next: NextFunc
   const status = statusOf(error)
   if (status >= 500) console.error(error instanceof SessionStoreError ? error.message : error)
   if (error instanceof SessionStoreError) res.set(error.headers)
+  // Who this is could not be asked; nobody was signed out.
+  res.locals['isUnknown'] = status === 503
   const [title, text] = wordsFor(status)
   const again = req.method === 'GET' ? req.originalUrl : rootOf(req)
   const actions = html`<a class="button primary" href="${again}">Try again</a>`

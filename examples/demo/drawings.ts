@@ -47,17 +47,28 @@ export function pictogram(path: string): Html {
   return html`<svg class="pictogram" viewBox="0 0 48 48" width="48" height="48" aria-hidden="true">${PICTOGRAMS[path]}</svg>`
 }
 
-/** A large seal that three requests reach, and a fourth does not. */
+/** A large seal that two devices reach; a third is signed out. */
 export function sealDrawing(): Html {
-  return html`<svg class="seal" viewBox="0 0 320 240" aria-hidden="true">
-        <path class="lane" d="M0 60H136M0 120H120M0 180H136"/>
+  return html`<svg class="seal" viewBox="0 0 300 240" aria-hidden="true">
+        <path class="lane" d="M0 60H136M0 120H64M0 180H136"/>
+        <path class="lane-closed" d="M64 120h56"/>
         <circle class="sent" cx="24" cy="60" r="5"/><circle class="sent" cx="88" cy="60" r="5"/>
-        <circle class="sent" cx="52" cy="120" r="5"/><circle class="sent" cx="100" cy="120" r="5"/>
+        <circle class="sent" cx="30" cy="120" r="5"/>
+        <path class="closing-bar" d="M64 102v36"/><path class="refused" d="m86 113 14 14m0-14-14 14"/>
         <circle class="sent" cx="16" cy="180" r="5"/><circle class="sent" cx="74" cy="180" r="5"/>
         <circle class="seal-disc" cx="208" cy="120" r="88"/>
         <circle class="seal-ring" cx="208" cy="120" r="68"/>
         <circle class="seal-ring dashed" cx="208" cy="120" r="78"/>
         <path class="seal-hole" d="M208 80a22 22 0 0 0-11 41l-9 37h40l-9-37a22 22 0 0 0-11-41Z"/>
-        <path class="refused" d="m300 112 16 16m0-16-16 16"/>
       </svg>`
+}
+
+const PHONES = ['iPhone', 'Android', 'iPad']
+
+/** A phone or a screen, as the system says. */
+export function deviceDrawing(system: string): Html {
+  const shape = PHONES.includes(system)
+    ? html`<rect x="9" y="3" width="14" height="26" rx="3"/><path d="M14 25h4"/>`
+    : html`<rect x="4" y="6" width="24" height="16" rx="2"/><path d="M1 27h30"/>`
+  return html`<svg class="device-drawing" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true">${shape}</svg>`
 }

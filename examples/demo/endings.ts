@@ -1,9 +1,19 @@
-import type { SessionEnding } from 'express-session-valkey'
+import type { Actor, SessionEnding } from 'express-session-valkey'
 import { type Html, html } from './html.ts'
+import type { Users } from './users.ts'
+
+/** What an administrator may give as the reason. */
+export const ADMIN_REASONS: readonly string[] = [
+  'lost-device',
+  'suspicious-activity',
+  'password-changed',
+  'left-the-company',
+]
 
 /** Why sessions end, as the store keeps it and as people read it. */
-export const REASONS: Readonly<Record<string, string>> = {
+const TEXTS: Readonly<Record<string, string>> = {
   'ended-by-user': 'ended from the device list',
+  'ended-by-admin': 'ended by an administrator',
   'signed-out-elsewhere': 'signed out everywhere else',
   'lost-device': 'the device is lost or stolen',
   'suspicious-activity': 'something looked suspicious',
@@ -15,16 +25,32 @@ export const REASONS: Readonly<Record<string, string>> = {
 }
 
 export function reasonText(reason: string): string {
-  return REASONS[reason] ?? reason
+  return TEXTS[reason] ?? reason
 }
 
 /** “Olga Petrov ended this session: the device is lost or stolen.” */
 export function endingSentence({ reason, actor }: SessionEnding, name?: string): string {
-  const who = actor.type === 'user' ? 'You' : (name ?? 'The system')
-  return `${who} ended this session${actor.type === 'user' ? ' from another device' : ''}: ${reasonText(reason)}.`
+  if (reason === 'logout') return 'Signed out on the device itself.'
+  if (actor.type === 'user') return `You ended this session from another device: ${reasonText(reason)}.`
+  return `${name ?? 'The system'} ended this session: ${reasonText(reason)}.`
 }
 
-export function timeOf(date: Date): Html {
+export function actorName({ type, id }: Actor, users: Users): string {
+  return users.get(id ?? '')?.name ?? (type === 'app' ? 'the user' : type)
+}
+
+const UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+] as const
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
+
+/** “3 minutes ago”, with the time itself where a browser shows it. */
+export function sinceThen(date: Date): Html {
+  const ago = Date.now() - date.getTime()
+  const [unit, ms] = UNITS.find(([, size]) => ago >= size) ?? []
+  const text = unit === undefined ? 'just now' : relative.format(-Math.floor(ago / ms), unit)
   const iso = date.toISOString()
-  return html`<time datetime="${iso}">${iso.replace('T', ' ').slice(0, 19)} UTC</time>`
+  return html`<time datetime="${iso}" title="${iso.replace('T', ' ').slice(0, 19)} UTC">${text}</time>`
 }

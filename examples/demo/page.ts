@@ -50,7 +50,7 @@ export function page(
 }
 
 function header(request: Request): Html {
-  const { user } = request.res?.locals ?? {}
+  const { user, isUnknown } = request.res?.locals ?? {}
   const device = SLOTS[slotOf(request)]
   return html`<header class="top">
       ${headerDrawing()}
@@ -58,10 +58,11 @@ function header(request: Request): Html {
       <div class="who">
         ${device?.standsFor && html`<span class="badge">As ${device.standsFor}</span>`}
         ${
-          user
+          !isUnknown &&
+          (user
             ? html`<span class="who-name">${user.name}</span>
         <form method="post" action="sign-out"><button class="quiet-button">Sign out</button></form>`
-            : html`<a class="button" href="sign-in">Sign in</a>`
+            : html`<a class="button" href="sign-in">Sign in</a>`)
         }
       </div>
     </header>`

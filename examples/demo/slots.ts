@@ -12,7 +12,7 @@ export const SLOTS: Readonly<Record<number, Slot>> = {
   1: {},
   2: { standsFor: 'a phone', device: { browser: 'Safari', system: 'iPhone' } },
   3: { standsFor: 'a work laptop', device: { browser: 'Edge', system: 'Windows' } },
-  4: { standsFor: 'the administrator’s desk', device: { browser: 'Firefox', system: 'Linux' } },
+  4: { standsFor: 'the administrator', device: { browser: 'Firefox', system: 'Linux' } },
 }
 
 const SLOT_PATH = /^\/([1-4])(?=\/|$)/

@@ -1,19 +1,31 @@
 import { mkdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
+import { ROOMS } from '../../examples/demo/rooms.ts'
 
-const FOLDER = fileURLToPath(new URL('../../docs/images/', import.meta.url))
+const DOCS = fileURLToPath(new URL('../../docs/images/', import.meta.url))
+const CACHE = fileURLToPath(new URL('../../.cache/screenshots/', import.meta.url))
+
+/** The rooms: what docs/ shows. Other pages are states of them. */
+const SHOWN = ['home', 'sign-in', ...ROOMS.map(({ path }) => path)]
 
 /**
- * Writes `docs/images/NAME-light.jpg`, `NAME-dark.jpg` and `NAME-phone.jpg`, if `SCREENSHOTS=1` asks for it: other runs of the
- * tests leave the tree as it was.
+ * Writes `NAME-light.png` and `NAME-dark.png`, of a room to `docs/images` and of any other page to `.cache/screenshots`, and there
+ * also one as on a phone, if `SCREENSHOTS=1` asks for it: other runs of the tests leave the tree as it was.
  */
 export async function takeScreenshots(page: Page, name: string): Promise<void> {
   if (process.env['SCREENSHOTS'] !== '1') return
-  await mkdir(FOLDER, { recursive: true })
+  await mkdir(CACHE, { recursive: true })
+  const folder = SHOWN.includes(name) ? DOCS : CACHE
   for (const colorScheme of ['light', 'dark'] as const)
-    await take(page, `${name}-${colorScheme}`, { colorScheme, viewport: { width: 1200, height: 780 } })
-  await take(page, `${name}-phone`, { colorScheme: 'light', viewport: { width: 360, height: 740 } })
+    await take(page, `${folder}${name}-${colorScheme}.png`, {
+      colorScheme,
+      viewport: { width: 1200, height: 780 },
+    })
+  await take(page, `${CACHE}${name}-phone.png`, {
+    colorScheme: 'light',
+    viewport: { width: 360, height: 740 },
+  })
 }
 
 interface Scene {
@@ -21,8 +33,8 @@ interface Scene {
   readonly viewport: { readonly width: number; readonly height: number }
 }
 
-async function take(page: Page, name: string, { colorScheme, viewport }: Scene): Promise<void> {
+async function take(page: Page, path: string, { colorScheme, viewport }: Scene): Promise<void> {
   await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
   await page.setViewportSize(viewport)
-  await page.screenshot({ path: `${FOLDER}${name}.jpg`, type: 'jpeg', quality: 72, fullPage: false })
+  await page.screenshot({ path, type: 'png' })
 }

@@ -20,12 +20,13 @@ export interface RunningProgram {
 export async function startProgram(
   file: string,
   env: Readonly<Record<string, string>> = {},
+  args: readonly string[] = [],
 ): Promise<RunningProgram> {
   if (!existsSync(`${ROOT}dist/index.js`))
     throw new Error('The examples import the built package: npm run build')
   const port = env['PORT'] ?? String(await freePort())
   const origin = `http://127.0.0.1:${port}`
-  const child = spawn(process.execPath, ['--import', 'tsx', file], {
+  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], ...env, PORT: port },
     stdio: ['ignore', 'pipe', 'pipe'],

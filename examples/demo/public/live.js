@@ -1,3 +1,6 @@
+// On a phone the rooms are a strip: shows the one that this is.
+document.querySelector('.rooms [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
+
 // The live channel of a signed-in device: says at once when it is signed out, and reloads lists that have changed.
 if (document.body.dataset.user !== undefined) {
   const events = new EventSource('live')

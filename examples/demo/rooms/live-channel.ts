@@ -14,11 +14,14 @@ export function liveChannel({ store, live, users }: Demo): Router {
     const handle = store.handle(request.sessionID)
     const watch = store.registry.watch({ userId }, { signal: closed(response) })
     for await (const ending of watch) {
-      if (ending.handle === handle) {
-        const sentence = endingSentence(ending, users.get(ending.actor.id ?? '')?.name)
-        writeEvent(response, 'ended', { sentence })
-        response.end()
-      } else writeEvent(response, 'changed', {})
+      if (ending.handle !== handle) {
+        writeEvent(response, 'changed', {})
+        continue
+      }
+      const sentence = endingSentence(ending, users.get(ending.actor.id ?? '')?.name)
+      writeEvent(response, 'ended', { sentence })
+      response.end()
+      return
     }
   })
   return router

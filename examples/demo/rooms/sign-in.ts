@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express'
 import type { SessionEnding } from 'express-session-valkey'
 import { COOKIE, type Demo } from '../demo.ts'
-import { endingSentence, timeOf } from '../endings.ts'
+import { endingSentence, sinceThen } from '../endings.ts'
 import { type HtmlPart, html } from '../html.ts'
 import { page, roomHeading } from '../page.ts'
 import { ROOMS } from '../rooms.ts'
@@ -96,7 +96,7 @@ function seededUser({ id, name, about, password }: DemoUser, then: HtmlPart) {
 function endedNotice(actor: DemoUser | undefined, ending: SessionEnding) {
   return html`<section class="card ended" role="alert">
         <h2>This device was signed out</h2>
-        <p>${endingSentence(ending, actor?.name)} <span class="soft">${timeOf(ending.at)}</span></p>
+        <p>${endingSentence(ending, actor?.name)} <span class="soft">${sinceThen(ending.at)}</span></p>
         <p class="soft">The store keeps why and by whom with the ending; the cookie of this device still names it.</p>
       </section>`
 }
@@ -127,7 +127,7 @@ function clearCookie(request: Request, response: Response): void {
 
 function destination(request: Request): string {
   const wanted = field(request, 'then') || String(request.query['then'] ?? '')
-  return ROOMS.some(({ path }) => path === wanted) ? wanted : 'devices'
+  return ROOMS.some(({ path }) => path !== '' && path === wanted) ? wanted : 'devices'
 }
 
 function field(request: Request, name: string): string {
