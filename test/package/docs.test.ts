@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type CodeFence, FenceCompiler, fencesOf, readCodeFences } from './code-fences.ts'
@@ -33,6 +33,32 @@ describe('docs/README.md', () => {
 
     expect(linked.sort()).toEqual(pages.filter((page) => page.endsWith('.md') && page !== 'README.md').sort())
     expect(linked).toContain('guide/cli.md')
+  })
+})
+
+describe('README.md', () => {
+  const page = readFileSync(join(ROOT, 'README.md'), 'utf8')
+
+  it('links each yes of the comparison to a test that exists', () => {
+    const table = page.slice(page.indexOf('## Beside others'), page.indexOf('## Coming from connect-redis'))
+    const ours = table
+      .split('\n')
+      .filter((line) => line.startsWith('| ') && !line.startsWith('| |'))
+      .map((line) => line.split(' | ')[1] ?? '')
+    const missing = ours.filter((cell) => {
+      const [, file = '', title = ''] = /^\[yes\]\((test\/[\w/-]+\.test\.ts) "(.+)"\)$/.exec(cell) ?? []
+      return !existsSync(join(ROOT, file)) || !readFileSync(join(ROOT, file), 'utf8').includes(title)
+    })
+
+    expect(missing).toEqual([])
+    expect(ours.length).toBeGreaterThan(15)
+  })
+
+  it('shows pictures that exist', () => {
+    const pictures = [...page.matchAll(/!\[.+?\]\(([^)\s]+)\)/g)].map(([, file = '']) => file)
+
+    expect(pictures.filter((file) => !existsSync(join(ROOT, file)))).toEqual([])
+    expect(pictures.length).toBeGreaterThan(1)
   })
 })
 
