@@ -69,8 +69,8 @@ export type Decision =
 const NAME = 'express-session-valkey'
 const decisions = channel(`${NAME}:decision`)
 
-// Made once: without subscribers a call costs one property read.
-const traces: Readonly<Record<TracedOperation, TracingChannel>> = {
+/** The channels. Without subscribers an operation costs one property read. */
+export const traces: Readonly<Record<TracedOperation, TracingChannel>> = {
   all: traceOf('all'),
   check: traceOf('check'),
   clear: traceOf('clear'),

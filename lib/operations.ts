@@ -1,4 +1,4 @@
-import { type TracedOperation, traced } from './diagnostics.ts'
+import { type TracedOperation, traced, traces } from './diagnostics.ts'
 import { OutcomeUnknownError, SessionConflictError, StoreUnavailableError } from './errors.ts'
 import { Patience } from './patience.ts'
 
@@ -49,22 +49,44 @@ export function failInDoubt(error: unknown): never {
 
 /**
  * Settles as `work` does, or rejects with `late()` once `ms` have passed in which this process was not busy itself.
- * The work is not cancelled.
+ * The work is not cancelled. It is one of `flight` until then.
  */
-export function withDeadline<Value>(work: Promise<Value>, ms: number, late: () => Error): Promise<Value> {
+export function withDeadline<Value>(
+  work: Promise<Value>,
+  ms: number,
+  late: () => Error,
+  flight?: Flight,
+): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const patience = new Patience(ms, () => reject(late()))
-    work.then(
-      (value) => {
-        patience.end()
-        resolve(value)
-      },
-      (error: unknown) => {
-        patience.end()
-        reject(error)
-      },
-    )
+    let isOver = false
+    const end = () => {
+      if (isOver) return
+      isOver = true
+      patience.end()
+      if (flight) landOne(flight)
+    }
+    const fail = (error: unknown) => {
+      end()
+      reject(error)
+    }
+    const patience = new Patience(ms, () => fail(late()))
+    work.then((value) => {
+      end()
+      resolve(value)
+    }, fail)
   })
+}
+
+/** Operations that are waited for together. */
+interface Flight {
+  /** How many have not settled. */
+  count: number
+  onLanded: (() => void) | undefined
+}
+
+function landOne(flight: Flight): void {
+  flight.count -= 1
+  if (flight.count === 0) flight.onLanded?.()
 }
 
 /** Does one step of an operation. Rejects when the step takes too long. */
@@ -74,7 +96,8 @@ export type Step = <Value>(work: () => Promise<Value>) => Promise<Value>
 export class Operations {
   /** How long an operation may take, in ms. */
   readonly deadlineMs: number
-  readonly #inFlight = new Set<Promise<unknown>>()
+  #begun: Flight = { count: 0, onLanded: undefined }
+  #landed: Promise<unknown> = Promise.resolve()
 
   constructor(deadlineMs: number) {
     this.deadlineMs = deadlineMs
@@ -82,7 +105,9 @@ export class Operations {
 
   /** Runs an operation. Rejects with `tooLate()` if it takes too long. */
   run<Value>(operation: TracedOperation, work: () => Promise<Value>, tooLate: () => Error): Promise<Value> {
-    return this.#track(traced(operation, () => withDeadline(work(), this.deadlineMs, tooLate)))
+    return traces[operation].hasSubscribers
+      ? traced(operation, () => this.#run(work, tooLate))
+      : this.#run(work, tooLate)
   }
 
   /**
@@ -107,15 +132,31 @@ export class Operations {
     return this.#track(traced(operation, work))
   }
 
-  /** Resolves once the operations in flight have settled. */
+  /** Resolves once the operations in flight have settled; not those that begin later. */
   async settle(): Promise<void> {
-    await Promise.allSettled(this.#inFlight)
+    const flight = this.#begun
+    this.#begun = { count: 0, onLanded: undefined }
+    const landed = new Promise<void>((resolve) => {
+      if (flight.count === 0) resolve()
+      else flight.onLanded = resolve
+    })
+    this.#landed = Promise.all([this.#landed, landed])
+    await this.#landed
+  }
+
+  #run<Value>(work: () => Promise<Value>, tooLate: () => Error): Promise<Value> {
+    return withDeadline(work(), this.deadlineMs, tooLate, this.#begin())
   }
 
   #track<Value>(call: Promise<Value>): Promise<Value> {
-    const settled = () => this.#inFlight.delete(call)
-    this.#inFlight.add(call)
-    call.then(settled, settled)
+    const flight = this.#begin()
+    const land = () => landOne(flight)
+    call.then(land, land)
     return call
+  }
+
+  #begin(): Flight {
+    this.#begun.count += 1
+    return this.#begun
   }
 }

@@ -1,4 +1,4 @@
-import { equalInConstantTime } from '../seal/constant-time.ts'
+import { equalInConstantTime } from '../seal/blob.ts'
 import type { Sealer } from '../seal/sealer.ts'
 
 /** A refresh token taken apart: `kid.id.gen.mac`. docs/FORMAT.md specifies it. */

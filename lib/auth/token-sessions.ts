@@ -127,7 +127,7 @@ export class TokenSessions {
     const sealed = await this.#seal(handle, registration.meta, state)
     const result = await tokenRecords.put(sealed, { expect: { kind: 'absent' }, ttlMs })
     if ('error' in result) {
-      await registration.finish(result.outcome).catch(() => {})
+      await registration.finish(result.outcome)?.catch(() => {})
       throw result.error
     }
     await registration.finish(result.outcome)

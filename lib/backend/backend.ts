@@ -157,8 +157,8 @@ export interface Backend {
   subscribe(listener: NoticeListener): () => void
   /** Iterates the handles of all records, in batches, each handle at least once. */
   handles(): AsyncIterable<readonly string[]>
-  /** Returns the time of the backend in ms, the only clock that decides what has expired. */
-  now(): Promise<number>
+  /** Returns the time of the backend in ms, the only clock that decides what has expired; without a promise where it is known. */
+  now(): number | Promise<number>
   /**
    * Returns how many replicas certainly have the endings of these handles and the epoch of the owner; the least of all
    * primaries. 0 if that is unknown. Never rejects.

@@ -135,7 +135,7 @@ export class InProcessBackend implements Backend {
     }
   }
 
-  async now(): Promise<number> {
+  now(): number {
     this.#checkOpen()
     return this.#now()
   }

@@ -141,7 +141,7 @@ export class EndSessions {
     return { handle, blob: await this.#seal('departed', handle, kept) }
   }
 
-  #seal(purpose: string, handle: string, plaintext: Buffer): Promise<Buffer> {
+  async #seal(purpose: string, handle: string, plaintext: Buffer): Promise<Buffer> {
     return this.#parts.sealer.seal(plaintext, { purpose, prefix: this.#parts.prefix, name: handle })
   }
 }

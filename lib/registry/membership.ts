@@ -104,7 +104,19 @@ export class Registration {
    * Call it once, with what became of the record. Stored: confirms the place, and removes the evicted, which have ended by
    * now. Certainly not stored: removes the session from the registry it was to join.
    */
-  async finish(outcome: PutOutcome): Promise<void> {
+  finish(outcome: PutOutcome): Promise<void> | undefined {
+    const { confirms, leaves } = this.#change
+    const isDone = outcome === 'stored' && confirms === undefined && leaves === undefined
+    return isDone ? undefined : this.#finish(outcome)
+  }
+
+  /** Gives the place up. For a session that will not be stored for this owner after all. */
+  async undo(): Promise<void> {
+    const { handle, joins, joinedAtMs } = this.#change
+    if (joins !== undefined) await this.#membership.remove(joins, handle, joinedAtMs)
+  }
+
+  async #finish(outcome: PutOutcome): Promise<void> {
     const { handle, confirms, leaves, joins, evicted = [], isNew } = this.#change
     if (outcome === 'stored') {
       if (confirms !== undefined) await this.#endSessions.remove(confirms, evicted, handle).catch(failInDoubt)
@@ -113,12 +125,6 @@ export class Registration {
       await this.undo()
       if (joins !== undefined) await this.#endSessions.remove(joins, evicted).catch(failInDoubt)
     } else if (outcome === 'unavailable' && isNew) await this.undo().catch(() => {})
-  }
-
-  /** Gives the place up. For a session that will not be stored for this owner after all. */
-  async undo(): Promise<void> {
-    const { handle, joins, joinedAtMs } = this.#change
-    if (joins !== undefined) await this.#membership.remove(joins, handle, joinedAtMs)
   }
 }
 

@@ -33,7 +33,7 @@ import type {
 import { SessionList, type SessionPageTerms } from './session-list.ts'
 import { handleOfTarget, ownerOf, type SessionTarget, type WatchTarget, watchedOf } from './targets.ts'
 import type { SessionWatch, WatchOptions } from './watch.ts'
-import { type Observation, SessionWatchers } from './watchers.ts'
+import { type Observation, SessionWatchers, timeOf } from './watchers.ts'
 
 interface OwnersEnding {
   readonly owner: string
@@ -230,8 +230,7 @@ export class SealedSessionRegistry implements SessionRegistry {
     const { backend } = this.#parts
     const fates = await backend.lookout.fates(handles)
     const untold = async (reason: string) => {
-      const nowMs = await backend.now().catch(() => Date.now())
-      return endingOf({ reason, actor: { type: 'system' } }, nowMs)
+      return endingOf({ reason, actor: { type: 'system' } }, await timeOf(backend))
     }
     const judge = async (fate: Fate | undefined, at: number): Promise<Observation | undefined> => {
       if (fate === undefined || fate.state === 'active') return fate

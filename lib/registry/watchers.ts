@@ -111,10 +111,7 @@ export class SessionWatchers {
       known: new Set(),
       dueAtMs: performance.now() + RETRY_MS,
     }
-    subject.feeds.set(
-      feed,
-      this.#parts.backend.now().catch(() => Date.now()),
-    )
+    subject.feeds.set(feed, timeOf(this.#parts.backend))
     this.#subjects.set(name, subject)
     if (isListening) this.#look(subject)
   }
@@ -327,5 +324,14 @@ class Batches<Key> {
       this.#waiting.delete(key)
     }
     return keys
+  }
+}
+
+/** Returns the backend's time in ms, or this process's where that cannot be found out. */
+export async function timeOf(backend: Pick<Backend, 'now'>): Promise<number> {
+  try {
+    return await backend.now()
+  } catch {
+    return Date.now()
   }
 }

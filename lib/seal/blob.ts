@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { equalInConstantTime } from './constant-time.ts'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Context, encodeContext } from './context.ts'
-import { type Envelope, encodeEnvelope, encodeHeader, type Mode, NONCE_BYTES } from './envelope.ts'
-import { hmacSha256 } from './hmac.ts'
-import type { SealingKey } from './sealing-key.ts'
+import { type Envelope, encodeEnvelope, HEADER_BYTES, type Mode, NONCE_BYTES } from './envelope.ts'
+import { hmacSha256, type SealingKey } from './sealing-key.ts'
 import { xaesDecrypt, xaesEncrypt } from './xaes.ts'
 
 /** The key a blob is sealed with and the context it is bound to. */
@@ -14,30 +12,45 @@ export interface Binding {
 
 /** Seals a plaintext. `drawNonce` exists for known-answer tests; a nonce used twice breaks the encryption. */
 export function sealBlob(plaintext: Buffer, mode: Mode, binding: Binding, drawNonce = randomNonce): Buffer {
-  const header = encodeHeader(mode, binding.key.id)
-  const bound = Buffer.concat([encodeContext(binding.context), header])
+  const { key, context } = binding
+  const header = key.headers[mode]
+  const encodedContext = encodeContext(context)
   const payload =
-    mode === 'encrypted' ? encryptPayload(plaintext, binding, { bound, nonce: drawNonce() }) : plaintext
-  return encodeEnvelope(header, payload, computeMac(mode, binding, [bound, payload]))
+    mode === 'encrypted'
+      ? encryptPayload(plaintext, binding, {
+          bound: Buffer.concat([encodedContext, header]),
+          nonce: drawNonce(),
+        })
+      : plaintext
+  const macKey = key.derive(context.purpose, mode, 'mac')
+  return encodeEnvelope(header, payload, hmacSha256(macKey, [encodedContext, header, payload]))
 }
 
-/** The plaintext, or `undefined` for any failure whatever. Nothing is decrypted before the MAC is verified. */
-export function openEnvelope(envelope: Envelope, binding: Binding): Buffer | undefined {
-  const context = encodeContext(binding.context)
-  const mac = computeMac(envelope.mode, binding, [context, envelope.covered])
+/**
+ * Returns the plaintext, or `undefined` for any failure whatever. Nothing is decrypted before the MAC is verified. That of a
+ * signed blob is a view of it, to be read only.
+ */
+export function openEnvelope(envelope: Envelope, { key, context }: Binding): Buffer | undefined {
+  const encodedContext = encodeContext(context)
+  const macKey = key.derive(context.purpose, envelope.mode, 'mac')
+  const mac = hmacSha256(macKey, [encodedContext, envelope.covered])
   if (!equalInConstantTime(mac, envelope.mac)) return undefined
-  // A copy: a caller that writes into its plaintext must not write into the blob.
-  return envelope.mode === 'encrypted'
-    ? decryptPayload(envelope.payload, binding, Buffer.concat([context, envelope.header]))
-    : Buffer.from(envelope.payload)
+  if (envelope.mode === 'signed') return envelope.payload
+  const header = envelope.covered.subarray(0, HEADER_BYTES)
+  return decryptPayload(envelope.payload, { key, context }, Buffer.concat([encodedContext, header]))
+}
+
+/**
+ * Returns whether two MACs or token hashes are the same, in time that does not depend on where they differ. Nothing equals
+ * the empty one.
+ */
+export function equalInConstantTime(left: Buffer, right: Buffer): boolean {
+  // timingSafeEqual throws for different lengths, and calls two empty buffers equal.
+  return left.length > 0 && left.length === right.length && timingSafeEqual(left, right)
 }
 
 function randomNonce(): Buffer {
   return randomBytes(NONCE_BYTES)
-}
-
-function computeMac(mode: Mode, { key, context }: Binding, parts: readonly Buffer[]): Buffer {
-  return hmacSha256(key.derive(context.purpose, mode, 'mac'), parts)
 }
 
 function encryptPayload(

@@ -12,7 +12,7 @@ export const TAG_BYTES = 16
 /** The most bytes, in either mode, by which a blob is longer than its plaintext. */
 export const MAX_OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES + MAC_BYTES
 
-const MAGIC = Buffer.from('ESV', 'latin1')
+const MAGIC = 'ESV'
 const VERSION = 0x01
 const VERSION_AT = 3
 const MODE_AT = 4
@@ -24,7 +24,6 @@ const MIN_PAYLOAD_BYTES: Readonly<Record<Mode, number>> = { signed: 0, encrypted
 export interface Envelope {
   readonly mode: Mode
   readonly keyId: Buffer
-  readonly header: Buffer
   /** Header and payload: what the MAC is of, after the context. */
   readonly covered: Buffer
   readonly payload: Buffer
@@ -33,30 +32,34 @@ export interface Envelope {
 
 export function encodeHeader(mode: Mode, keyId: Buffer): Buffer {
   if (keyId.length !== KEY_ID_BYTES) throw new RangeError(`A key id has ${KEY_ID_BYTES} bytes`)
-  return Buffer.concat([MAGIC, Buffer.of(VERSION, MODE_BYTE[mode]), keyId])
+  // Not of the pool, whose other bytes a printed Buffer can show.
+  const header = Buffer.alloc(HEADER_BYTES)
+  header.write(MAGIC)
+  header[VERSION_AT] = VERSION
+  header[MODE_AT] = MODE_BYTE[mode]
+  header.set(keyId, KEY_ID_AT)
+  return header
 }
 
 export function encodeEnvelope(header: Buffer, payload: Buffer, mac: Buffer): Buffer {
   return Buffer.concat([header, payload, mac])
 }
 
-/** The parts of a blob, or `undefined` if it is not a whole version 1 envelope. Says nothing about its truth. */
+/** Returns the parts of a blob, or `undefined` if it is not a whole version 1 envelope. Says nothing about its truth. */
 export function decodeEnvelope(blob: Buffer): Envelope | undefined {
-  const header = blob.subarray(0, HEADER_BYTES)
-  const mode = readMode(header)
+  const mode = readMode(blob)
   if (mode === undefined || blob.length < HEADER_BYTES + MIN_PAYLOAD_BYTES[mode] + MAC_BYTES) return undefined
   return {
     mode,
-    keyId: header.subarray(KEY_ID_AT),
-    header,
+    keyId: blob.subarray(KEY_ID_AT, HEADER_BYTES),
     covered: blob.subarray(0, -MAC_BYTES),
     payload: blob.subarray(HEADER_BYTES, -MAC_BYTES),
     mac: blob.subarray(-MAC_BYTES),
   }
 }
 
-function readMode(header: Buffer): Mode | undefined {
-  if (!header.subarray(0, VERSION_AT).equals(MAGIC) || header[VERSION_AT] !== VERSION) return undefined
-  if (header[MODE_AT] === MODE_BYTE.signed) return 'signed'
-  return header[MODE_AT] === MODE_BYTE.encrypted ? 'encrypted' : undefined
+function readMode(blob: Buffer): Mode | undefined {
+  if (blob.toString('latin1', 0, VERSION_AT) !== MAGIC || blob[VERSION_AT] !== VERSION) return undefined
+  if (blob[MODE_AT] === MODE_BYTE.signed) return 'signed'
+  return blob[MODE_AT] === MODE_BYTE.encrypted ? 'encrypted' : undefined
 }

@@ -3,8 +3,8 @@ import { checkBoolean } from '../option.ts'
 import { openEnvelope, sealBlob } from './blob.ts'
 import { type Context, encodeContext } from './context.ts'
 import { decodeEnvelope, type Mode } from './envelope.ts'
-import { hmacSha256 } from './hmac.ts'
-import { Keyring } from './keyring.ts'
+import { Keyring, type KeySet } from './keyring.ts'
+import { hmacSha256 } from './sealing-key.ts'
 import type { Secrets } from './secret.ts'
 
 export interface SealerOptions {
@@ -27,26 +27,31 @@ const INVALID: Opened = Object.freeze({ state: 'invalid' })
 const UNKNOWN_KEY: Opened = Object.freeze({ state: 'unknown-key' })
 
 /**
- * Turns plaintext into a blob and back. Calls reject with `StoreSecretsError` if a `secrets` function fails, and
- * with a `TypeError` if the context has no encoding; no blob makes `open` reject.
+ * Turns plaintext into a blob and back. Fails with `StoreSecretsError` if a `secrets` function fails, and with a
+ * `TypeError` if the context has no encoding; no blob makes `open` fail.
  */
 export class Sealer {
   readonly #keyring: Keyring
   readonly #mode: Mode
+  #keys: KeySet | undefined
 
   /** Throws a `TypeError` that names the option. */
   constructor({ secrets, encrypt }: SealerOptions) {
     this.#keyring = secrets instanceof Keyring ? secrets : new Keyring(secrets)
+    this.#keys = this.#keyring.loaded
     this.#mode = checkBoolean('encrypt', encrypt) ? 'encrypted' : 'signed'
   }
 
-  async seal(plaintext: Buffer, context: Context): Promise<Buffer> {
-    const { first } = this.#keyring.loaded ?? (await this.#keyring.load())
-    return sealBlob(plaintext, this.#mode, { key: first, context })
+  /** Returns the blob: without a promise once the secrets are known. */
+  seal(plaintext: Buffer, context: Context): Buffer | Promise<Buffer> {
+    if (this.#keys === undefined) return this.#load().then(() => this.seal(plaintext, context))
+    return sealBlob(plaintext, this.#mode, { key: this.#keys.first, context })
   }
 
-  async open(blob: Buffer, context: Context): Promise<Opened> {
-    const keys = this.#keyring.loaded ?? (await this.#keyring.load())
+  /** Returns what a blob holds: without a promise once the secrets are known. */
+  open(blob: Buffer, context: Context): Opened | Promise<Opened> {
+    const keys = this.#keys
+    if (keys === undefined) return this.#load().then(() => this.open(blob, context))
     const envelope = decodeEnvelope(blob)
     if (envelope?.mode !== this.#mode) return INVALID
     const key = keys.find(envelope.keyId)
@@ -77,6 +82,10 @@ export class Sealer {
   /** The ids of all keys, in hex; each blob names one openly. */
   async keyIds(): Promise<readonly string[]> {
     return (await this.#keyring.load()).ids
+  }
+
+  async #load(): Promise<void> {
+    this.#keys = await this.#keyring.load()
   }
 
   toJSON(): string {

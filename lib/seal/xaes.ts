@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { type Cipher, createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import { NONCE_BYTES, TAG_BYTES } from './envelope.ts'
 
 /** XAES-256-GCM (c2sp.org/XAES-256-GCM): 192-bit nonces, which may be drawn at random for 2^80 messages. */
@@ -16,7 +16,7 @@ const HALF_NONCE_BYTES = 12
 // Node accepts tags of 4 bytes and more unless the length is pinned.
 const GCM_OPTIONS = { authTagLength: TAG_BYTES }
 
-/** Answers ciphertext and tag. */
+/** Returns ciphertext and tag. */
 export function xaesEncrypt(key: KeyObject, plaintext: Buffer, { nonce, aad }: XaesInput): Buffer {
   const messageKey = deriveMessageKey(key, nonce)
   const cipher = createCipheriv('aes-256-gcm', messageKey, nonce.subarray(HALF_NONCE_BYTES), GCM_OPTIONS)
@@ -24,7 +24,7 @@ export function xaesEncrypt(key: KeyObject, plaintext: Buffer, { nonce, aad }: X
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-/** Takes ciphertext and tag; answers the plaintext, or `undefined` if they are not of this key, nonce and aad. */
+/** Takes ciphertext and tag; returns the plaintext, or `undefined` if they are not of this key, nonce and aad. */
 export function xaesDecrypt(key: KeyObject, sealed: Buffer, { nonce, aad }: XaesInput): Buffer | undefined {
   const messageKey = deriveMessageKey(key, nonce)
   const decipher = createDecipheriv('aes-256-gcm', messageKey, nonce.subarray(HALF_NONCE_BYTES), GCM_OPTIONS)
@@ -37,11 +37,28 @@ export function xaesDecrypt(key: KeyObject, sealed: Buffer, { nonce, aad }: Xaes
   }
 }
 
-/** The AES-256-GCM key of one message: SP 800-108r1 in counter mode over CMAC, from the first half of the nonce. */
+interface BlockCipher {
+  readonly aes: Cipher
+  /** What CMAC derives from the key. */
+  readonly subkey: Buffer
+}
+
+const blockCiphers = new WeakMap<KeyObject, BlockCipher>()
+
+// Without padding ECB encrypts each block by itself, so one cipher serves all messages of a key.
+function blockCipherOf(key: KeyObject): BlockCipher {
+  const known = blockCiphers.get(key)
+  if (known !== undefined) return known
+  const aes = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false)
+  const cipher = { aes, subkey: cmacSubkey(aes.update(Buffer.alloc(BLOCK_BYTES))) }
+  blockCiphers.set(key, cipher)
+  return cipher
+}
+
+/** Derives the AES-256-GCM key of one message: SP 800-108r1 in counter mode over CMAC, from the first half of the nonce. */
 export function deriveMessageKey(key: KeyObject, nonce: Buffer): KeyObject {
   if (nonce.length !== NONCE_BYTES) throw new RangeError(`A nonce has ${NONCE_BYTES} bytes`)
-  const aes = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false)
-  const subkey = cmacSubkey(aes.update(Buffer.alloc(BLOCK_BYTES)))
+  const { aes, subkey } = blockCipherOf(key)
   const blocks = Buffer.alloc(2 * BLOCK_BYTES)
   fillCounterBlock(blocks.subarray(0, BLOCK_BYTES), 1, nonce)
   fillCounterBlock(blocks.subarray(BLOCK_BYTES), 2, nonce)

@@ -5,9 +5,9 @@ import {
   StoreSerializerError,
 } from '../errors.ts'
 import { withDeadline } from '../operations.ts'
-import { loadedCookie, storedCookie } from './cookie.ts'
+import { loadedCookie, type StoredCookie, storedCookie } from './cookie.ts'
 import type { Content } from './merge.ts'
-import { isPlain, MAX_DEPTH, sanitize } from './sanitize.ts'
+import { isHarmless, isPlain, MAX_DEPTH, mayBeTooDeep, sanitize } from './sanitize.ts'
 
 /**
  * Writes and reads the data of a session. Either method may be async. `stringify` gets a plain object; `parse`
@@ -31,6 +31,14 @@ export interface SessionBody {
   readonly bytes: Buffer
   /** Whether the serializer wrote a string, and so wants one back. */
   readonly isText: boolean
+  /** What it says of its session, once it was read. */
+  reading?: Reading | undefined
+}
+
+/** What a stored body says of its session. */
+export interface Reading {
+  readonly owner: string | undefined
+  readonly cookie: StoredCookie
 }
 
 /** A body, or a promise of one: with an async serializer, or where it failed. */
@@ -100,20 +108,18 @@ export class SessionCodec {
       throw new SessionNotSerializableError('the serializer returned text that is not well-formed Unicode')
     const bytes = isText ? Buffer.from(written) : Buffer.from(written)
     if (bytes.length > this.#maxBytes) throw new SessionTooLargeError(bytes.length, this.#maxBytes)
-    return { bytes, isText }
+    return { bytes, isText, reading: undefined }
   }
 
-  /** The content of a body that is about to be stored. Rejects what a later load would refuse. */
-  async reread(body: SessionBody): Promise<Content> {
+  /** Returns the content of a body that is about to be stored. Throws, or rejects, for what a later load would refuse. */
+  reread(body: SessionBody): Content | Promise<Content> {
     let drops = 0
-    const content = await this.decode(body, () => {
+    const decoding = this.decode(body, () => {
       drops += 1
     })
-    if (drops > 0)
-      throw new SessionNotSerializableError('it has a key "__proto__", or a "constructor" with a "prototype"')
-    if (content === undefined || loadedCookie(content['cookie'], 0) === undefined)
-      throw new SessionNotSerializableError('what the serializer wrote, it does not read back as a session')
-    return content
+    return decoding instanceof Promise
+      ? decoding.then((content) => accepted(content, drops))
+      : accepted(decoding, drops)
   }
 
   /**
@@ -122,6 +128,7 @@ export class SessionCodec {
    */
   decode(body: SessionBody, onDrop?: () => void): PendingContent {
     try {
+      if (body.isText && this.#serializer === jsonSerializer) return parsedJson(body.bytes.toString(), onDrop)
       const content = this.#serializer.parse(body.isText ? body.bytes.toString() : Buffer.from(body.bytes))
       return isThenable(content) ? this.#decodeLate(content, onDrop) : usableContent(content, onDrop)
     } catch {
@@ -150,6 +157,19 @@ export class SessionCodec {
 
 type PendingContent = Content | undefined | Promise<Content | undefined>
 
+function accepted(content: Content | undefined, drops: number): Content {
+  if (drops > 0)
+    throw new SessionNotSerializableError('it has a key "__proto__", or a "constructor" with a "prototype"')
+  if (content === undefined || loadedCookie(content['cookie'], 0) === undefined)
+    throw new SessionNotSerializableError('what the serializer wrote, it does not read back as a session')
+  return content
+}
+
+function parsedJson(text: string, onDrop?: () => void): Content | undefined {
+  const content: unknown = JSON.parse(text)
+  return isHarmless(text) && isPlain(content) ? content : usableContent(content, onDrop)
+}
+
 function usableContent(content: unknown, onDrop?: () => void): Content | undefined {
   return isPlain(content) && sanitize(content, onDrop) ? content : undefined
 }
@@ -175,7 +195,7 @@ export const jsonSerializer: SessionSerializer = {
   stringify(session: object): string {
     const text = jsonOf(session)
     if (text === undefined) throw new SessionNotSerializableError(reasonFor(session))
-    if (isTooDeep(text))
+    if (mayBeTooDeep(text) && isTooDeep(text))
       throw new SessionNotSerializableError(`it is nested more than ${MAX_DEPTH} levels deep`)
     return text
   },

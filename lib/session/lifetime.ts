@@ -45,12 +45,9 @@ export function hardEndMs(
   sealedEndMs: number | undefined,
   options: LifetimeOptions,
 ): number | undefined {
-  const byOption =
-    options.absoluteTtl === undefined
-      ? Number.POSITIVE_INFINITY
-      : createdAtMs + Math.round(options.absoluteTtl * 1000)
-  const end = Math.min(sealedEndMs ?? Number.POSITIVE_INFINITY, byOption)
-  return Number.isFinite(end) ? end : undefined
+  const { absoluteTtl } = options
+  if (absoluteTtl === undefined) return sealedEndMs
+  return Math.min(sealedEndMs ?? Number.POSITIVE_INFINITY, createdAtMs + Math.round(absoluteTtl * 1000))
 }
 
 export interface TouchMoment {

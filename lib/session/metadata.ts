@@ -68,20 +68,23 @@ export function decodePlaintext(plaintext: Buffer): SessionPlaintext | undefined
   const bodyAt = HEAD_BYTES + plaintext.readUInt16BE(2)
   if ((kind !== TEXT && kind !== BYTES) || bodyAt > plaintext.length) return undefined
   const meta = decodeMeta(plaintext.toString('utf8', HEAD_BYTES, bodyAt))
-  return meta && { meta, body: { bytes: plaintext.subarray(bodyAt), isText: kind === TEXT } }
+  return (
+    meta && { meta, body: { bytes: plaintext.subarray(bodyAt), isText: kind === TEXT, reading: undefined } }
+  )
 }
 
 function encodeMeta({ createdAtMs, endsAtMs, owner, epoch, device, labels }: SessionMeta): string {
   return JSON.stringify({ created: createdAtMs, ends: endsAtMs, owner, epoch, device, labels })
 }
 
+const FIELDS: ReadonlySet<string> = new Set(['created', 'ends', 'owner', 'epoch', 'device', 'labels'])
+
 function decodeMeta(text: string): SessionMeta | undefined {
   try {
-    const { created, ends, owner, epoch, device, labels, ...unknown } = JSON.parse(text) as Record<
-      string,
-      unknown
-    >
-    if (!isWhole(created) || Object.keys(unknown).length > 0) return undefined
+    const fields = JSON.parse(text) as Record<string, unknown>
+    const { created, ends, owner, epoch, device, labels } = fields
+    for (const name of Object.keys(fields)) if (!FIELDS.has(name)) return undefined
+    if (!isWhole(created)) return undefined
     if (!isAbsentOr(isWhole, ends) || !isAbsentOr(isWhole, epoch)) return undefined
     if (!isAbsentOr(isHandle, owner) || !isAbsentOr(isDevice, device) || !isAbsentOr(isWords, labels))
       return undefined

@@ -1,16 +1,10 @@
 import type { Session, SessionData } from 'express-session'
 import { SessionUserIdError } from '../errors.ts'
 import { askOption } from '../option.ts'
-import type { SessionBody, SessionCodec } from './codec.ts'
+import type { Reading, SessionBody, SessionCodec } from './codec.ts'
 import { type StoredCookie, storedAgain } from './cookie.ts'
 import type { Content } from './merge.ts'
 import { ownerName, type UserId, userIdFrom } from './names.ts'
-
-/** What a stored body says of its session. */
-export interface Reading {
-  readonly owner: string | undefined
-  readonly cookie: StoredCookie
-}
 
 /** The `userId` option, or its default, which returns whatever the app has put there. */
 export type UserIdOption = (session: Session & Partial<SessionData>) => unknown
@@ -28,16 +22,24 @@ export function userIdBy(option: UserIdOption, session: object): UserId | undefi
 export class SessionReader {
   readonly #codec: SessionCodec
   readonly #userId: UserIdOption
-  readonly #readings = new WeakMap<SessionBody, Reading>()
 
   constructor(codec: SessionCodec, userId: UserIdOption) {
     this.#codec = codec
     this.#userId = userId
   }
 
-  /** Rejects with `SessionNotSerializableError` if the body could not be loaded, with `SessionUserIdError` if it names no user. */
-  async read(body: SessionBody): Promise<Reading> {
-    return this.known(body) ?? this.#keep(body, await this.#codec.reread(body))
+  /**
+   * Returns what a body says, or a promise of it with an async serializer.
+   *
+   * @throws SessionNotSerializableError if the body could not be loaded.
+   * @throws SessionUserIdError if it names no user.
+   */
+  read(body: SessionBody): Reading | Promise<Reading> {
+    if (body.reading !== undefined) return body.reading
+    const content = this.#codec.reread(body)
+    return content instanceof Promise
+      ? content.then((reread) => this.#keep(body, reread))
+      : this.#keep(body, content)
   }
 
   /**
@@ -57,16 +59,11 @@ export class SessionReader {
     }
   }
 
-  /** The same as {@link read} without waiting, for a body that was read before. */
-  known(body: SessionBody): Reading | undefined {
-    return this.#readings.get(body)
-  }
-
   #keep(body: SessionBody, content: Content): Reading {
     const userId = userIdBy(this.#userId, content)
     const owner = userId === undefined ? undefined : ownerName(userId)
     const reading = new ContentReading(owner, content['cookie'])
-    this.#readings.set(body, reading)
+    body.reading = reading
     return reading
   }
 }

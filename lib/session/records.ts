@@ -1,4 +1,10 @@
-import { type Backend, type Expectation, etagOf, type PutAnswer } from '../backend/backend.ts'
+import {
+  type Backend,
+  type Expectation,
+  etagOf,
+  type PutAnswer,
+  type StoredRecord,
+} from '../backend/backend.ts'
 import { SessionInvalidError, SessionUnknownKeyError, StoreUnavailableError } from '../errors.ts'
 import type { Context } from '../seal/context.ts'
 import { MAX_OVERHEAD_BYTES } from '../seal/envelope.ts'
@@ -58,6 +64,11 @@ export type PutResult =
   | { readonly outcome: Exclude<PutAnswer, 'stored'> }
   | { readonly outcome: 'unavailable' | 'unknown'; readonly error: unknown }
 
+interface OpenedKind {
+  readonly opened: Opened
+  readonly kind: RecordKind
+}
+
 export interface SessionRecordsParts {
   readonly backend: Backend
   readonly sealer: Sealer
@@ -70,7 +81,7 @@ export interface SessionRecordsParts {
   readonly announce: Announce
 }
 
-/** The largest blob a session of `maxBytes` can become. */
+/** Returns the size of the largest blob that a session of `maxBytes` can become. */
 export function maxBlobBytes(maxBytes: number): number {
   return maxBytes + MAX_META_BYTES + MAX_OVERHEAD_BYTES
 }
@@ -78,50 +89,71 @@ export function maxBlobBytes(maxBytes: number): number {
 /** Sessions as sealed records: seals what is written, opens what is read, and judges what does not open. */
 export class SessionRecords {
   readonly #parts: SessionRecordsParts
+  readonly #maxBlobBytes: number
 
   constructor(parts: SessionRecordsParts) {
     this.#parts = parts
+    this.#maxBlobBytes = maxBlobBytes(parts.maxBytes)
   }
 
-  /** The record, or `undefined` if there is none or, by policy, if it does not open. */
-  async read(handle: string): Promise<SessionRecord | undefined> {
-    const found = await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))
-    if (found === undefined) return undefined
-    if (found === 'unreadable') return this.#invalid(handle)
-    const { opened, kind } = await this.#open(handle, found.blob)
+  /** Returns the record, or `undefined` if there is none or, by policy, if it does not open. */
+  read(handle: string): Promise<SessionRecord | undefined> {
+    return this.#parts.backend.get(handle, this.#maxBlobBytes).then((found) => {
+      if (found === undefined) return undefined
+      if (found === 'unreadable') return this.#invalid(handle)
+      const opening = this.#open(handle, found.blob)
+      return opening instanceof Promise
+        ? opening.then((opened) => this.#recordOf(handle, found, opened))
+        : this.#recordOf(handle, found, opening)
+    })
+  }
+
+  #recordOf(
+    handle: string,
+    { blob, expiresAtMs }: StoredRecord,
+    { opened, kind }: OpenedKind,
+  ): SessionRecord | undefined {
     if (opened.state === 'unknown-key') return this.#unknownKey(handle)
     const plaintext = opened.state === 'open' ? decodePlaintext(opened.plaintext) : undefined
     if (opened.state === 'invalid' || plaintext === undefined) return this.#invalid(handle)
+    const { meta, body } = plaintext
     return {
       kind,
       handle,
-      ...plaintext,
-      etag: etagOf(found.blob),
-      expiresAtMs: found.expiresAtMs,
+      meta,
+      body,
+      etag: etagOf(blob),
+      expiresAtMs,
       isCurrent: opened.current,
     }
   }
 
-  async seal(kind: RecordKind, handle: string, { meta, body }: SessionPlaintext): Promise<SealedSession> {
-    const blob = await this.#parts.sealer.seal(encodePlaintext({ meta, body }), this.#context(kind, handle))
-    return { kind, handle, meta, body, blob, etag: etagOf(blob) }
+  /** Seals a version: without a promise once the secrets are known. */
+  seal(
+    kind: RecordKind,
+    handle: string,
+    plaintext: SessionPlaintext,
+  ): SealedSession | Promise<SealedSession> {
+    const { meta, body } = plaintext
+    const sealed = (blob: Buffer) => ({ kind, handle, meta, body, blob, etag: etagOf(blob) })
+    const blob = this.#parts.sealer.seal(encodePlaintext(plaintext), this.#context(kind, handle))
+    return blob instanceof Promise ? blob.then(sealed) : sealed(blob)
   }
 
   /** Stores a version. Never rejects. */
-  async put({ blob, ...version }: SealedSession, terms: PutTerms): Promise<PutResult> {
-    const { endsAtMs, owner } = version.meta
+  async put(sealed: SealedSession, { expect, ttlMs, isExtension }: PutTerms): Promise<PutResult> {
+    const { kind, handle, meta, body, blob, etag } = sealed
     try {
-      const { expect, ttlMs, isExtension } = terms
-      const write = { expect, ttlMs, isExtension, blob, endsAtMs, owner }
-      const { answer, expiresAtMs = 0 } = await this.#parts.backend.put(version.handle, write)
+      const write = { expect, ttlMs, isExtension, blob, endsAtMs: meta.endsAtMs, owner: meta.owner }
+      const { answer, expiresAtMs = 0 } = await this.#parts.backend.put(handle, write)
       if (answer !== 'stored') return { outcome: answer }
-      return { outcome: 'stored', record: { ...version, expiresAtMs, isCurrent: true } }
+      return { outcome: 'stored', record: { kind, handle, meta, body, etag, expiresAtMs, isCurrent: true } }
     } catch (error) {
       return { outcome: error instanceof StoreUnavailableError ? 'unavailable' : 'unknown', error }
     }
   }
 
-  /** What is sealed beside the data in a blob that was removed; `undefined` if it does not open. */
+  /** Returns what is sealed beside the data in a blob that was removed; `undefined` if it does not open. */
   async headOf(handle: string, blob: Buffer): Promise<RecordHead | undefined> {
     const { opened, kind } = await this.#open(handle, blob)
     const meta = opened.state === 'open' ? decodePlaintext(opened.plaintext)?.meta : undefined
@@ -133,15 +165,15 @@ export class SessionRecords {
     return this.#invalid(handle)
   }
 
-  async #open(handle: string, blob: Buffer): Promise<{ readonly opened: Opened; readonly kind: RecordKind }> {
-    const [first = 'session', ...others] = this.#parts.kinds
-    const opened = await this.#parts.sealer.open(blob, this.#context(first, handle))
-    if (opened.state !== 'invalid') return { opened, kind: first }
-    for (const kind of others) {
-      const other = await this.#parts.sealer.open(blob, this.#context(kind, handle))
-      if (other.state !== 'invalid') return { opened: other, kind }
-    }
-    return { opened, kind: first }
+  /** Opens a blob as the first kind that it is. */
+  #open(handle: string, blob: Buffer, at = 0): OpenedKind | Promise<OpenedKind> {
+    const kind = this.#parts.kinds[at] ?? 'session'
+    const opening = this.#parts.sealer.open(blob, this.#context(kind, handle))
+    const next = (opened: Opened) =>
+      opened.state === 'invalid' && at + 1 < this.#parts.kinds.length
+        ? this.#open(handle, blob, at + 1)
+        : { opened, kind }
+    return opening instanceof Promise ? opening.then(next) : next(opening)
   }
 
   #context(kind: RecordKind, handle: string): Context {

@@ -1,6 +1,25 @@
 /** Levels of objects and arrays in a session, the session itself included. */
 export const MAX_DEPTH = 64
 
+/**
+ * Whether no parsed JSON text of this form needs {@link sanitize}: it has no key that reaches a prototype, no escape that
+ * could hide one, and too few brackets for excessive depth.
+ */
+export function isHarmless(json: string): boolean {
+  return !/__proto__|constructor|\\u/.test(json) && !mayBeTooDeep(json)
+}
+
+/** Whether a JSON text has enough brackets for excessive depth. */
+export function mayBeTooDeep(json: string): boolean {
+  return occurrences(json, '{') + occurrences(json, '[') > MAX_DEPTH
+}
+
+function occurrences(text: string, char: string): number {
+  let count = 0
+  for (let at = text.indexOf(char); at !== -1; at = text.indexOf(char, at + 1)) count += 1
+  return count
+}
+
 interface Visit {
   readonly value: object
   readonly depth: number

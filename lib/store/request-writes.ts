@@ -27,7 +27,10 @@ interface Ending {
 
 /** The writes of one request. */
 interface Writes {
-  readonly underWay: Set<Promise<unknown>>
+  /** How many are under way. */
+  underWay: number
+  /** Called when none is under way any more. */
+  onIdle: (() => void) | undefined
   /** An ending that failed and that nobody has heard of: nothing tries it again. */
   failure: Failure | undefined
   /** Why the last save that was asked for failed. What it was to store is unsaved and will be tried again. */
@@ -105,32 +108,25 @@ export class RequestWrites {
     const { req } = session as { readonly req?: object }
     if (req === undefined) return save()
     if (this.#isRefused(req, session)) return Promise.resolve()
-    const stored = save()
     const writes = this.#of(req)
-    const noted = stored.then(
-      () => {
-        writes.saveFailure = undefined
-      },
-      (error: unknown) => {
-        writes.saveFailure = { error }
-      },
-    )
-    this.#add(writes, noted)
+    const stored = save()
+    this.#add(writes, stored, (failure) => {
+      writes.saveFailure = failure
+    })
     return stored
   }
 
   /** Lets the commit wait for an ending, and fail as it does. */
   addEnding(req: object, ending: Promise<unknown>): void {
     const writes = this.#of(req)
-    const noted = ending.catch((error: unknown) => {
-      writes.failure ??= { error }
+    this.#add(writes, ending, (failure) => {
+      writes.failure ??= failure
     })
-    this.#add(writes, noted)
   }
 
   /** Lets the commit wait for a write whose callback hears of a failure. */
   addReported(req: object, write: Promise<unknown>): void {
-    this.#add(this.#of(req), write)
+    this.#add(this.#of(req), write, () => {})
   }
 
   /** Ends a request's session, or returns the outcome of its having done so. A failure may be tried again. */
@@ -210,32 +206,38 @@ export class RequestWrites {
   /** Whether nothing is under way, and no failure is left to report. */
   #isIdle(req: object): boolean {
     const writes = this.#writes.get(req)
-    return writes === undefined || (writes.underWay.size === 0 && writes.failure === undefined)
+    return writes === undefined || (writes.underWay === 0 && writes.failure === undefined)
   }
 
   /** Resolves when nothing is under way; rejects with the first failed ending, once. */
   async #settle(req: object): Promise<void> {
     const writes = this.#writes.get(req)
     if (writes === undefined) return
-    while (writes.underWay.size > 0) await Promise.all(writes.underWay)
+    while (writes.underWay > 0) await idle(writes)
     const { failure } = writes
     writes.failure = undefined
     if (failure) throw failure.error
   }
 
-  #add({ underWay }: Writes, write: Promise<unknown>): void {
-    const settled: Promise<unknown> = write.then(
-      () => underWay.delete(settled),
-      () => underWay.delete(settled),
+  #add(writes: Writes, write: Promise<unknown>, note: (failure: Failure | undefined) => void): void {
+    writes.underWay += 1
+    const settle = (failure?: Failure) => {
+      note(failure)
+      writes.underWay -= 1
+      if (writes.underWay === 0) writes.onIdle?.()
+    }
+    write.then(
+      () => settle(),
+      (error: unknown) => settle({ error }),
     )
-    underWay.add(settled)
   }
 
   #of(req: object): Writes {
     const known = this.#writes.get(req)
     if (known) return known
     const writes: Writes = {
-      underWay: new Set(),
+      underWay: 0,
+      onIdle: undefined,
       failure: undefined,
       saveFailure: undefined,
       refused: undefined,
@@ -245,6 +247,18 @@ export class RequestWrites {
     this.#writes.set(req, writes)
     return writes
   }
+}
+
+/** Resolves when nothing is under way. */
+function idle(writes: Writes): Promise<void> {
+  return new Promise((resolve) => {
+    const before = writes.onIdle
+    writes.onIdle = () => {
+      writes.onIdle = undefined
+      before?.()
+      resolve()
+    }
+  })
 }
 
 /** The session's content as express-session compares it: without the cookie, whose expiry moves. */

@@ -36,7 +36,7 @@ export interface SaveSessionParts {
   readonly deviceOf: (live: object) => SessionDevice | undefined
   /** What is sealed with a session that begins now. */
   readonly newMeta: () => Promise<SessionMeta>
-  readonly now: () => Promise<number>
+  readonly now: () => number | Promise<number>
 }
 
 // Saves of one process queue up, so an attempt is lost only to another process; this many in a row is contention to report.
@@ -71,18 +71,16 @@ interface Attempt {
 export class SaveQueue {
   readonly #tails = new Map<string, Promise<void>>()
 
+  /** Runs a save, which must not throw, once those of the same handle before it have settled. */
   run<Value>(handle: string, save: () => Promise<Value>): Promise<Value> {
-    const turn = (this.#tails.get(handle) ?? Promise.resolve()).then(save)
-    const tail: Promise<void> = turn.then(
-      () => this.#end(handle, tail),
-      () => this.#end(handle, tail),
-    )
+    const before = this.#tails.get(handle)
+    const turn = before === undefined ? save() : before.then(save)
+    const end = () => {
+      if (this.#tails.get(handle) === tail) this.#tails.delete(handle)
+    }
+    const tail: Promise<void> = turn.then(end, end)
     this.#tails.set(handle, tail)
     return turn
-  }
-
-  #end(handle: string, tail: Promise<void>): void {
-    if (this.#tails.get(handle) === tail) this.#tails.delete(handle)
   }
 }
 
@@ -99,11 +97,13 @@ export class SaveSession {
     try {
       for (let number = 1; number <= MAX_ATTEMPTS; number += 1) {
         const attempt = await this.#store(await this.#rebase(tracked, pending))
-        const { result } = attempt
+        const { result, next } = attempt
         isInDoubt ||= result.outcome === 'unsure'
         if (result.outcome === 'stored') {
           tracked.stored(result.record)
-          return await this.#merged(tracked, pending, { stored: attempt.next.body, number })
+          if (number > 1 || next.body !== pending.ours)
+            await this.#merged(tracked, pending, { stored: next.body, number })
+          return
         }
         await this.#catchUp(tracked, pending, attempt)
       }
@@ -141,22 +141,22 @@ export class SaveSession {
     return result.outcome === 'stored'
   }
 
-  /** Whether the record holds already what is to be saved, so that it only needs to be extended. */
-  async isUnchanged(tracked: TrackedSession, { ours }: PendingSave): Promise<boolean> {
-    const { record } = tracked
-    if (record === undefined) return false
-    // What fails here goes on to `save`, which notes its failure.
-    const body = ours instanceof Promise ? await ours.catch(() => undefined) : ours
-    if (body === undefined || !sameBody(body, record.body)) return false
-    const reading = await this.#parts.reader.read(record.body).catch(() => undefined)
-    return reading !== undefined && tracked.isInStep(reading.owner)
+  /** Whether a record that has the content has all else that a save would store, so that it only needs to be extended. */
+  async isInStep(tracked: TrackedSession, { body }: SessionRecord): Promise<boolean> {
+    try {
+      const { owner } = await this.#parts.reader.read(body)
+      return tracked.isInStep(owner)
+    } catch {
+      // A save notes its failure.
+      return false
+    }
   }
 
   /** Registers, stores, finishes the registration: in this order, so that what can be read is registered and no evicted session can be read. */
   async #store(next: NextRecord): Promise<Attempt> {
-    const term = await this.#termOf(next)
-    const registration = await this.#register({ ...next, ...term })
-    const result = await this.#put(next, registration, term.ttlMs)
+    const registering = this.#register(next)
+    const { registration, ttlMs } = registering instanceof Promise ? await registering : registering
+    const result = await this.#put(next, registration, ttlMs)
     await registration.finish(result.outcome)
     if (result.outcome === 'stored') next.tracked?.confirmed()
     return { next, registration, result }
@@ -165,7 +165,8 @@ export class SaveSession {
   async #put(next: NextRecord, { meta }: Registration, ttlMs: number): Promise<PutResult> {
     const { handle, body, expect, tracked } = next
     try {
-      const sealed = await this.#parts.records.seal('session', handle, { meta, body })
+      const sealing = this.#parts.records.seal('session', handle, { meta, body })
+      const sealed = sealing instanceof Promise ? await sealing : sealing
       tracked?.attempting(sealed.etag)
       const result = await this.#parts.records.put(sealed, { expect, ttlMs })
       if (result.outcome === 'unavailable') tracked?.notStored(sealed.etag)
@@ -175,39 +176,52 @@ export class SaveSession {
     }
   }
 
-  // Between touches a user's session keeps its expiry, so that record and registry always move together.
-  async #termOf({ replaces, meta, owner, ttlMs }: NextRecord): Promise<Term> {
-    if (replaces === undefined || owner === undefined || owner !== meta.owner)
-      return { ttlMs, isExtension: false }
-    const nowMs = await this.#parts.now()
-    const { expiresAtMs } = replaces
-    const moment = { ttlMs, nowMs, expiresAtMs, hardEndMs: meta.endsAtMs }
-    const isExtension = isTouchDue(moment, this.#parts.lifetime)
-    return { ttlMs: isExtension ? ttlMs : Math.max(1, expiresAtMs - nowMs), isExtension }
+  /** Registers what is to be stored: without a promise where nobody's session stays nobody's. */
+  #register(next: NextRecord): Registered | Promise<Registered> {
+    const { handle, owner, ttlMs, meta, replaces } = next
+    if (owner === undefined)
+      return { registration: this.#parts.membership.registerNobody(handle, meta), ttlMs }
+    return replaces === undefined || owner !== meta.owner
+      ? this.#join(next, owner)
+      : this.#stay(next, replaces.expiresAtMs)
   }
 
-  async #register(next: NextRecord & Term): Promise<Registration> {
+  async #join(next: NextRecord, owner: string): Promise<Registered> {
     const { membership } = this.#parts
-    const { handle, owner, device, ttlMs, meta, tracked } = next
-    if (owner === undefined) return membership.registerNobody(handle, meta)
-    if (next.replaces === undefined || owner !== meta.owner) {
-      const isNew = next.expect.kind === 'absent' && tracked !== undefined && !tracked.mayBeStored
-      tracked?.joining(owner)
-      const predecessor = tracked?.predecessor
-      return membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew })
+    const { handle, device, ttlMs, meta, tracked } = next
+    const isNew = next.expect.kind === 'absent' && tracked !== undefined && !tracked.mayBeStored
+    tracked?.joining(owner)
+    const predecessor = tracked?.predecessor
+    return {
+      registration: await membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew }),
+      ttlMs,
     }
-    if (next.isExtension && !(await membership.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
-    return membership.registerAgain(handle, meta, tracked?.unconfirmedOwner !== owner)
+  }
+
+  // Between touches a user's session keeps its expiry, so that record and registry always move together.
+  async #stay({ handle, meta, ttlMs, tracked }: NextRecord, expiresAtMs: number): Promise<Registered> {
+    const { membership } = this.#parts
+    const nowMs = await this.#parts.now()
+    const moment = { ttlMs, nowMs, expiresAtMs, hardEndMs: meta.endsAtMs }
+    const isExtension = isTouchDue(moment, this.#parts.lifetime)
+    if (isExtension && !(await membership.extend(handle, meta, ttlMs))) this.#refuse(handle, 'ended')
+    const registration = membership.registerAgain(handle, meta, tracked?.unconfirmedOwner !== meta.owner)
+    return { registration, ttlMs: isExtension ? ttlMs : Math.max(1, expiresAtMs - nowMs) }
   }
 
   /** What is to be stored now: the pending changes over the record as it is known. */
   async #rebase(tracked: TrackedSession, pending: PendingSave): Promise<NextRecord> {
     const { reader } = this.#parts
-    const ours = await pending.ours
-    const body = await this.#mergedBody(tracked, pending, ours)
-    const { owner, cookie } = await reader.read(body)
+    const ours = pending.ours instanceof Promise ? await pending.ours : pending.ours
+    const base = tracked.baseOf(pending)
+    const isInStep = base === tracked.record?.body
+    const body = isInStep ? ours : await this.#mergedBody(tracked, ours, await base)
+    const knowing = reader.read(body)
+    const reading = knowing instanceof Promise ? await knowing : knowing
+    const { owner } = reading
     if (owner === undefined && body === ours) reader.checkNobody(pending.live)
-    const ttlMs = body === ours ? pending.ttlMs : this.#parts.ttlMsOf({ ...pending.live, cookie })
+    const ttlMs =
+      body === ours ? pending.ttlMs : this.#parts.ttlMsOf({ ...pending.live, cookie: reading.cookie })
     const isSignIn = owner !== undefined && owner !== tracked.record?.meta.owner
     const device = isSignIn ? this.#parts.deviceOf(pending.live) : undefined
     const { handle, record: replaces } = tracked
@@ -227,8 +241,11 @@ export class SaveSession {
     return { ...content, handle, replaces, meta, expect, tracked: undefined }
   }
 
-  async #mergedBody(tracked: TrackedSession, pending: PendingSave, ours: SessionBody): Promise<SessionBody> {
-    const base = await tracked.baseOf(pending)
+  async #mergedBody(
+    tracked: TrackedSession,
+    ours: SessionBody,
+    base: SessionBody | undefined,
+  ): Promise<SessionBody> {
     const current = tracked.record?.body
     if (this.#parts.concurrency === 'overwrite' || !base || !current || sameBody(base, current)) return ours
     const sides = await this.#sides(base, ours, current)
@@ -305,10 +322,10 @@ export class SaveSession {
   }
 }
 
-interface Term {
+interface Registered {
+  readonly registration: Registration
+  /** How long the record is to live from now. */
   readonly ttlMs: number
-  /** Whether the expiry moves, and so the registration must. */
-  readonly isExtension: boolean
 }
 
 interface Conflict {

@@ -436,21 +436,25 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     throw new SessionEndedError(handle === undefined ? 'gone' : await this.#sessions.endingOf(handle))
   }
 
-  async #get(sid: string): Promise<SessionData | null> {
+  #get(sid: string): Promise<SessionData | null> {
     const handle = handleOf(sid)
-    const found = handle === undefined ? undefined : await this.#sessions.load(handle)
-    const loaded = found ?? (await this.#loadLegacy(sid))
-    if (loaded === undefined) return null
-    this.#requests.loaded(loaded.data, loaded.record)
-    return loaded.data
+    if (handle === undefined) return Promise.resolve(null)
+    return this.#sessions.load(handle).then((found) => {
+      if (found === undefined && this.#legacy) return this.#getLegacy(this.#legacy, sid, handle)
+      return found === undefined ? null : this.#noted(found)
+    })
   }
 
-  async #loadLegacy(sid: string): Promise<LoadedSession | undefined> {
-    const handle = handleOf(sid)
-    if (this.#legacy === undefined || handle === undefined) return undefined
+  #noted({ data, record }: LoadedSession): SessionData {
+    this.#requests.loaded(data, record)
+    return data
+  }
+
+  async #getLegacy(legacy: LegacySessions, sid: string, handle: string): Promise<SessionData | null> {
     const adopt = (session: SessionData, leftMs: number | undefined) =>
       this.#sessions.adopt(handle, session, leftMs)
-    return (await this.#legacy.adopt(sid, adopt)) ? this.#sessions.load(handle) : undefined
+    const loaded = (await legacy.adopt(sid, adopt)) ? await this.#sessions.load(handle) : undefined
+    return loaded === undefined ? null : this.#noted(loaded)
   }
 
   async #set(sid: string, session: SessionData): Promise<void> {
@@ -458,7 +462,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     const tracked = this.#requests.trackedFor(handle, session)
     if (tracked?.record === undefined && this.#unstored.isEnded(sid)) throw new SessionEndedError('ended')
     this.#unstored.delete(sid)
-    return tracked ? this.#sessions.save(tracked, session) : this.#sessions.write(handle, session)
+    await (tracked ? this.#sessions.save(tracked, session) : this.#sessions.write(handle, session))
   }
 
   #setFor(sid: string, session: SessionData): Promise<void> {
@@ -471,9 +475,9 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     const handle = handleOf(sid)
     if (handle === undefined) return
     const tracked = this.#requests.trackedOf(session)
-    return tracked?.record?.handle === handle
+    await (tracked?.record?.handle === handle
       ? this.#sessions.touch(tracked, session)
-      : this.#sessions.touchUnloaded(handle, session)
+      : this.#sessions.touchUnloaded(handle, session))
   }
 }
 

@@ -22,7 +22,7 @@ import type { SessionRecord, SessionRecords } from '../session/records.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SaveQueue, SaveSession } from './save-session.ts'
 import type { AdoptOutcome, ListedSession } from './store.ts'
-import { TrackedSession } from './tracked-session.ts'
+import { type PendingSave, TrackedSession } from './tracked-session.ts'
 
 export interface SessionsParts {
   readonly backend: Backend
@@ -102,26 +102,35 @@ export class Sessions {
     })
   }
 
-  async load(handle: string): Promise<LoadedSession | undefined> {
-    const record = await this.#records.read(handle)
-    return record && this.loaded(record)
+  /** Returns the session under a handle, `undefined` if there is none that can be used. */
+  load(handle: string): Promise<LoadedSession | undefined> {
+    return this.#loadOf(this.#records.read(handle))
   }
 
-  /** The session of a record, as {@link load} returns it. */
-  async loaded(record: SessionRecord): Promise<LoadedSession | undefined> {
-    const { handle } = record
-    const nowMs = await this.#backend.now()
-    this.#aheadMs = nowMs - this.#options.clock.now()
-    const endsAtMs = this.#hardEndOf(record.meta)
-    if (nowMs >= (endsAtMs ?? Number.POSITIVE_INFINITY)) return this.#expire(handle)
+  // What is known at once is not awaited: each wait costs as much as the step it waits for.
+  async #loadOf(reading: Promise<SessionRecord | undefined>): Promise<LoadedSession | undefined> {
+    const record = await reading
+    if (record === undefined) return undefined
+    const { handle, meta, body, expiresAtMs } = record
+    const asking = this.#backend.now()
+    const nowMs = typeof asking === 'number' ? asking : await asking
+    const ownMs = this.#options.clock.now()
+    this.#aheadMs = nowMs - ownMs
+    const endsAtMs = this.#hardEndOf(meta)
+    if (endsAtMs !== undefined && nowMs >= endsAtMs) return this.#expire(handle)
     const isChecked = this.#options.verifyOwner === 'always'
-    if (isChecked && !(await this.#membership.checkMembership(handle, record.meta))) return undefined
-    const leftMs = Math.min(record.expiresAtMs, endsAtMs ?? record.expiresAtMs) - nowMs
-    const content = await this.#codec.decode(record.body)
-    const cookie = loadedCookie(content?.['cookie'], this.#options.clock.now() + leftMs)
+    if (isChecked && !(await this.#membership.checkMembership(handle, meta))) return undefined
+    const decoding = this.#codec.decode(body)
+    const content = decoding instanceof Promise ? await decoding : decoding
+    const leftMs = Math.min(expiresAtMs, endsAtMs ?? expiresAtMs) - nowMs
+    const cookie = loadedCookie(content?.['cookie'], ownMs + leftMs)
     if (content === undefined || cookie === undefined) return this.#records.unusable(handle)
-    this.#reader.note(record.body, content)
-    return { data: { ...content, cookie }, record: { ...record, meta: { ...record.meta, endsAtMs } } }
+    this.#reader.note(body, content)
+    const isKept = endsAtMs === meta.endsAtMs
+    return {
+      data: { ...content, cookie },
+      record: isKept ? record : { ...record, meta: { ...meta, endsAtMs } },
+    }
   }
 
   /** What is stored of a session now, by whatever request. Rejects if it was ended, or expired, since it was loaded. */
@@ -137,11 +146,17 @@ export class Sessions {
   /** Stores what the live session is now. What it holds is captured before this returns. */
   save(tracked: TrackedSession, live: SessionData): Promise<void> {
     const pending = tracked.capture(live, this.#codec.encodeSession(live), this.#ttlMsOf(live))
-    return this.#queue.run(tracked.handle, async () => {
-      tracked.checkUsable()
-      if (await this.#saving.isUnchanged(tracked, pending)) return this.#extend(tracked, pending.ttlMs)
-      return this.#saving.save(tracked, pending)
-    })
+    return this.#queue.run(tracked.handle, () => this.#save(tracked, pending))
+  }
+
+  async #save(tracked: TrackedSession, pending: PendingSave): Promise<void> {
+    tracked.checkUsable()
+    const { record } = tracked
+    // What fails here goes on to a save, which notes its failure.
+    const ours = pending.ours instanceof Promise ? await pending.ours.catch(() => undefined) : pending.ours
+    const isSame = record !== undefined && ours !== undefined && sameBody(ours, record.body)
+    if (isSame && (await this.#saving.isInStep(tracked, record))) await this.#extend(tracked, pending.ttlMs)
+    else await this.#saving.save(tracked, pending)
   }
 
   /**
@@ -151,7 +166,7 @@ export class Sessions {
   isStored(tracked: TrackedSession, live: SessionData): boolean {
     const { record } = tracked
     if (record === undefined || tracked.refusal) return false
-    const reading = this.#reader.known(record.body)
+    const { reading } = record.body
     if (reading === undefined || !tracked.isInStep(reading.owner)) return false
     const body = this.#codec.encodeNow(live)
     if (body === undefined || !sameBody(body, record.body)) return false
@@ -263,7 +278,7 @@ export class Sessions {
   async #listed(handle: string): Promise<ListedSession | undefined> {
     try {
       const record = await this.#recordsOfAll.read(handle)
-      const loaded = record?.kind === 'session' ? await this.loaded(record) : undefined
+      const loaded = record?.kind === 'session' ? await this.#loadOf(Promise.resolve(record)) : undefined
       return loaded && { ...loaded.data, id: handle }
     } catch (error) {
       // With `onInvalid: 'error'` one bad record must not hide the good ones; its event has been emitted.
@@ -326,7 +341,7 @@ export class Sessions {
 
   /** Whether the live cookie is not the stored one, as far as that is known. */
   hasOtherCookie({ record }: TrackedSession, live: SessionData): boolean {
-    const reading = record && this.#reader.known(record.body)
+    const reading = record?.body.reading
     return (
       reading !== undefined && changedKeys({ ...reading.cookie }, { ...storedCookie(live.cookie) }).length > 0
     )

@@ -53,7 +53,7 @@ describe("strict records, as a service's source of truth for device sessions has
     return { session, isTold: told.length > 0 }
   }
 
-  const seal = (bytes: Buffer) => (name: string, prefix: string) =>
+  const seal = (bytes: Buffer) => async (name: string, prefix: string) =>
     sealer.seal(bytes, { purpose: 'session', prefix, name })
 
   test('a record as the store writes it is read', async () => {

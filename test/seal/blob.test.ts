@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { type Binding, openEnvelope, sealBlob } from '../../lib/seal/blob.ts'
+import { type Binding, sealBlob } from '../../lib/seal/blob.ts'
 import { encodeContext } from '../../lib/seal/context.ts'
-import { decodeEnvelope, type Mode } from '../../lib/seal/envelope.ts'
+import type { Mode } from '../../lib/seal/envelope.ts'
 import { Keyring } from '../../lib/seal/keyring.ts'
 import { Sealer } from '../../lib/seal/sealer.ts'
 import { type EnvelopeVectors, envelopeVectors, type GoodBlob, hex, vectorSecret } from './vectors.ts'
@@ -78,18 +78,4 @@ describe('the vectors of the envelope', () => {
       expect((await sealer.open(hex(retired?.blob ?? ''), FILES[mode].context)).state).toBe('open')
     },
   )
-})
-
-describe('openEnvelope', () => {
-  test('answers a copy: writing into the plaintext does not write into the blob', async () => {
-    const [vector] = FILES.signed.good
-    if (vector === undefined) throw new Error('There is no vector')
-    const blob = hex(vector.blob)
-    const envelope = decodeEnvelope(blob)
-    if (envelope === undefined) throw new Error('The vector does not decode')
-
-    openEnvelope(envelope, await bindingOf('signed', vector))?.fill(0)
-
-    expect(blob.toString('hex')).toBe(vector.blob)
-  })
 })

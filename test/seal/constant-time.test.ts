@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { equalInConstantTime } from '../../lib/seal/constant-time.ts'
+import { equalInConstantTime } from '../../lib/seal/blob.ts'
 
 describe('equalInConstantTime', () => {
   test('holds for the same bytes in two buffers', () => {

@@ -66,7 +66,6 @@ describe('decodeEnvelope', () => {
     expect(decodeEnvelope(SIGNED)).toEqual({
       mode: 'signed',
       keyId: KEY_ID,
-      header: encodeHeader('signed', KEY_ID),
       covered: Buffer.concat([encodeHeader('signed', KEY_ID), Buffer.from('payload')]),
       payload: Buffer.from('payload'),
       mac: MAC,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { decodeEnvelope, type Mode } from '../../lib/seal/envelope.ts'
+import { decodeEnvelope, HEADER_BYTES, type Mode } from '../../lib/seal/envelope.ts'
 import { envelopeVectors, hex } from './vectors.ts'
 
 const DOCUMENT = readFileSync(new URL('../../docs/FORMAT.md', import.meta.url), 'utf8')
@@ -37,12 +37,12 @@ function parts(mode: Mode) {
   const [vector] = envelopeVectors(mode).good
   const envelope = decodeEnvelope(hex(vector?.blob ?? ''))
   if (vector === undefined || envelope === undefined) throw new Error('There is no vector')
-  const { header, payload, mac } = envelope
+  const { covered, payload, mac } = envelope
   const keys = [
     { label: 'enc key', value: vector.encKey ?? '' },
     { label: 'MAC key', value: vector.macKey },
     { label: 'nonce', value: vector.nonce ?? '' },
-    { label: 'header', value: header.toString('hex') },
+    { label: 'header', value: covered.toString('hex', 0, HEADER_BYTES) },
   ]
   const contents =
     mode === 'signed'

@@ -1,6 +1,6 @@
 import { createSecretKey } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { hmacSha256 } from '../../lib/seal/hmac.ts'
+import { hmacSha256 } from '../../lib/seal/sealing-key.ts'
 import { hex, readVectors } from './vectors.ts'
 
 interface HmacVector {

@@ -183,8 +183,8 @@ describe.each(MODES)('a Sealer in mode $mode', ({ encrypt }) => {
     const sealer = createSealer([A], encrypt)
     const blob = await sealer.seal(PLAINTEXT, CONTEXT)
 
-    await expect(sealer.seal(PLAINTEXT, { ...CONTEXT, name: '\ud800' })).rejects.toThrow(TypeError)
-    await expect(sealer.open(blob, { ...CONTEXT, purpose: 'a/b' })).rejects.toThrow(TypeError)
+    expect(() => sealer.seal(PLAINTEXT, { ...CONTEXT, name: '\ud800' })).toThrow(TypeError)
+    expect(() => sealer.open(blob, { ...CONTEXT, purpose: 'a/b' })).toThrow(TypeError)
   })
 
   test('waits for secrets that come later, and shares one fetch among all first calls', async () => {

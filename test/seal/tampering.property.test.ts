@@ -70,8 +70,9 @@ async function sealDonors(secrets: readonly Buffer[], encrypt: boolean): Promise
   const [first, second] = secrets
   if (first === undefined || second === undefined) throw new Error('It takes two secrets')
   const own = new Sealer({ secrets: [first], encrypt })
+  const other = await own.seal(Buffer.from('another text in the same context'), CONTEXT)
   return Promise.all([
-    own.seal(Buffer.from('another text in the same context'), CONTEXT).then((blob) => blob.subarray(0, -32)),
+    other.subarray(0, -32),
     own.seal(Buffer.from('{"user":"admin"}'), { ...CONTEXT, name: 'm'.repeat(43) }),
     own.seal(Buffer.from('{"user":"admin"}'), { ...CONTEXT, purpose: 'registry' }),
     new Sealer({ secrets: [second], encrypt }).seal(Buffer.from('{"user":"admin"}'), {

@@ -1,5 +1,6 @@
 import { DIGEST, isDigest } from '../arguments.ts'
 import { ETAG_BYTES, MAX_ENDING_BYTES, type StoredRecord } from '../backend.ts'
+import type { CommandRunner } from './commands/command-runner.ts'
 
 // format '1' | expiry, 13 digits | hard end, 13 digits | owner, 43 characters | blob. See docs/VALKEY.md.
 const HEADER = new RegExp(`^1(\\d{13})(\\d{13})(${DIGEST}|\\.{43})$`)
@@ -10,19 +11,29 @@ export const HEADER_BYTES = 70
 /** The owner field of a record that has no owner. */
 export const NO_OWNER = '.'.repeat(43)
 
-/** The index of the last byte to ask for: one more than a record may have, so that a larger one shows. */
-export function lastByteToRead(maxBytes: number): number {
-  return HEADER_BYTES + maxBytes
+type Found = StoredRecord | 'unreadable' | undefined
+
+/** Reads the record under a key. */
+export async function readRecord(runner: CommandRunner, key: string, maxBytes: number): Promise<Found> {
+  const found = await runner.read<Exclude<Found, undefined> | 'absent'>({
+    to: { key },
+    // One byte more than a record may have, so that a larger one shows.
+    send: (client) => client.callBuffer('getrange', key, 0, HEADER_BYTES + maxBytes),
+    decode: (reply) =>
+      Buffer.isBuffer(reply) ? (decodeRecordValue(reply, maxBytes) ?? 'absent') : undefined,
+    unreadable: 'unreadable',
+  })
+  return found === 'absent' ? undefined : found
 }
 
-/** Strictly decodes what `GETRANGE key 0 lastByteToRead(maxBytes)` gave. */
+/** Decodes strictly what {@link readRecord} is sent. */
 export function decodeRecordValue(value: Buffer, maxBytes: number): StoredRecord | 'unreadable' | undefined {
   if (value.length === 0) return undefined
-  const blob = value.subarray(HEADER_BYTES)
-  const expiresAt = HEADER.exec(value.toString('latin1', 0, HEADER_BYTES))?.[1]
-  if (expiresAt === undefined || blob.length < ETAG_BYTES || blob.length > maxBytes) return 'unreadable'
+  const blobBytes = value.length - HEADER_BYTES
+  const header = value.toString('latin1', 0, HEADER_BYTES)
+  if (blobBytes < ETAG_BYTES || blobBytes > maxBytes || !HEADER.test(header)) return 'unreadable'
   // A copy: the reply is a slice of a much larger buffer of the client.
-  return { blob: Buffer.from(blob), expiresAtMs: Number(expiresAt) }
+  return { blob: Buffer.from(value.subarray(HEADER_BYTES)), expiresAtMs: Number(header.slice(1, 14)) }
 }
 
 /** When a record expires, by its first {@link HEADER_BYTES} bytes; `undefined` if that is no record. */

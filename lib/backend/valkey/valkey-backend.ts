@@ -1,4 +1,4 @@
-import { describeFailure, failureOf, SessionInvalidError } from '../../errors.ts'
+import { describeFailure, failureOf, SessionInvalidError, StoreClosedError } from '../../errors.ts'
 import { checkWrite, wholeEnding, wholeTtl } from '../arguments.ts'
 import {
   type Backend,
@@ -24,12 +24,7 @@ import { ServerClock } from './commands/server-clock.ts'
 import type { ValkeyClient } from './connection/client.ts'
 import { createKeys, type Keys } from './keys.ts'
 import { NoticeChannel } from './notice-channel.ts'
-import {
-  decodeRecordValue,
-  decodeTombstoneValue,
-  LAST_TOMBSTONE_BYTE,
-  lastByteToRead,
-} from './record-value.ts'
+import { decodeTombstoneValue, LAST_TOMBSTONE_BYTE, readRecord } from './record-value.ts'
 import { type ConfirmationOptions, confirmReplicas } from './replica-confirmation.ts'
 import { scanKeys } from './scan.ts'
 import { endRecord } from './scripts/end-record.ts'
@@ -115,20 +110,13 @@ export class ValkeyBackend implements Backend {
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
-    const key = this.#keys.record(handle)
-    const found = await this.#commands.read<StoredRecord | 'unreadable' | 'absent'>({
-      to: { key },
-      send: (client) => client.callBuffer('getrange', key, 0, lastByteToRead(maxBytes)),
-      decode: (reply) =>
-        Buffer.isBuffer(reply) ? (decodeRecordValue(reply, maxBytes) ?? 'absent') : undefined,
-      unreadable: 'unreadable',
-    })
-    return found === 'absent' ? undefined : found
+    return await readRecord(this.#commands, this.#keys.record(handle), maxBytes)
   }
 
   async put(handle: string, write: RecordWrite): Promise<PutReply> {
     checkWrite(write)
-    return putRecord(this.#commands, { ...this.#keysOf(handle), write })
+    const [recordKey, tombstoneKey] = [this.#keys.record(handle), this.#keys.tombstone(handle)]
+    return await putRecord(this.#commands, { recordKey, tombstoneKey, write })
   }
 
   async touch(handle: string, ttlMs: number, isExtension = false): Promise<number | undefined> {
@@ -139,7 +127,8 @@ export class ValkeyBackend implements Backend {
 
   async end(handle: string, ending: RecordEnding): Promise<EndReply> {
     return endRecord(this.#commands, {
-      ...this.#keysOf(handle),
+      recordKey: this.#keys.record(handle),
+      tombstoneKey: this.#keys.tombstone(handle),
       handle,
       channel: this.#keys.notices,
       ending: wholeEnding(ending),
@@ -173,8 +162,8 @@ export class ValkeyBackend implements Backend {
    * The server's time without a round trip per call: it comes with every reply of a script, and is asked for when
    * none came for a minute. In a cluster it is the time of the primary that replied last.
    */
-  async now(): Promise<number> {
-    this.#commands.checkOpen()
+  now(): number | Promise<number> {
+    if (this.#closing) throw new StoreClosedError()
     const nowMs = this.#clock.read()
     if (nowMs !== undefined) return nowMs
     this.#asking ??= this.#askTime(this.#commands).finally(() => {
@@ -225,10 +214,6 @@ export class ValkeyBackend implements Backend {
     this.#gate?.close()
     await Promise.all([this.#commands, this.#looking, this.#inspecting].map((commands) => commands.close()))
     if (this.#ownsClient) this.#client.disconnect()
-  }
-
-  #keysOf(handle: string): { recordKey: string; tombstoneKey: string } {
-    return { recordKey: this.#keys.record(handle), tombstoneKey: this.#keys.tombstone(handle) }
   }
 
   async #askTime(commands: CommandRunner): Promise<number> {

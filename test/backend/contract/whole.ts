@@ -123,7 +123,7 @@ function describeClockAndLife(create: CreateSubject): void {
       const calls = [
         ...callsOn(backend, newHandle()),
         backend.registry.roster(newOwner()),
-        backend.now(),
+        Promise.resolve().then(() => backend.now()),
         backend.ping(),
         allHandles(backend),
       ]

@@ -1,14 +1,15 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { MAX_ENDING_BYTES } from '../../../lib/backend/backend.ts'
 import {
   decodeRecordValue,
   decodeTombstoneValue,
   HEADER_BYTES,
   LAST_TOMBSTONE_BYTE,
-  lastByteToRead,
   NO_OWNER,
+  readRecord,
 } from '../../../lib/backend/valkey/record-value.ts'
 import { newBlob, newOwner } from '../contract/subject.ts'
+import { FakeClient, runnerOn } from './fake-client.ts'
 
 const blob = newBlob(40)
 
@@ -50,9 +51,12 @@ describe('decodeRecordValue', () => {
     }
   })
 
-  it('asks for one byte more than a record may have, and calls it unreadable when it comes', () => {
-    expect(lastByteToRead(40) + 1).toBe(HEADER_BYTES + 40 + 1)
-    expect(decodeRecordValue(Buffer.concat([value(), Buffer.alloc(1)]), 40)).toBe('unreadable')
+  it('asks for one byte more than a record may have, and calls it unreadable when it comes', async () => {
+    const client = new FakeClient(() => Buffer.concat([value(), Buffer.alloc(1)]))
+    const asked = vi.spyOn(client, 'callBuffer')
+
+    expect(await readRecord(runnerOn(client), 'key', 40)).toBe('unreadable')
+    expect(asked).toHaveBeenCalledWith('getrange', 'key', 0, HEADER_BYTES + 40)
   })
 })
 

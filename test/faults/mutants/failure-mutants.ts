@@ -11,8 +11,8 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'session/records.ts',
-        from: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))',
-        to: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes)).catch(() => undefined)',
+        from: 'this.#parts.backend.get(handle, this.#maxBlobBytes)',
+        to: 'this.#parts.backend.get(handle, this.#maxBlobBytes).catch(() => undefined)',
       },
     ],
     found: ['session missing'],
@@ -23,8 +23,8 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'session/records.ts',
-        from: 'await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))',
-        to: `await this.#parts.backend.get(handle, maxBlobBytes(this.#parts.maxBytes))
+        from: 'this.#parts.backend.get(handle, this.#maxBlobBytes)',
+        to: `this.#parts.backend.get(handle, this.#maxBlobBytes)
           .catch((error) => { if (error.reason !== 'breaker-open') throw error })`,
       },
     ],
@@ -37,9 +37,10 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'store/session-store.ts',
-        from: 'handle === undefined ? undefined : await this.#sessions.load(handle)',
-        to: `handle === undefined ? undefined
-          : await this.#sessions.load(handle).catch((error) => { this.emit('disconnect'); throw error })`,
+        from: 'return this.#sessions.load(handle).then((found) => {',
+        to: `return this.#sessions.load(handle)
+          .catch((error) => { this.emit('disconnect'); throw error })
+          .then((found) => {`,
       },
     ],
     found: ['forbidden event'],
@@ -101,8 +102,8 @@ export const failureMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: 'backend/valkey/valkey-backend.ts',
-        from: 'putRecord(this.#commands, { ...this.#keysOf(handle), write })',
-        to: `putRecord(this.#commands, { ...this.#keysOf(handle), write }).catch(() => {
+        from: 'putRecord(this.#commands, { recordKey, tombstoneKey, write })',
+        to: `putRecord(this.#commands, { recordKey, tombstoneKey, write }).catch(() => {
           return { answer: 'stored', expiresAtMs: Date.now() + 60_000 }
         })`,
       },

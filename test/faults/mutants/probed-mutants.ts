@@ -217,8 +217,8 @@ const connectionProbes: readonly ProbedMutant[] = [
       { file: SETTINGS, from: 'maxRetriesPerRequest: 0', to: 'maxRetriesPerRequest: null' },
       {
         file: 'backend/valkey/commands/command-runner.ts',
-        from: 'const isUsable = this.#connection.isReady && ',
-        to: 'const isUsable = ',
+        from: 'const isConnected = this.#connection.isReady && ',
+        to: 'const isConnected = ',
       },
     ],
     async holds(ground) {

@@ -68,13 +68,13 @@ export const registryMutants: readonly WorkloadMutant[] = [
     patches: [
       {
         file: SAVER,
-        from: 'return membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew })',
-        to: `const late = () => membership.register({ handle, owner, device, ttlMs, meta, isNew })
-        return {
+        from: 'registration: await membership.register({ handle, owner, device, ttlMs, meta, predecessor, isNew }),',
+        to: `registration: {
           meta: { ...meta, owner, epoch: Number.MAX_SAFE_INTEGER },
-          finish: async () => (await late()).finish('stored'),
+          finish: async () =>
+            (await membership.register({ handle, owner, device, ttlMs, meta, isNew })).finish('stored'),
           undo: async () => {},
-        }`,
+        },`,
       },
     ],
     found: ['not in the registry', 'more sessions than allowed'],

@@ -209,38 +209,3 @@ function reconnectsOn(decide: unknown, error: Error): boolean {
   const decision: unknown = typeof decide === 'function' ? Reflect.apply(decide, undefined, [error]) : false
   return decision === true || decision === 1
 }
-
-interface ClientState {
-  readonly mode?: string
-  readonly condition?: { readonly select?: number } | undefined
-  readonly options?: { readonly db?: number; readonly keyPrefix?: string } | undefined
-}
-
-/** Where the commands of a client go, as its options say. */
-export interface Usage {
-  readonly database: number
-  readonly keyPrefix: string
-}
-
-export function usageOf(client: object): Usage {
-  return { database: databaseOf(client), keyPrefix: (client as ClientState).options?.keyPrefix ?? '' }
-}
-
-/** The database that a client selects for each connection; 0 is the default. */
-export function databaseOf(client: object): number {
-  return (client as ClientState).options?.db ?? 0
-}
-
-/**
- * What an app that shares its client has changed of it, if anything under which commands would go elsewhere: to other
- * keys, or nowhere. A transaction it has begun shows by the replies alone.
- */
-export function changeOf(client: object, { database, keyPrefix }: Usage): string | undefined {
-  const { mode = 'normal', condition, options } = client as ClientState
-  if (mode !== 'normal') return `it is in ${mode} mode`
-  if (databaseOf(client) !== database) return 'its option "db" was changed'
-  // Not known before the first connection.
-  if ((condition?.select ?? database) !== database)
-    return 'it is in another database than its option "db" says'
-  return (options?.keyPrefix ?? '') === keyPrefix ? undefined : 'its option "keyPrefix" was changed'
-}

@@ -110,9 +110,16 @@ export class Breakers {
 
   /** The breaker of the primary at an address, or of the only one, or of one that is not known. */
   of(primary: string | undefined): Breaker {
-    const breaker = this.#byPrimary.get(primary) ?? new Breaker(this.#options, primary)
+    const known = this.#byPrimary.get(primary)
+    if (known !== undefined) return known
+    const breaker = new Breaker(this.#options, primary)
     this.#byPrimary.set(primary, breaker)
     return breaker
+  }
+
+  /** Whether the breaker of a primary is troubled; one that has not been asked for is not. */
+  isTroubled(primary: string | undefined): boolean {
+    return this.#byPrimary.get(primary)?.isTroubled ?? false
   }
 
   /** Forgets the primaries that are none any more, to which no call goes that could close their breakers. */

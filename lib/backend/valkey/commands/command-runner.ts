@@ -9,11 +9,16 @@ import {
 } from '../../../errors.ts'
 import { Patience } from '../../../patience.ts'
 import type { Condition, LastFailure } from '../../backend.ts'
-import { changeOf, type Usage, usageOf } from '../checks/client-inspection.ts'
 import { addressFor, primaryAddresses, sendTogether, type ValkeyClient } from '../connection/client.ts'
-import { type ConnectionState, connectionStateOf } from '../connection/connection-state.ts'
+import {
+  type ConnectionState,
+  changeOf,
+  connectionStateOf,
+  type Usage,
+  usageOf,
+} from '../connection/connection-state.ts'
 import { troubleOf } from '../connection/connection-trouble.ts'
-import { type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
+import { type Breaker, type BreakerOptions, Breakers, DEFAULT_BREAKER } from './breaker.ts'
 import {
   causeOf,
   classifyFailure,
@@ -170,53 +175,73 @@ export class CommandRunner {
     })
   }
 
-  async #run<Value>(command: Command<Value>, toError: ToError): Promise<Value> {
-    this.checkOpen()
+  #run<Value>(command: Command<Value>, toError: ToError): Promise<Value> {
+    if (this.#isClosed) return Promise.reject(new StoreClosedError())
     this.#inFlight += 1
-    try {
+    return new Promise((resolve, reject) => {
       const call = new Call(this.#deadlineMs, this.#options.retries)
-      for (;;) {
-        const outcome = await this.#attempt(command, call)
-        if (outcome.failure === undefined) return outcome.value
-        const failure = this.#explained(outcome.failure, this.#addressOf(command))
-        this.#note(failure)
-        if (failure.reason === UNREADABLE) return unreadable(command)
-        call.wasRetried ||= failure.mayBeApplied
-        if (!call.mayRepeat(outcome) || !failure.isWorthRepeating || this.#isClosed) {
-          throw toError({ ...failure, mayBeApplied: call.wasRetried })
-        }
-        this.#relearnSlots(failure)
-        await call.pause(Math.random() * RETRY_JITTER_MS)
+      const address = this.#addressOf(command)
+      const end = () => {
+        this.#inFlight -= 1
+        if (this.#inFlight === 0) this.#onIdle()
       }
-    } finally {
-      this.#inFlight -= 1
-      if (this.#inFlight === 0) this.#onIdle()
+      const repeat = (first: Promise<Outcome<Value>>) => {
+        this.#repeat(first, command, { call, toError }).then(resolve, reject).finally(end)
+      }
+      if (this.#breakers?.isTroubled(address) || !this.#isUsable(address))
+        return repeat(this.#attempt(command, call))
+      // The common case: nothing has to be waited for but the reply, and it comes.
+      this.#send(command, call, (outcome) => {
+        if (outcome.failure || this.#breakers?.isTroubled(address))
+          return repeat(noted(this.#breakers?.of(address), outcome))
+        end()
+        resolve(outcome.value)
+      })
+    })
+  }
+
+  /** Returns what the first attempt came to, or else what the next ones do. */
+  async #repeat<Value>(
+    first: Promise<Outcome<Value>>,
+    command: Command<Value>,
+    { call, toError }: { readonly call: Call; readonly toError: ToError },
+  ): Promise<Value> {
+    for (let attempt = first; ; attempt = this.#attempt(command, call)) {
+      const outcome = await attempt
+      if (outcome.failure === undefined) return outcome.value
+      const failure = this.#explained(outcome.failure, this.#addressOf(command))
+      this.#note(failure)
+      if (failure.reason === UNREADABLE) return unreadable(command)
+      call.wasRetried ||= failure.mayBeApplied
+      if (!call.mayRepeat(outcome) || !failure.isWorthRepeating || this.#isClosed) {
+        throw toError({ ...failure, mayBeApplied: call.wasRetried })
+      }
+      this.#relearnSlots(failure)
+      await call.pause(Math.random() * RETRY_JITTER_MS)
     }
   }
 
   async #attempt<Value>(command: Command<Value>, call: Call): Promise<Outcome<Value>> {
     const address = this.#addressOf(command)
     const breaker = this.#breakers?.of(address)
-    if (breaker?.isTroubled) return breaker.run(() => this.#admitted(command, call, address))
-    const outcome = await this.#admitted(command, call, address)
-    if (breaker && (outcome.failure || breaker.isTroubled)) await breaker.note(outcome)
-    return outcome
+    if (breaker?.isTroubled) return breaker.run(() => this.#sendOnceUsable(command, call, address))
+    return noted(breaker, await this.#sendOnceUsable(command, call, address))
   }
 
   /** The address of the primary it goes to, as it is known now: after a failover it is another. */
   #addressOf({ to }: Command<unknown>): string | undefined {
-    if (to === undefined) return undefined
+    if (to === undefined || this.#client.slots === undefined) return undefined
     if ('address' in to) return to.address
     return to.key === undefined ? undefined : addressFor(this.#client, to.key)
   }
 
-  #admitted<Value>(
-    command: Command<Value>,
-    call: Call,
-    address: string | undefined,
-  ): Promise<Outcome<Value>> {
-    const isUsable = this.#connection.isReady && !this.#isChanged() && this.#refusal(address) === undefined
-    return isUsable ? this.#send(command, call) : this.#sendOnceUsable(command, call, address)
+  /** Whether a command can be sent at once, to the primary at an address or the only one. */
+  #isUsable(address: string | undefined): boolean {
+    const { gate } = this.#options
+    const isConnected = this.#connection.isReady && !this.#isChanged()
+    return (
+      isConnected && this.#connection.setUp(address) === undefined && gate?.refusal(address) === undefined
+    )
   }
 
   async #sendOnceUsable<Value>(
@@ -234,7 +259,8 @@ export class CommandRunner {
     const refusal = this.#isChanged() ? clientChanged : await call.inTime(this.#refusal(address))
     if (refusal) return { failure: refusal }
     // Again, as nothing can come between this and what is sent.
-    return this.#isChanged() ? { failure: clientChanged } : this.#send(command, call)
+    if (this.#isChanged()) return { failure: clientChanged }
+    return new Promise((resolve) => this.#send(command, call, resolve))
   }
 
   #isChanged(): boolean {
@@ -249,29 +275,31 @@ export class CommandRunner {
     return setUp.then((failure) => failure ?? gate?.refusal(address))
   }
 
-  /** Never rejects. Has its own time limit, because no option of the client bounds every way in which a reply can fail to come. */
-  #send<Value>(command: Command<Value>, call: Call): Promise<Outcome<Value>> {
-    return new Promise((resolve) => {
-      const attempt = new SentAttempt(this.#clock, call.wasRetried)
-      const settle = (outcome: Outcome<Value>) => {
-        attempt.isAwaited = false
-        patience.end()
-        if (outcome.failure) call.forgive(patience)
-        resolve(outcome)
-      }
-      const waitMs = Math.min(this.#options.commandTimeoutMs, call.leftMs)
-      const patience = new Patience(waitMs, () => settle({ failure: timedOut }))
-      sent(command, this.#client, attempt).then(
-        (reply) => {
-          if (attempt.isAwaited) settle(decoded(command, reply, attempt))
-        },
-        (error: unknown) => {
-          const failure = { ...classifyFailure(error), cause: causeOf(error) }
-          // The client has time limits of its own, which know nothing of a process that was busy.
-          settle({ failure, isDoubtful: patience.wasBusy && isLoss(failure) })
-        },
-      )
-    })
+  /**
+   * Sends a command, and calls `onOutcome` once, later. The time limit is ours because no option of the client bounds every
+   * way it can fail to answer.
+   */
+  #send<Value>(command: Command<Value>, call: Call, onOutcome: (outcome: Outcome<Value>) => void): void {
+    const attempt = new SentAttempt(this.#clock, call.wasRetried)
+    const settle = (outcome: Outcome<Value>) => {
+      if (!attempt.isAwaited) return
+      attempt.isAwaited = false
+      patience.end()
+      if (outcome.failure) call.forgive(patience)
+      onOutcome(outcome)
+    }
+    const waitMs = Math.min(this.#options.commandTimeoutMs, call.leftMs)
+    const patience = new Patience(waitMs, () => settle({ failure: timedOut }))
+    sent(command, this.#client, attempt).then(
+      (reply) => {
+        if (attempt.isAwaited) settle(decoded(command, reply, attempt))
+      },
+      (error: unknown) => {
+        const failure = { ...classifyFailure(error), cause: causeOf(error) }
+        // The client has time limits of its own, which know nothing of a process that was busy.
+        settle({ failure, isDoubtful: patience.wasBusy && isLoss(failure) })
+      },
+    )
   }
 
   #forgetAllBut(primaries: ReadonlySet<string>): void {
@@ -394,12 +422,18 @@ class SentAttempt implements Attempt {
   constructor(clock: ServerClock, wasRetried: boolean) {
     this.wasRetried = wasRetried
     this.#clock = clock
-    this.#sentAtMs = clock.stamp()
+    this.#sentAtMs = performance.now()
   }
 
   observe(serverMs: number): void {
     this.#clock.observe(serverMs, this.#sentAtMs)
   }
+}
+
+/** Lets the breaker count an attempt that it did not make. */
+async function noted<Value>(breaker: Breaker | undefined, outcome: Outcome<Value>): Promise<Outcome<Value>> {
+  if (breaker && (outcome.failure || breaker.isTroubled)) await breaker.note(outcome)
+  return outcome
 }
 
 function unreadable<Value>({ unreadable }: Command<Value>): Value {
@@ -418,7 +452,8 @@ function sent(command: Command<unknown>, client: ValkeyClient, attempt: Attempt)
 
 function decoded<Value>(command: Command<Value>, reply: unknown, attempt: Attempt): Outcome<Value> {
   // The reply to every command within a transaction that the app has begun on the same client.
-  if (reply instanceof Buffer && reply.equals(QUEUED)) return { failure: unexpectedReply }
+  if (reply instanceof Buffer && reply.length === QUEUED.length && reply.equals(QUEUED))
+    return { failure: unexpectedReply }
   const value = command.decode(reply, attempt)
   return value === undefined ? { failure: unexpectedReply } : { value }
 }

@@ -25,7 +25,8 @@ export class ConnectionTrouble {
   readonly #client: ValkeyClient
   readonly #warned = new Map<string, number>()
   #cause: FailureCause | undefined
-  #isImpostor = false
+  /** Whether the connection goes on as the default user, though the server refused the one it was to be. Set here alone. */
+  isImpostor = false
   /** Whether the client has said itself why its present attempt to connect fails. */
   #isToldByClient = false
   #probedAt = Number.NEGATIVE_INFINITY
@@ -36,14 +37,14 @@ export class ConnectionTrouble {
       this.#isToldByClient = false
     })
     client.on('connect', () => {
-      this.#isImpostor = false
+      this.isImpostor = false
     })
     client.on('ready', () => {
-      if (!this.#isImpostor) this.#cause = undefined
+      if (!this.isImpostor) this.#cause = undefined
     })
     client.on('error', (error) => {
       const cause = causeOf(error, placeOf(client))
-      this.#isImpostor ||= cause.reason === 'not-authenticated' && !('startupNodes' in client)
+      this.isImpostor ||= cause.reason === 'not-authenticated' && !('startupNodes' in client)
       this.#note(cause)
     })
     // Of a cluster and of sentinels: which node it is.
@@ -53,11 +54,6 @@ export class ConnectionTrouble {
     client.on('close', () => {
       if ('startupNodes' in client) void this.#probe()
     })
-  }
-
-  /** Whether the connection goes on as the default user, though the server refused the one it was to be. */
-  get isImpostor(): boolean {
-    return this.#isImpostor
   }
 
   /** `undefined` while the client is connected, and as long as nothing is known. */
@@ -108,7 +104,7 @@ export class ConnectionTrouble {
 
   /** A cluster's client always may be, to one of its nodes. */
   #isConnecting(): boolean {
-    return this.#client.status !== 'ready' || this.#isImpostor || 'startupNodes' in this.#client
+    return this.#client.status !== 'ready' || this.isImpostor || 'startupNodes' in this.#client
   }
 
   async #probe(vague?: FailureCause): Promise<void> {

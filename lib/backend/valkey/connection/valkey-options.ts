@@ -6,17 +6,12 @@ import {
   type Read,
   readGroup,
 } from '../../../option.ts'
-import {
-  CLIENT_SETTINGS,
-  type ClientSetting,
-  changeOf,
-  flawsOf,
-  usageOf,
-} from '../checks/client-inspection.ts'
+import { CLIENT_SETTINGS, type ClientSetting, flawsOf } from '../checks/client-inspection.ts'
 import { type BreakerOptions, DEFAULT_BREAKER } from '../commands/breaker.ts'
 import type { ValkeyClient } from './client.ts'
 import { TIMING_OPTIONS } from './client-settings.ts'
 import { createValkeyClient, type ValkeyConnection } from './connection.ts'
+import { changeOf, usageOf } from './connection-state.ts'
 
 /** How to reach Valkey: either a `client` or a `connection`. */
 export type ValkeyOptions = (
