@@ -8,6 +8,7 @@ export const OUTAGES = ['freeze', 'fill', 'read-only', 'kill'] as const
 export type Outage = (typeof OUTAGES)[number]
 
 const MAX_RECOVERY_MS = 15_000
+const USER = 'outage-lab'
 
 /** A server that may be broken: what begins an outage, and what ends it. */
 export type Breakable = Readonly<Record<Outage, { begin(): Promise<unknown>; end(): Promise<unknown> }>>
@@ -22,6 +23,8 @@ export interface OutageSample {
   readonly ms: number
   readonly status: number
   readonly phase: Phase
+  /** Whether it succeeded although the app did not know whose it was. */
+  readonly isStranger: boolean
 }
 
 export interface OutageRun {
@@ -53,7 +56,7 @@ export async function runOutage(terms: OutageTerms, report: (run: OutageRun) => 
     report({ outage, phase, samples, outageMs: traffic.outageMs }),
   )
   try {
-    await visitor.post('/sign-in/outage-lab')
+    await visitor.post(`/sign-in/${USER}`)
     traffic.begin()
     await delay(phaseMs)
     traffic.enter('during')
@@ -67,7 +70,7 @@ export async function runOutage(terms: OutageTerms, report: (run: OutageRun) => 
     await traffic.recovered()
     await delay(phaseMs)
     const samples = await traffic.end()
-    const isSignedIn = (await visitor.get('/session')).text.includes('outage-lab')
+    const isSignedIn = (await visitor.get('/session')).text.includes(USER)
     const run: OutageRun = { outage, phase: 'over', samples, isSignedIn, outageMs: traffic.outageMs }
     report(run)
     return run
@@ -137,11 +140,12 @@ class Traffic {
     const atMs = this.#nowMs()
     const browser = new Visitor(app.origin, visitor.cookie)
     const reply = kind === 'read' ? browser.get('/session') : browser.post('/visit')
-    const sent = reply.then(({ status, ms }) => {
+    const sent = reply.then(({ status, ms, text }) => {
       this.#open.delete(sent)
       // What the outage met on its way is part of it.
       const phase = this.#phase === 'during' ? 'during' : sentIn
-      this.#samples.push({ kind, atMs, ms, status, phase })
+      const isStranger = status < 400 && !text.includes(USER)
+      this.#samples.push({ kind, atMs, ms, status, phase, isStranger })
       this.#report(this.#sorted(), this.#phase)
     })
     this.#open.add(sent)
@@ -160,7 +164,7 @@ function outageApp(store: SessionStore): Express {
   const app = signInApp(store, (app) => app.use(sessionGuard({ store, onError: () => {} })))
   app.post('/visit', (req, res) => {
     Object.assign(req.session, { visits: Number(contentOf(req)['visits'] ?? 0) + 1 })
-    res.sendStatus(204)
+    res.json(contentOf(req))
   })
   app.use(sendStatusOf)
   return app

@@ -24,8 +24,14 @@ export const LAB_PREFIX = `lab-${randomBytes(4).toString('hex')}`
 export const PLAIN_PREFIX = `${LAB_PREFIX}-plain:`
 const SECRET = randomBytes(32)
 
-/** On the Valkey at `url`, or in this process. */
-export async function openLabStores(url: string | undefined): Promise<LabStores> {
+/** For labs that are about something else than time. */
+export const PATIENCE_MS = 5000
+
+/**
+ * On the Valkey at `url`, or in this process. `patienceMs` is how long a command may take, which on a busy machine is long;
+ * without it, it is what the package takes by default.
+ */
+export async function openLabStores(url: string | undefined, patienceMs?: number): Promise<LabStores> {
   const sessions = { secrets: [SECRET], encrypt: true }
   if (url === undefined) {
     const store = createSessionStore({ ...sessions, kind: 'in-process' })
@@ -34,7 +40,13 @@ export async function openLabStores(url: string | undefined): Promise<LabStores>
     return { store, labels, plain: new MemoryStore(), plainName: 'express-session’s MemoryStore', close }
   }
   const connection = { url }
-  const store = createSessionStore({ ...sessions, kind: 'valkey', connection, prefix: LAB_PREFIX })
+  const store = createSessionStore({
+    ...sessions,
+    kind: 'valkey',
+    connection,
+    prefix: LAB_PREFIX,
+    commandTimeoutMs: patienceMs,
+  })
   const labels = createLabelStore({
     ...{ kind: 'valkey', connection, prefix: `${LAB_PREFIX}-labels` },
     onAlarm: ({ message }) => console.error(message),

@@ -25,13 +25,14 @@ export function numbers(_demo: Demo): Router {
         'Numbers',
         'What a session costs here and with other stores, on one machine, as it was measured last.',
       ),
-      charts.length === 0 ? EMPTY : charts.map(figure),
-      readNext('BENCHMARKS.md', 'Benchmarks: how it was measured, and every figure'),
+      html`<div class="lab">${charts.length === 0 ? EMPTY : charts.map(figure)}${READ_NEXT}</div>`,
     ]
     res.send(page(req, { title: 'Numbers', current: 'numbers', body, styles: ['labs.css'] }))
   })
   return router
 }
+
+const READ_NEXT = readNext('BENCHMARKS.md', 'Benchmarks: how it was measured, and every figure')
 
 const EMPTY = html`<div class="empty">
         <p>Nothing has been measured yet. It takes some minutes:</p>

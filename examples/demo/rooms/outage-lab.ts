@@ -50,10 +50,15 @@ export function outageLab({ valkey }: Demo): Router {
         await stores.close()
       }
     },
-    picture,
-    outcome: ({ samples, isSignedIn }) =>
-      `${samples.filter(isRefused).length} of ${samples.length} requests got 503, the slowest after ${Math.round(slowest(samples))} ms; ` +
-      `nobody was taken for a stranger. Afterwards: ${isSignedIn === true ? 'still signed in' : 'not signed in'}.`,
+    picture: (run) => (valkey === undefined ? NOTHING : picture(run)),
+    outcome: ({ samples, isSignedIn }) => {
+      const [refused, strangers] = [
+        samples.filter(isRefused).length,
+        samples.filter((one) => one.isStranger).length,
+      ]
+      const afterwards = isSignedIn === true ? 'still signed in' : 'not signed in any more'
+      return `${refused} of ${samples.length} requests got 503 within ${Math.round(slowest(samples))} ms, ${strangers} went on as a stranger. Afterwards: ${afterwards}.`
+    },
     missing: valkey === undefined ? MISSING : undefined,
     notes: html`<p>A reading and a writing request ten times a second. The first ones to meet the outage wait for their deadline; then a
       breaker answers at once, and one request at a time finds out whether the server is back. It is the server that this demo
@@ -62,15 +67,19 @@ export function outageLab({ valkey }: Demo): Router {
   })
 }
 
+const NOTHING = html``
+
 const MISSING = html`<div class="empty">
         <p>This lab breaks a Valkey, so it wants one that the demo has started itself:</p>
         <p><code>npm run demo -- --valkey</code></p>
       </div>`
 
 function picture(run: OutageRun | undefined): Html {
-  const samples = run?.samples ?? []
+  if (run === undefined)
+    return html`<p class="empty">Requests go to the server ten times a second. Break it, and see what they get.</p>`
+  const { samples } = run
   return html`<section class="card">
-      <h2>${run === undefined ? 'Requests' : `Requests while the server is ${BROKEN[run.outage]}`}</h2>
+      <h2>Requests while the server is ${BROKEN[run.outage]}</h2>
       ${(['read', 'write'] as const).map((kind) => lane(kind, run))}
       <p class="soft small">One bar for each request, as high as its reply was slow, up to ${TALLEST_MS} ms:
         <span class="key-good">succeeded</span>, <span class="key-bad">503</span>. The outage is shaded.</p>
@@ -78,8 +87,7 @@ function picture(run: OutageRun | undefined): Html {
     </section>`
 }
 
-function lane(kind: OutageSample['kind'], run: OutageRun | undefined): Html {
-  const { samples = [], outageMs: [from, to] = [] } = run ?? {}
+function lane(kind: OutageSample['kind'], { samples, outageMs: [from, to] }: OutageRun): Html {
   const lastMs = Math.max(3 * PHASE_MS, ...samples.map(({ atMs }) => atMs + EVERY_MS))
   const x = (atMs: number) => ((atMs / lastMs) * WIDTH).toFixed(1)
   const lengthMs = from === undefined ? 0 : (to ?? lastMs) - from

@@ -2,7 +2,7 @@ import type { Router } from 'express'
 import type { Demo } from '../demo.ts'
 import { type Html, html } from '../html.ts'
 import { type RaceScore, runRace } from '../labs/race.ts'
-import { openLabStores } from '../labs/stores.ts'
+import { openLabStores, PATIENCE_MS } from '../labs/stores.ts'
 import { labRoom, readNext } from './lab-room.ts'
 
 const TERMS = { signOuts: 50, updates: 64, paceMs: 150 }
@@ -20,7 +20,7 @@ export function raceLab({ valkeyUrl }: Demo): Router {
       'With most stores, a request that still runs when you sign out signs you back in, and of two changes at once one is lost.',
     buttons: [{ label: 'Start the race', choice: 'race' }],
     async run(_choice, report) {
-      const stores = await openLabStores(valkeyUrl)
+      const stores = await openLabStores(valkeyUrl, PATIENCE_MS)
       const { store, plain } = stores
       try {
         return await runRace(

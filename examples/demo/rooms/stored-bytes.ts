@@ -4,7 +4,7 @@ import type { Demo } from '../demo.ts'
 import { type Html, html } from '../html.ts'
 import type { Part } from '../labs/record-parts.ts'
 import { runStored, type StoredBytes, type StoredRun } from '../labs/stored.ts'
-import { LAB_PREFIX, openLabStores, PLAIN_PREFIX } from '../labs/stores.ts'
+import { LAB_PREFIX, openLabStores, PATIENCE_MS, PLAIN_PREFIX } from '../labs/stores.ts'
 import { labRoom, readNext } from './lab-room.ts'
 
 /** What belongs together, and is drawn in one colour. */
@@ -24,7 +24,7 @@ export function storedBytes({ valkeyUrl }: Demo): Router {
     buttons: [{ label: 'Store a session, then change a bit', choice: 'store' }],
     async run() {
       if (valkeyUrl === undefined) throw new Error('There is no Valkey to look into')
-      const stores = await openLabStores(valkeyUrl)
+      const stores = await openLabStores(valkeyUrl, PATIENCE_MS)
       const reader = new Redis(valkeyUrl.replace(/^valkey/, 'redis'), { maxRetriesPerRequest: 1 })
       reader.on('error', () => {})
       try {
@@ -38,7 +38,7 @@ export function storedBytes({ valkeyUrl }: Demo): Router {
     outcome: ({ sealed, plain }) =>
       `One bit changed: ${sealed.user.changed ?? 'refused'}. JSON edited: signed in as ${plain.user.changed}.`,
     missing: valkeyUrl === undefined ? MISSING : undefined,
-    notes: html`<p>The same app stores the same session in both: the user <code>ann</code> and a note.</p>
+    notes: html`${valkeyUrl !== undefined && html`<p>The same app stores the same session in both: the user <code>ann</code> and a note.</p>`}
       ${readNext('FORMAT.md', 'The sealed format, to the byte')}`,
   })
 }

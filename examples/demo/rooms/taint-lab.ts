@@ -1,13 +1,14 @@
 import type { Router } from 'express'
 import type { Demo } from '../demo.ts'
 import { type Html, html } from '../html.ts'
-import { openLabStores } from '../labs/stores.ts'
+import { openLabStores, PATIENCE_MS } from '../labs/stores.ts'
 import { runTaint, TAINT_PATH, type TaintRequest, type TaintStep } from '../labs/taint.ts'
 import { labRoom, readNext } from './lab-room.ts'
 import { pathLines } from './path-lines.ts'
 
 const PACE_MS = 700
 const LABELLED = 'pii'
+const WIDTH = 96
 
 const WORDS: Readonly<Record<string, readonly [open: string, refused: string]>> = {
   '/customers/7': ['Reads a customer. The session is labelled before the first byte leaves.', ''],
@@ -27,7 +28,7 @@ export function taintLab({ valkeyUrl }: Demo): Router {
       'Elsewhere a session that has just read a customer’s file can export it: no store remembers what a session has seen.',
     buttons: [{ label: 'Walk the path', choice: 'walk' }],
     async run(_choice, report) {
-      const stores = await openLabStores(valkeyUrl)
+      const stores = await openLabStores(valkeyUrl, PATIENCE_MS)
       try {
         return await runTaint({ ...stores, paceMs: PACE_MS }, report)
       } finally {
@@ -77,13 +78,13 @@ function isLabelled(step: TaintStep | undefined): boolean {
 function drawing({ kind }: TaintRequest, step: TaintStep | undefined, wasLabelled: boolean): Html {
   const isRefused = step?.status === 403
   const branch = lineOf(isLabelled(step))
-  return html`${pathLines(128, [
+  return html`${pathLines(WIDTH, [
     { x: 16, half: 'upper', kind: lineOf(wasLabelled) },
     { x: 16, half: 'lower', kind: branch },
-  ])}<svg class="path-drawing" width="128" height="72" viewBox="0 0 128 72" aria-hidden="true">
-          ${step && html`<path class="${branch}" d="M16 36H${isRefused ? 64 : 112}"/>`}
+  ])}<svg class="path-drawing" width="${WIDTH}" height="72" viewBox="0 0 ${WIDTH} 72" aria-hidden="true">
+          ${step && html`<path class="${branch}" d="M16 36H${isRefused ? 44 : 80}"/>`}
           ${kind === 'gate' && gate(step && (isRefused ? 'closed' : 'open'))}
-          <circle class="${kind === 'source' ? 'spot-source' : 'spot'}" cx="116" cy="36" r="7"/>
+          <circle class="${kind === 'source' ? 'spot-source' : 'spot'}" cx="84" cy="36" r="7"/>
           <circle class="${isLabelled(step) ? 'spot-labelled' : 'spot-session'}" cx="16" cy="36" r="5"/>
         </svg>`
 }
@@ -94,5 +95,5 @@ function lineOf(isLabelled: boolean): string {
 
 /** Two posts, and a bar between them when it is closed. */
 function gate(state: 'open' | 'closed' = 'open'): Html {
-  return html`<path class="gate-post" d="M72 10V24M72 48V62"/>${state === 'closed' && html`<path class="gate-closed" d="M72 24V48"/>`}`
+  return html`<path class="gate-post" d="M52 10V24M52 48V62"/>${state === 'closed' && html`<path class="gate-closed" d="M52 24V48"/>`}`
 }

@@ -1,7 +1,7 @@
 import type { Router } from 'express'
 import type { Demo } from '../demo.ts'
 import { type Html, html } from '../html.ts'
-import { openLabStores } from '../labs/stores.ts'
+import { openLabStores, PATIENCE_MS } from '../labs/stores.ts'
 import { type Holder, runTokens, type TokenEvent } from '../labs/tokens.ts'
 import { labRoom, readNext } from './lab-room.ts'
 import { type PathLine, pathLines } from './path-lines.ts'
@@ -21,7 +21,7 @@ export function tokens({ valkeyUrl }: Demo): Router {
       'Elsewhere two tabs that refresh at once sign the user out, or a stolen refresh token works for weeks: one is bought with the other.',
     buttons: [{ label: 'Refresh, steal, refresh', choice: 'tokens' }],
     async run(_choice, report) {
-      const stores = await openLabStores(valkeyUrl)
+      const stores = await openLabStores(valkeyUrl, PATIENCE_MS)
       try {
         return await runTokens({ ...stores, graceS: GRACE_S, paceMs: PACE_MS }, report)
       } finally {
