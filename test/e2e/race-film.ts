@@ -152,8 +152,9 @@ function digits(film: Film, counts: readonly Counts[], of: number): string {
   )
   const texts = numbers.map(
     (number, at) =>
-      `<text x="118" y="${at * DIGITS_HEIGHT + 31}" font-size="36" font-weight="700" text-anchor="end">${number}</text>`,
+      `<text x="323" y="${at * DIGITS_HEIGHT - 10}" font-size="36" font-weight="700" text-anchor="end">${number}</text>`,
   )
-  return `<svg x="205" y="-41" width="120" height="${DIGITS_HEIGHT}"><g class="${moving}">${texts.join('')}</g></svg>
+  return `<clipPath id="w${moving}"><rect x="205" y="-41" width="120" height="${DIGITS_HEIGHT}"/></clipPath>
+<g clip-path="url(#w${moving})"><g class="${moving}">${texts.join('')}</g></g>
 <text class="soft" x="332" y="-10" font-size="16">of ${of}</text>`
 }
