@@ -73,6 +73,49 @@ describe.each(takers)('%s, which knows "%s"', (owner, knows, take) => {
   })
 })
 
+const valkey = (options: object) => () =>
+  createSessionStore({ kind: 'valkey', connection: { url }, secrets, ...options })
+
+test.each<[string, () => unknown, string]>([
+  [
+    'a call',
+    () => store.registry.list('alice', { includeEnded: 1 } as object),
+    'Option "includeEnded" must be true or false, got 1',
+  ],
+  [
+    'a call that ends sessions',
+    () => store.registry.endAll('alice', { kind: 'cookie' } as object),
+    `Option "kind" must be one of 'session', 'token', got "cookie"`,
+  ],
+  [
+    'settings of a client',
+    () => safeClientOptions({ connectTimeoutMs: 0 }),
+    'Option "connectTimeoutMs" must be a number from 1 to 60000, got 0',
+  ],
+  [
+    'an option that has options',
+    valkey({ breaker: { failures: 0 } }),
+    'Option "breaker.failures" must be a number from 1 to 1000, got 0',
+  ],
+  [
+    'a connection without sentinels',
+    valkey({ connection: { url, sentinelName: 'main' } }),
+    'Option "connection.sentinelName" must be left out without "sentinels"',
+  ],
+  [
+    'a connection, which may hold a password',
+    valkey({ connection: 'valkey://:pw@h' }),
+    'Option "connection" must be an object',
+  ],
+  [
+    'a call to a label store',
+    () => labels.load('some-session', { atLeastMs: -1 }),
+    'Option "atLeastMs" must be a number from 0 to 3153600000000, got -1',
+  ],
+])('A wrong option of %s is named, with what it must be', async (_, call, message) => {
+  expect(await failureOf(call)).toMatchObject({ name: 'TypeError', message })
+})
+
 describe('Options that are not of a store', () => {
   test.each(['ttl', 'prefix', 'serializer', 'client'])('say that %s is one', async (name) => {
     expect(await failureOf(() => sessionGuard({ store, [name]: 1 }))).toMatchObject({
