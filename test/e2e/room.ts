@@ -38,17 +38,25 @@ export interface Device {
 
 /** Runs the tests of a room on both backends: `describeRoom('Race lab', (room) => { it(…) })`. */
 export function describeRoom(title: string, tests: (room: RoomTest) => void): void {
+  let browser: Browser
+
+  // The first time on a machine without a browser, it is fetched.
+  beforeAll(async () => {
+    browser = await launchChromium()
+  }, 600_000)
+
+  afterAll(async () => {
+    await browser?.close()
+  })
+
   describe.each<Backend>(['in-process', 'valkey'])(`${title}, %s`, (backend) => {
-    let browser: Browser
     let running: RunningDemo
     let devices: { context: BrowserContext; problems: string[] }[] = []
 
-    // The first time on a machine without a browser, it is fetched.
     beforeAll(async () => {
-      browser = await launchChromium()
       const valkey = backend === 'valkey' ? await startLocalValkey(await serverBinary()) : undefined
       running = await startDemo({ port: 0, valkey })
-    }, 600_000)
+    })
 
     afterEach(async () => {
       const problems = devices.flatMap((device) => device.problems)
@@ -58,7 +66,6 @@ export function describeRoom(title: string, tests: (room: RoomTest) => void): vo
     })
 
     afterAll(async () => {
-      await browser?.close()
       await running?.stop()
     })
 
@@ -106,17 +113,23 @@ async function signInAs(page: Page, name: string | RegExp): Promise<void> {
   await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor()
 }
 
+// A page is the same on both backends: what takes long is looked at once.
+const checked = new Set<string>()
+
 /**
  * Checks what every page of the demo promises: axe finds nothing, in the light and in the dark, and nothing is wider than
  * a phone of 360 px. Takes the page's screenshots under this name too, where they are asked for.
  */
 export async function checkPage(page: Page, name: string): Promise<void> {
   const viewport = page.viewportSize()
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    expect(await axeFindings(page, colorScheme), `axe, ${colorScheme}`).toEqual([])
+  if (!checked.has(name)) {
+    checked.add(name)
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      expect(await axeFindings(page, colorScheme), `axe, ${colorScheme}`).toEqual([])
+    }
+    await takeScreenshots(page, name)
   }
-  await takeScreenshots(page, name)
   await page.setViewportSize({ width: 360, height: 740 })
   expect(await page.evaluate('document.documentElement.scrollWidth'), 'width at 360 px').toBe(360)
   await page.emulateMedia({ colorScheme: 'light' })

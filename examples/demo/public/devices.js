@@ -6,6 +6,9 @@ async function refresh() {
   if (list === null || list.innerHTML === current.innerHTML) return
   const focused = document.activeElement?.closest('form')?.getAttribute('action')
   current.replaceWith(list)
+  const said = document.querySelector('#said')
+  if (said)
+    said.textContent = `The list has changed: ${list.querySelectorAll('#active + .devices > li').length} signed in.`
   if (focused) list.querySelector(`form[action="${CSS.escape(focused)}"] button`)?.focus()
 }
 

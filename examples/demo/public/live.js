@@ -1,5 +1,7 @@
-// On a phone the rooms are a strip: shows the one that this is.
-document.querySelector('.rooms [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
+// On a phone the rooms are a strip: shows the one that this is. `scrollIntoView` would move where Tab begins.
+const strip = document.querySelector('.rooms')
+const here = strip.querySelector('[aria-current]')
+if (here) strip.scrollLeft = here.offsetLeft - (strip.clientWidth - here.offsetWidth) / 2
 
 // The live channel of a signed-in device: says at once when it is signed out, and reloads lists that have changed.
 if (document.body.dataset.user !== undefined) {

@@ -54,6 +54,7 @@ function devicesBody(
   // This device first, then as the store lists them: newest first.
   const sorted = [...active.filter(({ isCurrent }) => isCurrent), ...active.filter((one) => !one.isCurrent)]
   return html`${roomHeading('My devices', html`Everywhere <strong>${user.name}</strong> is signed in. End a device, and it says so at once; its next page says why, and by whom.`)}
+      <p class="visually-hidden" role="status" id="said"></p>
       <div id="live">
         <section class="card" aria-labelledby="active">
           <h2 id="active">Signed in <span class="badge">${active.length}</span></h2>
