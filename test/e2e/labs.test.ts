@@ -102,7 +102,7 @@ describeRoom('The labs', ({ backend, device }) => {
     const sealed = page.locator('.card', {
       has: page.getByRole('heading', { name: 'express-session-valkey' }),
     })
-    expect(await sealed.getByRole('cell').allTextContents()).toEqual(['ann', 'nobody', 'ann'])
+    expect(await sealed.locator('.badge').allTextContents()).toEqual(['ann', 'nobody', 'ann'])
     expect(await sealed.locator('.dump').textContent()).not.toContain('blue pot')
     await page.getByText('the spare key is under the blue pot').waitFor()
     await checkPage(page, 'stored-bytes')

@@ -20,7 +20,7 @@ export function storedBytes({ valkeyUrl }: Demo): Router {
     path: 'stored-bytes',
     title: 'What Valkey sees',
     claim:
-      'Whoever gets at the server of most session stores reads every session, signs in with its key, and makes itself admin.',
+      'With most stores, whoever gets at the server reads every session, signs in with its key, and becomes admin.',
     buttons: [{ label: 'Store a session, then change a bit', choice: 'store' }],
     async run() {
       if (valkeyUrl === undefined) throw new Error('There is no Valkey to look into')
@@ -49,15 +49,13 @@ const MISSING = html`<div class="empty">
       </div>`
 
 function picture({ sealed, plain }: StoredRun): Html {
+  const flipped: Verdict = [`One bit of byte ${sealed.flippedAt} changed`, sealed.user.changed]
+  const edited: Verdict = ['“ann” changed to “admin”', plain.user.changed]
   const length = sealed.parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
   return html`<div class="columns">
       <section class="card">
         <h2>express-session-valkey</h2>
-        ${verdicts([
-          ['As it was stored', sealed.user.asStored],
-          [`One bit of byte ${sealed.flippedAt} changed`, sealed.user.changed],
-          ['The bit put back', sealed.user.putBack],
-        ])}
+        ${verdicts([['As it was stored', sealed.user.asStored], flipped, ['The bit put back', sealed.user.putBack]], flipped)}
         <dl class="stored">
           <dt>Key: a hash of the session id</dt>
           <dd><code>${sealed.key}</code></dd>
@@ -70,10 +68,7 @@ function picture({ sealed, plain }: StoredRun): Html {
       <div class="stack">
         <section class="card">
           <h2>connect-redis</h2>
-          ${verdicts([
-            ['As it was stored', plain.user.asStored],
-            ['“ann” changed to “admin”', plain.user.changed],
-          ])}
+          ${verdicts([['As it was stored', plain.user.asStored], edited], edited)}
           <dl class="stored">
             <dt>Key: ${plain.hasSessionId && html`the session id, as it is in the cookie`}</dt>
             <dd><code>${plain.key}</code></dd>
@@ -86,12 +81,16 @@ function picture({ sealed, plain }: StoredRun): Html {
     </div>`
 }
 
-function verdicts(rows: readonly (readonly [string, string | undefined])[]): Html {
-  return html`<table class="table">
+type Verdict = readonly [what: string, user: string | undefined]
+
+/** Whom the app takes the visitor for; `changed` is the one who may not be let in any more. */
+function verdicts(rows: readonly Verdict[], changed: Verdict): Html {
+  const look = changed[1] === undefined ? 'badge good' : 'badge bad'
+  return html`<table class="table verdicts">
         <thead><tr><th scope="col">Value in Valkey</th><th scope="col">The app sees</th></tr></thead>
         <tbody>${rows.map(
-          ([what, user]) =>
-            html`<tr><th scope="row">${what}</th><td>${user === undefined ? html`nobody` : html`<strong>${user}</strong>`}</td></tr>`,
+          (row) =>
+            html`<tr><td>${row[0]}</td><td><span class="${row === changed ? look : 'badge'}">${row[1] ?? 'nobody'}</span></td></tr>`,
         )}</tbody>
       </table>`
 }
