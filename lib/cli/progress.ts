@@ -30,9 +30,9 @@ export class Progress {
     this.#show(this.#state())
   }
 
-  /** Shows the last state, and leaves the line. */
-  end(): void {
-    this.#show(this.#state())
+  /** Shows the last state, and leaves the line. What is whole is at 100 %, however good the estimate was. */
+  end(isWhole: boolean): void {
+    this.#show(this.#state(isWhole))
     if (this.#stream.isTTY) this.#stream.write('\n')
   }
 
@@ -40,15 +40,15 @@ export class Progress {
     this.#stream.write(this.#stream.isTTY ? `\r\x1b[2K${text}` : `${text}\n`)
   }
 
-  #state(): string {
+  #state(isWhole = false): string {
     const { noun, total } = this.#terms
     const seconds = (performance.now() - this.#startMs) / 1000
     const rate = this.#done / Math.max(seconds, 0.001)
     const speed = `${Math.round(this.#done)} ${noun}, ${Math.round(rate)}/s`
     if (total === undefined || total === 0) return speed
     // Keys come and go meanwhile: never more than there were.
-    const share = Math.min(1, this.#done / total)
-    const left = rate === 0 ? '' : `, ${duration(Math.max(0, total - this.#done) / rate)} left`
+    const share = isWhole ? 1 : Math.min(1, this.#done / total)
+    const left = isWhole || rate === 0 ? '' : `, ${duration(Math.max(0, total - this.#done) / rate)} left`
     const bar = '█'.repeat(Math.round(share * BAR_CELLS)).padEnd(BAR_CELLS, '░')
     return `${this.#stream.isTTY ? `${bar} ` : ''}${Math.floor(share * 100)} %, ${speed}${left}`
   }

@@ -22,6 +22,7 @@ export async function walk<Item>(terms: WalkTerms<Item>): Promise<boolean> {
   const startMs = performance.now()
   const width = Math.max(1, Math.min(SIDE_BY_SIDE, rate))
   let visited = 0
+  let isWhole = false
   try {
     for await (const page of pages) {
       for (let at = 0; at < page.length; at += width) {
@@ -35,9 +36,10 @@ export async function walk<Item>(terms: WalkTerms<Item>): Promise<boolean> {
       if (page.length === 0) progress.advance(SCAN_COUNT)
       if (signal.aborted) return false
     }
+    isWhole = true
     return true
   } finally {
-    progress.end()
+    progress.end(isWhole)
   }
 }
 

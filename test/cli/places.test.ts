@@ -25,7 +25,7 @@ async function everyCommand(place: readonly string[], store: ValkeyStore): Promi
   const doctor = await runCli(['doctor', ...place], env)
 
   expect(doctor.stdout).not.toMatch(/^error/m)
-  expect(await jsonOf(['sessions', 'count', ...place], env)).toEqual({ sessions: COUNT })
+  expect(await jsonOf(['sessions', 'count', ...place], env)).toEqual({ sessions: COUNT, isWhole: true })
   expect(await jsonOf(['stats', ...place], env)).toMatchObject({ sessions: COUNT, unopened: 0 })
   expect(await jsonOf(['rewrap', ...place], env)).toMatchObject({ rewrapped: COUNT })
   expect(await jsonOf(['rewrap', ...place], env)).toMatchObject({ current: COUNT })

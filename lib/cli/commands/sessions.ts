@@ -11,12 +11,18 @@ const ENDING: Flags = {
   reason: { value: 'CODE', help: 'why, for the device list and the log [ended]' },
   actor: { value: 'ID', help: 'who ends it, shown beside the reason' },
 }
+const RATE: Flags = { rate: { value: 'N', help: 'visit at most N sessions a second; without --user' } }
 const COLUMNS = ['HANDLE', 'STATUS', 'CREATED', 'LAST SEEN', 'EXPIRES', 'DEVICE', 'ENDED']
 
 export const listSessions: Command = {
   name: 'sessions list',
   summary: "list a user's sessions, or the handles of all",
-  flags: { ...STORE_FLAGS, ...USER, ended: { help: 'also those that ended lately; with --user' } },
+  flags: {
+    ...STORE_FLAGS,
+    ...USER,
+    ...RATE,
+    ended: { help: 'also those that ended lately; with --user' },
+  },
   run: (invocation) =>
     withStore(invocation, async (store, site) => {
       const { output, signal } = invocation
@@ -27,9 +33,13 @@ export const listSessions: Command = {
         output.table({ sessions: sessions.map(jsonOf) }, COLUMNS, sessions.map(rowOf))
         return EXIT.ok
       }
-      const progress = output.progress('keys', await countAll(site))
-      const visit = async (handle: string) => output.print({ handle }, handle)
-      const isWhole = await walk({ pages: site.backend.handles(), visit, progress, signal })
+      const isWhole = await walk({
+        pages: site.backend.handles(),
+        visit: async (handle) => output.print({ handle }, handle),
+        progress: output.progress('keys', await countAll(site)),
+        signal,
+        rate: invocation.number('rate'),
+      })
       return isWhole ? EXIT.ok : EXIT.interrupted
     }),
 }
@@ -37,23 +47,28 @@ export const listSessions: Command = {
 export const countSessions: Command = {
   name: 'sessions count',
   summary: "count a user's sessions, or all",
-  flags: { ...STORE_FLAGS, ...USER },
+  flags: { ...STORE_FLAGS, ...USER, ...RATE },
   run: (invocation) =>
     withStore(invocation, async (store, site) => {
       const { output, signal } = invocation
       const user = invocation.text('user')
-      let sessions = 0
-      if (user !== undefined) sessions = await store.registry.count(user)
-      else {
-        const progress = output.progress('keys', await countAll(site))
-        const visit = async () => {
-          sessions += 1
-        }
-        const isWhole = await walk({ pages: site.backend.handles(), visit, progress, signal })
-        if (!isWhole) return EXIT.interrupted
+      if (user !== undefined) {
+        const count = await store.registry.count(user)
+        output.print({ sessions: count }, String(count))
+        return EXIT.ok
       }
-      output.print({ sessions }, String(sessions))
-      return EXIT.ok
+      let sessions = 0
+      const isWhole = await walk({
+        pages: site.backend.handles(),
+        visit: async () => {
+          sessions += 1
+        },
+        progress: output.progress('keys', await countAll(site)),
+        signal,
+        rate: invocation.number('rate'),
+      })
+      output.print({ sessions, isWhole }, `${sessions}${isWhole ? '' : ' so far'}`)
+      return isWhole ? EXIT.ok : EXIT.interrupted
     }),
 }
 

@@ -35,7 +35,8 @@ export const stats: Command = {
         signal,
         rate: invocation.number('rate'),
       })
-      report(invocation, census)
+      report(invocation, census, isWhole)
+      if (!isWhole) output.note('Interrupted: what was visited so far.')
       return isWhole ? EXIT.ok : EXIT.interrupted
     }),
 }
@@ -88,12 +89,12 @@ class Census {
   }
 }
 
-function report({ output }: Invocation, census: Census): void {
+function report({ output }: Invocation, census: Census, isWhole: boolean): void {
   const { sessions, read, bytes, unopened, ages, left, sizes } = census
   const estimated = read === 0 ? 0 : Math.round((bytes / read) * sessions)
   const keyIds = Object.fromEntries([...census.keyIds].sort(([, one], [, other]) => other - one))
   const counts = { sessions, read, bytes: estimated, unopened, keyIds }
-  const value = { ...counts, ages: ages.counts(), left: left.counts(), sizes: sizes.counts() }
+  const value = { ...counts, ages: ages.counts(), left: left.counts(), sizes: sizes.counts(), isWhole }
   const text = [
     `${sessions} sessions, ${sizeOf(estimated)} of values${read === sessions ? '' : `, by ${read} that were read`}`,
     ...Object.entries(keyIds).map(([id, count]) => `  key ${id}: ${count}`),
