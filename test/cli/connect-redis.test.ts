@@ -243,4 +243,31 @@ describe('export connect-redis', () => {
     expect(await redis.keys('back:*')).toEqual([`back:${store.handle(kept)}`])
     expect([ran.code, JSON.parse(ran.stdout)]).toMatchObject([1, { 'unknown-key': 1 }])
   })
+
+  it('writes them to a cluster, and from a cluster to one server', { timeout: TIMEOUT_MS }, async () => {
+    const cluster = await startCluster()
+    try {
+      const sids = Array.from({ length: 20 }, newSid)
+      for (const sid of sids)
+        await store.set(sid, {
+          cookie: { originalMaxAge: null },
+          userId: 'alice',
+          cart: [sid.length],
+        } as never)
+      const nodes = cluster.nodes.map(({ host, port }) => `${host}:${port}`).join(',')
+      const away = await jsonOf(exporting.concat('--apply', '--to-nodes', nodes), env)
+      const client = cluster.client()
+      const values = await Promise.all(sids.map((sid) => client.get(`back:${store.handle(sid)}`)))
+      // What was exported goes back in as sessions of the cluster, and out again to the server.
+      const words = ['--nodes', nodes, '--from-prefix', 'back:', '--apply', '--rate', '100000']
+      const there = await jsonOf(['import', 'connect-redis', ...words], env)
+      const home = await jsonOf(exporting.concat('--apply', '--nodes', nodes, '--to-url', valkey.url), env)
+
+      expect([away, there, home]).toMatchObject([{ exported: 20 }, { adopted: 20 }, { exported: 20 }])
+      expect(values.map((value) => JSON.parse(value ?? '{}').userId)).toEqual(sids.map(() => 'alice'))
+      expect(await redis.keys('back:*')).toHaveLength(20)
+    } finally {
+      await cluster.stop()
+    }
+  })
 })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { renderApi } from './api-report.ts'
 import { ROOT } from './library.ts'
+import { renderOptions } from './options-table.ts'
 
 const page = renderApi()
 
@@ -48,4 +49,20 @@ it('docs/API.md has a text and a default for every option of the store and its m
 
   expect(options.length).toBeGreaterThan(60)
   expect(bare.map(([, name]) => name)).toEqual([])
+})
+
+it('docs/OPTIONS.md has every option of docs/API.md, with what takes it; `npm run api` writes it', () => {
+  const table = renderOptions(page)
+  const named = [...table.matchAll(/^\| `([\w.]+)` \| ([^|]+) \|/gm)]
+  const options = new Set(named.flatMap(([, name = '']) => name.split('.')))
+  const missing = (page.match(/^\| `\w+` \|.*\|$/gm) ?? [])
+    .map((text) => text.split(/(?<!\\)\|/))
+    .filter((cells) => cells.length === 7)
+    .map(([, name = '']) => name.trim().slice(1, -1))
+    .filter((name) => !options.has(name))
+
+  expect(readFileSync(join(ROOT, 'docs/OPTIONS.md'), 'utf8')).toBe(table)
+  expect(missing).toEqual([])
+  for (const taker of ['ValkeyStore', 'sessionGuard', 'createAuthRouter', 'endAll'])
+    expect(named.some(([, , takers = '']) => takers.includes(`\`${taker}\``))).toBe(true)
 })
