@@ -92,6 +92,35 @@ describe('The packed package', () => {
     expect(required).toBe(imported)
   })
 
+  it('recognizes its errors across the copies that are imported and required', async () => {
+    expect(await run(await install('copies', []), ['main.js'])).toBe('recognized')
+  })
+
+  it('runs in a minified bundle of one file, in which errors keep their names', async () => {
+    const project = await install('bundle', ['express'])
+    const options = ['--bundle', '--minify', '--platform=node', '--format=cjs', '--outfile=app.cjs']
+    await run(project, [join(ROOT, 'node_modules/esbuild/bin/esbuild'), 'main.js', ...options])
+
+    const { page, errors, elsewhere } = JSON.parse(await run(project, ['app.cjs']))
+
+    const named = (name: string, code: string) => ({
+      name,
+      code,
+      stack: name,
+      isOurs: true,
+      // Or the bundle would show nothing.
+      className: expect.stringMatching(/^[\w$]{1,3}$/),
+    })
+    const expected = [
+      named('SessionTooLargeError', 'ERR_SESSION_TOO_LARGE'),
+      named('StoreUnavailableError', 'ERR_STORE_UNAVAILABLE'),
+      named('InvalidGrantError', 'ERR_AUTH_GRANT'),
+    ]
+    expect(page).toEqual({ count: 2 })
+    expect(errors).toEqual(expected)
+    expect(elsewhere).toEqual(expected)
+  })
+
   it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler', 'ts-required-keys'])(
     'compiles strictly and runs in %s',
     async (name) => {
