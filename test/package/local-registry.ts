@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -23,15 +24,22 @@ export interface LocalRegistry {
 export async function startLocalRegistry(tarball: string): Promise<LocalRegistry> {
   const folders = installedPackages()
   const { name: ours } = manifestIn(ROOT)
+  const tarballs = new Map<string, Promise<Buffer>>([[ROOT, Promise.resolve(readFileSync(tarball))]])
+  const packed = (folder: string): Promise<Buffer> => {
+    const known = tarballs.get(folder) ?? pack(folder)
+    tarballs.set(folder, known)
+    return known
+  }
   const server = createServer(async (req, res) => {
     const request = /^\/((?:@[^/]+\/)?[^/]+?)(?:\/-\/([^/]+)\.tgz)?$/.exec(decodeURIComponent(req.url ?? ''))
     const [, name = '', version] = request ?? []
     const known = name === ours ? [ROOT] : (folders.get(name) ?? [])
     const folder = known.find((each) => manifestIn(each).version === version)
-    if (version === undefined && known.length > 0)
-      res.end(JSON.stringify(listingOf(url, known.map(manifestIn))))
-    else if (folder === undefined) res.writeHead(404).end()
-    else res.end(folder === ROOT ? readFileSync(tarball) : await packed(folder))
+    if (version === undefined && known.length > 0) {
+      const listed = known.map(async (each) => ({ manifest: manifestIn(each), tarball: await packed(each) }))
+      res.end(JSON.stringify(listingOf(url, await Promise.all(listed))))
+    } else if (folder === undefined) res.writeHead(404).end()
+    else res.end(await packed(folder))
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -44,16 +52,25 @@ export async function startLocalRegistry(tarball: string): Promise<LocalRegistry
   }
 }
 
+interface Packed {
+  readonly manifest: Manifest
+  readonly tarball: Buffer
+}
+
 /** What a registry says of a package of which it has these versions. */
-function listingOf(url: string, manifests: readonly Manifest[]): object {
-  const versions = manifests.map((manifest) => [
-    manifest.version,
-    { ...manifest, dist: { tarball: `${url}/${manifest.name}/-/${manifest.version}.tgz` } },
-  ])
+function listingOf(url: string, packages: readonly Packed[]): object {
+  const versions = packages.map(({ manifest, tarball }) => {
+    // Yarn 1 takes no package without it.
+    const shasum = createHash('sha1').update(tarball).digest('hex')
+    const dist = { tarball: `${url}/${manifest.name}/-/${manifest.version}.tgz`, shasum }
+    return [manifest.version, { ...manifest, dist }] as const
+  })
+  const [first] = packages
   return {
-    name: manifests[0]?.name,
-    'dist-tags': { latest: manifests[0]?.version },
-    versions: Object.fromEntries(versions),
+    name: first?.manifest.name,
+    'dist-tags': { latest: first?.manifest.version },
+    // Of a version that is installed twice the first, which is also the one that is sent.
+    versions: Object.fromEntries(versions.reverse()),
   }
 }
 
@@ -72,7 +89,7 @@ function manifestIn(folder: string): Manifest {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest
 }
 
-async function packed(folder: string): Promise<Buffer> {
+async function pack(folder: string): Promise<Buffer> {
   const args = ['-czf', '-', '--exclude=./node_modules', '--transform=s,^\\.,package,', '.']
   const { stdout } = await run('tar', args, { cwd: folder, encoding: 'buffer', maxBuffer: 64 * 1024 * 1024 })
   return stdout
