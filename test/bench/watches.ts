@@ -1,6 +1,6 @@
 /**
- * What watches cost: a process that watches many sessions, and one that hears the endings of all others. Prints what
- * docs/OPERATIONS.md says. Run with `npx tsx test/bench/watches.ts`.
+ * What watches cost: a process that watches many sessions, and one that hears the endings of all others. Measures what
+ * docs/OPERATIONS.md says, and runs only when it is named: `npm run bench -- watches`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { createKeys } from '../../lib/backend/valkey/keys.ts'
@@ -8,21 +8,32 @@ import { ValkeyStore } from '../../lib/store/valkey-store.ts'
 import { newUser, signIn } from '../registry/requests.ts'
 import { SECRET } from '../store/parts-store.ts'
 import { startValkey, type ValkeyServer } from '../support/valkey.ts'
+import type { Measurement, Samples } from './result.ts'
+import { type Bench, scaled } from './rounds.ts'
 
 const WATCHES = 25_000
 const WATCHED_MS = 60_000
 const NOTICES = 100_000
 const LISTENERS = 20
 
-const server = await startValkey()
-try {
-  await measureWatches(server)
-  await measureNotices(server)
-} finally {
-  await server.stop()
+export async function run(bench: Bench): Promise<Measurement[]> {
+  bench.progress.expect(2)
+  const server = await startValkey()
+  try {
+    bench.progress.step('many watches')
+    const watched = scaled(WATCHES, bench)
+    const watches = await measureWatches(server, watched, scaled(WATCHED_MS, bench))
+    bench.progress.step('many endings')
+    return [
+      { what: `${watched} watched sessions`, candidate: 'ours signed', samples: watches },
+      { what: 'a notice', candidate: 'ours signed', samples: await measureNotices(server) },
+    ]
+  } finally {
+    await server.stop()
+  }
 }
 
-function open(prefix: string): ValkeyStore {
+function open(server: ValkeyServer, prefix: string): ValkeyStore {
   return new ValkeyStore({
     connection: { url: server.url },
     secrets: [SECRET],
@@ -31,10 +42,10 @@ function open(prefix: string): ValkeyStore {
   })
 }
 
-async function measureWatches(server: ValkeyServer): Promise<void> {
-  const store = open('watches')
+async function measureWatches(server: ValkeyServer, watches: number, watchedMs: number): Promise<Samples> {
+  const store = open(server, 'watches')
   const sids: string[] = []
-  for (let n = 0; n < WATCHES; n += 250)
+  for (let n = 0; n < watches; n += 250)
     sids.push(...(await Promise.all(Array.from({ length: 250 }, () => signIn(store, newUser())))))
   for (const sid of sids) store.registry.watch({ sid })
   await delay(5000)
@@ -53,18 +64,20 @@ async function measureWatches(server: ValkeyServer): Promise<void> {
     }
   })()
   const [before, onServer] = [process.cpuUsage(), await serverCpuMs(admin)]
-  await delay(WATCHED_MS)
+  await delay(watchedMs)
   const { user, system } = process.cpuUsage(before)
   const serverMs = (await serverCpuMs(admin)) - onServer
   isOver = true
   await reading
-  const share = (ms: number) => `${((100 * ms) / WATCHED_MS).toFixed(1)} % of a core`
-  console.log(
-    `${WATCHES} watched sessions: ${share((user + system) / 1000)} here, ${share(serverMs)} on the server`,
-  )
-  console.log(`50 reads a second beside them: ${failed} failed, the longest took ${longestMs.toFixed(0)} ms`)
   admin.disconnect()
   await store.close()
+  const percentOfCore = (ms: number) => [Number(((100 * ms) / watchedMs).toFixed(2))]
+  return {
+    processPercent: percentOfCore((user + system) / 1000),
+    serverPercent: percentOfCore(serverMs),
+    failedReads: [failed],
+    longestReadMs: [Math.round(longestMs)],
+  }
 }
 
 async function serverCpuMs(admin: ReturnType<ValkeyServer['client']>): Promise<number> {
@@ -73,8 +86,8 @@ async function serverCpuMs(admin: ReturnType<ValkeyServer['client']>): Promise<n
   return 1000 * seconds.reduce((sum, value) => sum + value, 0)
 }
 
-async function measureNotices(server: ValkeyServer): Promise<void> {
-  const store = open('notices')
+async function measureNotices(server: ValkeyServer): Promise<Samples> {
+  const store = open(server, 'notices')
   await store.health()
   store.registry.watch({ sid: 'nobody' }).ended.catch(() => {})
   store.registry.watch({ userId: 'nobody' })
@@ -98,7 +111,6 @@ async function measureNotices(server: ValkeyServer): Promise<void> {
   }
   const alone = process.cpuUsage(started)
   const micros = (both.user + both.system - alone.user - alone.system) / NOTICES
-  console.log(`A notice costs the process that hears it ${micros.toFixed(1)} µs`)
 
   const listeners = Array.from({ length: LISTENERS }, () => server.client())
   for (const listener of listeners) await listener.subscribe('fan-out')
@@ -113,7 +125,7 @@ async function measureNotices(server: ValkeyServer): Promise<void> {
   }
   const [fanned, silent] = [await cost('fan-out'), await cost('nobody-listens')]
   const perDelivery = (1000 * (fanned - silent)) / (NOTICES / 10) / LISTENERS
-  console.log(`A notice costs the server ${perDelivery.toFixed(2)} µs for each process that hears it`)
   for (const client of [...listeners, publishing, admin]) client.disconnect()
   await store.close()
+  return { processMicros: [Number(micros.toFixed(1))], serverMicros: [Number(perDelivery.toFixed(3))] }
 }
