@@ -33,19 +33,22 @@ const GRACE_MS = 2000
 
 /** Starts the demo and listens. */
 export async function startDemo(settings: DemoSettings): Promise<RunningDemo> {
-  const server = await listen(settings.port)
-  const { port } = server.address() as AddressInfo
   const secrets = settings.secrets ?? freshSecrets()
-  const demo = await makeDemo(settings, secrets, `http://${HOST}:${port}`)
-  server.on('request', createApp(demo, secrets.cookieSecret))
+  // The demo names its own address, so it listens before it is made: a request that is early waits for it.
+  const server = createServer((request, response) => void made.then(({ app }) => app(request, response)))
+  const made = listen(server, settings.port).then(async (origin) => {
+    const demo = await makeDemo(settings, secrets, origin)
+    return { demo, app: createApp(demo, secrets.cookieSecret) }
+  })
+  const { demo } = await made
   return { demo, stop: () => stop(server, demo) }
 }
 
-async function listen(port: number): Promise<Server> {
-  const server = createServer()
+/** Listens, and returns the address. */
+async function listen(server: Server, port: number): Promise<string> {
   server.listen(port, HOST)
   await once(server, 'listening')
-  return server
+  return `http://${HOST}:${(server.address() as AddressInfo).port}`
 }
 
 async function makeDemo(settings: DemoSettings, secrets: DemoSecrets, origin: string): Promise<Demo> {

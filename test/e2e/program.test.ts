@@ -2,6 +2,7 @@ import { createConnection } from 'node:net'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { launchChromium } from '../support/chromium.ts'
+import { freePort } from '../support/free-port.ts'
 import { type RunningProgram, startProgram } from '../support/program.ts'
 import { until } from '../support/until.ts'
 import { startValkey } from '../support/valkey.ts'
@@ -68,6 +69,17 @@ describe('npm run demo', () => {
     expect(await page.text()).toContain('A session store whose sign-out stays signed out.')
     expect(performance.now() - began).toBeLessThan(10_000)
     expect(await demo.stop('SIGINT')).toBe(0)
+  })
+
+  it('responds to a request that comes before it is ready', async () => {
+    const port = String(await freePort())
+    const asked = until(() => fetch(`http://127.0.0.1:${port}/`).catch(() => undefined), {
+      what: 'a response',
+      everyMs: 1,
+    })
+    await start({ PORT: port })
+
+    expect((await asked).status).toBe(200)
   })
 
   it('sends pages that may load nothing but its own, and refuses a form that another site sends', async () => {
