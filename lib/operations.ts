@@ -6,8 +6,8 @@ import { Patience } from './patience.ts'
 export type Callback<Value> = (error: unknown, value?: Value) => void
 
 /**
- * The one edge between promises and callbacks. The callback is called exactly once, never before this returns,
- * and outside our own promise chain: what it throws is its own uncaught exception, not a second call.
+ * Passes an outcome to a callback: exactly once, never before this returns, and outside of our promise chain, so that an
+ * exception of the callback is uncaught instead of calling it again.
  */
 export function deliver<Value>(outcome: Promise<Value>, callback: Callback<Value>): void {
   outcome.then(
@@ -16,7 +16,7 @@ export function deliver<Value>(outcome: Promise<Value>, callback: Callback<Value
   )
 }
 
-/** What a method with an optional callback returns: the promise, or nothing when the callback is given. */
+/** Returns the promise, or nothing if there is a callback, which then receives the outcome. */
 export function answer<Value>(
   outcome: Promise<Value>,
   callback?: Callback<Value> | null,
@@ -25,7 +25,7 @@ export function answer<Value>(
     deliver(outcome, callback)
     return undefined
   }
-  // express-session calls without a callback, and drops the promise: that must not end the process.
+  // express-session drops the promise when it passes no callback; a rejection must not end the process.
   outcome.catch(() => {})
   return outcome
 }
@@ -36,13 +36,13 @@ export const late = {
   write: () => new OutcomeUnknownError('timeout'),
 }
 
-/** Returns what a failure means once a part of the work may have been done: an error that says "nothing was applied" would deny it. */
+/** Returns the error for a failure after a part of the work may have been done: not one that says "nothing was applied". */
 export function inDoubt(error: unknown): unknown {
   if (error instanceof StoreUnavailableError) return new OutcomeUnknownError(error.reason)
   return error instanceof SessionConflictError ? new OutcomeUnknownError('conflict') : error
 }
 
-/** Rejects with what a failure means {@link inDoubt}. */
+/** Throws the error that {@link inDoubt} returns. */
 export function failInDoubt(error: unknown): never {
   throw inDoubt(error)
 }

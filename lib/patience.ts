@@ -1,5 +1,5 @@
 const PARTS = 4
-/** What a timer may be off without anybody being busy, in ms; and how long a busy process looks once more at the end. */
+/** How late a timer may be in an idle process, in ms; also how long a busy process waits once more at the end. */
 const USUAL_ERROR_MS = 20
 
 /**
@@ -33,12 +33,12 @@ export class Patience {
     if (this.#dueMs < Patience.#timerDueMs) Patience.#lookNextAt(this.#dueMs)
   }
 
-  /** The time that does not count so far, in ms. */
+  /** The time so far that does not count, in ms. */
   get busyMs(): number {
     return this.#busyMs + this.#latenessMs(performance.now())
   }
 
-  /** Whether this process did not look for a while, now or before. */
+  /** Whether this process has been too busy to check at any time so far. */
   get wasBusy(): boolean {
     const nowMs = performance.now()
     return this.#wasBusy || this.#latenessMs(nowMs) > 0 || this.#isLong(nowMs - Patience.#timerDueMs)
@@ -63,7 +63,7 @@ export class Patience {
     Patience.#timerDueMs = Number.POSITIVE_INFINITY
     let nextMs = Number.POSITIVE_INFINITY
     for (const patience of Patience.#waiting) {
-      // A timer set after long work counts from when the loop last looked at the clock, before that work.
+      // Node counts a timer that is set after long work from before that work.
       patience.#wasBusy ||= patience.#isLong(offMs) || -offMs > USUAL_ERROR_MS
       if (patience.#dueMs <= nowMs + 1) patience.#look(nowMs)
       nextMs = Math.min(nextMs, patience.#dueMs)

@@ -272,7 +272,7 @@ export class Membership {
     const { ended, failure } = await this.#parts.endSessions.endRecords(pending, EVICTED)
     if (failure) throw failure
     if (!pending.includes(handle)) return ended
-    // A later sign-in evicted this one before it was stored: its own tombstone stands now.
+    // A later sign-in evicted this one before it was stored: it has a tombstone now.
     await this.#parts.endSessions.remove(owner, ended)
     throw new SessionEndedError('ended')
   }

@@ -20,7 +20,7 @@ const DEADLINE_MS = 1500
 
 /**
  * The keys made from `secrets`. A wrong list is a `TypeError` at construction; with a function, `load` rejects with
- * {@link StoreSecretsError} if the function fails, does not answer in time, or its list is wrong.
+ * {@link StoreSecretsError} if the function fails, does not return in time, or its list is wrong.
  */
 export class Keyring {
   readonly #fetchSecrets: (() => unknown) | undefined
@@ -51,7 +51,7 @@ export class Keyring {
       const patience = new Patience(DEADLINE_MS, () =>
         reject(new StoreSecretsError(`did not answer within ${DEADLINE_MS} ms`)),
       )
-      // An answer that comes later is taken all the same, unless a later call was answered before.
+      // A late list is used, too, unless a later call has returned before.
       fetchKeys(this.#fetchSecrets)
         .then((keys) => {
           this.#keys ??= keys

@@ -16,7 +16,7 @@ export interface SealerOptions {
 /**
  * - `open`: verified. `current` says whether it was sealed with the first secret.
  * - `unknown-key`: it looks like ours, but no secret has its key id. Anyone who can write can make one.
- * - `invalid`: anything else; which check failed is not told.
+ * - `invalid`: anything else; does not show which check failed.
  */
 export type Opened =
   | { readonly state: 'open'; readonly plaintext: Buffer; readonly current: boolean }

@@ -29,13 +29,13 @@ export interface SessionSerializer {
 /** A session's data as the serializer wrote it. */
 export interface SessionBody {
   readonly bytes: Buffer
-  /** Whether the serializer wrote a string, and so wants one back. */
+  /** Whether the serializer wrote a string, and so is passed one. */
   readonly isText: boolean
-  /** What it says of its session, once it was read. */
+  /** Its owner and cookie, once it was read. */
   reading?: Reading | undefined
 }
 
-/** What a stored body says of its session. */
+/** What a save needs to know of a stored body. */
 export interface Reading {
   readonly owner: string | undefined
   readonly cookie: StoredCookie
@@ -48,7 +48,7 @@ export function sameBody(a: SessionBody, b: SessionBody): boolean {
   return a.isText === b.isText && a.bytes.equals(b.bytes)
 }
 
-/** Turns sessions into bytes and bytes into content that is safe to hand on. */
+/** Turns sessions into bytes, and bytes into content that is safe to use. */
 export class SessionCodec {
   readonly #serializer: SessionSerializer
   readonly #maxBytes: number
@@ -63,7 +63,7 @@ export class SessionCodec {
     this.#deadlineMs = deadlineMs
   }
 
-  /** Returns the body of a live session, or of a plain one. What it holds is captured before this returns. Never throws. */
+  /** Returns the body of a live session, or of a plain one. Captures its content before returning. Never throws. */
   encodeSession(session: object): PendingBody {
     try {
       const body = this.encode({ ...session, cookie: storedCookie(Reflect.get(session, 'cookie')) })
@@ -73,13 +73,13 @@ export class SessionCodec {
     }
   }
 
-  /** The same without a promise; `undefined` if the serializer is async or fails. */
+  /** As {@link encodeSession} without a promise; `undefined` if the serializer is async or fails. */
   encodeNow(session: object): SessionBody | undefined {
     const body = this.#isAsync ? undefined : this.encodeSession(session)
     return body instanceof Promise ? undefined : body
   }
 
-  /** Returns the body, or a promise of it with an async serializer. Throws what is wrong with the content. */
+  /** Returns the body, or a promise of it with an async serializer. Throws if the content cannot be stored. */
   encode(content: Content): PendingBody {
     let written: string | Uint8Array | Promise<string | Uint8Array>
     try {
@@ -140,7 +140,7 @@ export class SessionCodec {
     try {
       return usableContent(await this.#inTime('parse', reading), onDrop)
     } catch (error) {
-      // What was not read in time is not unreadable, which would be absent.
+      // A late reply does not make the body unreadable, which would count as absent.
       if (error instanceof StoreSerializerError) throw error
       return undefined
     }
@@ -179,18 +179,18 @@ function stringifyFailure(error: unknown): unknown {
   return isSessionStoreError(error) ? error : new SessionNotSerializableError('the serializer failed')
 }
 
-// A save awaits it when its turn comes; until then a failure must not count as unhandled and end the process.
+// A save awaits it when its turn comes; until then a failure must not count as unhandled, which ends the process.
 function handled<Value>(promise: Promise<Value>): Promise<Value> {
   promise.catch(() => {})
   return promise
 }
 
-// A promise of a library of the app's, too.
+// Any thenable: the app may use a promise library.
 function isThenable<Value>(answer: Value | PromiseLike<Value>): answer is PromiseLike<Value> {
   return typeof (Object(answer) as { readonly then?: unknown }).then === 'function'
 }
 
-/** `JSON`, with the depth that a later load accepts. */
+/** `JSON`, up to the depth that a later load accepts. */
 export const jsonSerializer: SessionSerializer = {
   stringify(session: object): string {
     const text = jsonOf(session)
@@ -210,7 +210,7 @@ function jsonOf(value: unknown): string | undefined {
   }
 }
 
-// Names the property for its developer, but only if it looks like one that a developer named.
+// Names the property only if it looks like one that a developer named, not like data.
 function reasonFor(session: object): string {
   const culprit = Object.entries(session).find(([, value]) => jsonOf({ value }) === undefined)?.[0] ?? ''
   const place = /^[A-Za-z_$][\w$]{0,31}$/.test(culprit) ? `"${culprit}"` : 'a property'
@@ -224,7 +224,7 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
-// Scans the text instead of walking the value: what toJSON methods return counts, and a loop cannot overflow.
+// Scans the text instead of walking the value: it includes what toJSON methods return, and a loop cannot overflow the stack.
 function isTooDeep(text: string): boolean {
   let depth = 0
   for (let at = 0; at < text.length; at += 1) {

@@ -6,21 +6,21 @@ import { MAX_TTL_MS } from '../option.ts'
 import { jsonSerializer, type SessionBody, SessionCodec } from './codec.ts'
 import { cookieExpiry, loadedCookie } from './cookie.ts'
 
-/** Why a value is no session that can be taken over. */
+/** Why a value cannot be taken over as a session. */
 export type LegacyFlaw = 'other-type' | 'too-large' | 'broken' | 'no-session' | 'expired'
 
 export interface LegacySession {
   readonly session: SessionData
-  /** What it has left to live; `undefined` if nothing says it. */
+  /** The lifetime that is left, in ms; `undefined` if it is unknown. */
   readonly ttlMs: number | undefined
 }
 
-// JSON.parse is no promise, so nothing waits for it.
+// Never waited for, as JSON.parse is synchronous.
 const PARSE_MS = 1000
 
 /**
- * Reads a value of connect-redis, which anybody may have written who can write to the server; `undefined` if there is
- * none. How long the key lives counts, as connect-redis touches nothing else.
+ * Reads a value of connect-redis, which anybody who can write to the server may have written; `undefined` if there is
+ * none. Its lifetime is that of the key, the only one that connect-redis extends.
  */
 export async function readLegacy(
   value: ForeignValue,
@@ -41,7 +41,7 @@ export async function readLegacy(
   return { session: { ...content, cookie }, ttlMs: ttlMs && Math.min(ttlMs, MAX_TTL_MS) }
 }
 
-/** What connect-redis would keep of a stored session; `undefined` if it is not stored as JSON. */
+/** Returns what connect-redis would store of a session; `undefined` if it is not stored as JSON. */
 export function writeLegacy({ bytes, isText }: SessionBody, expiresAtMs: number): Buffer | undefined {
   if (!isText) return undefined
   try {

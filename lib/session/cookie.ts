@@ -6,7 +6,7 @@ type Attribute = string | number | boolean | null
 const NAMES = ['path', 'domain', 'httpOnly', 'secure', 'sameSite', 'partitioned', 'priority'] as const
 
 /**
- * The part of a session cookie that is stored. `expires` is absent: the record's own expiry says it, so that
+ * The part of a session cookie that is stored. `expires` is absent: the record has an expiry of its own, so that
  * extending a session rewrites no byte of it.
  */
 export interface StoredCookie extends Readonly<Partial<Record<(typeof NAMES)[number], Attribute>>> {
@@ -14,12 +14,12 @@ export interface StoredCookie extends Readonly<Partial<Record<(typeof NAMES)[num
   readonly originalMaxAge: number | null | false
 }
 
-// express-session exports its Cookie, which its types do not say.
+// Exported by express-session, but not by its types.
 const { Cookie } = session as unknown as {
   readonly Cookie: new (attributes: object) => { serialize(name: string, value: string): string }
 }
 
-// express-session itself is the judge: what it accepts, in whatever spelling, is kept, and nothing else.
+// Keeps exactly the attributes that express-session itself accepts.
 function isAccepted(attributes: object): boolean {
   try {
     new Cookie(attributes).serialize('name', '')
@@ -31,10 +31,10 @@ function isAccepted(attributes: object): boolean {
 
 type Attributes = Readonly<Record<string, Attribute>>
 
-/** Stands for an attribute that a cookie does not have. */
+/** The value of an attribute that a cookie does not have. */
 const ABSENT = Symbol('absent')
 
-// Each request asks several times, and nearly always for what the app has configured.
+// Each request asks several times, and nearly always for the attributes that the app has configured.
 const judged: { readonly values: readonly unknown[]; readonly accepted: Attributes }[] = []
 const MAX_JUDGED = 100
 
@@ -44,7 +44,7 @@ function acceptedOf(values: readonly unknown[]): Attributes {
   for (const known of judged) if (isSame(known.values, values)) return known.accepted
   const entries = NAMES.map((name, at) => [name, values[at]] as const).filter(([, value]) => value !== ABSENT)
   const accepted = judge(entries)
-  // An object may be another by the next time.
+  // An object may change before the next call.
   if (!entries.every(([, value]) => isAttribute(value))) return accepted
   if (judged.length >= MAX_JUDGED) judged.length = 0
   judged.push({ values, accepted })
@@ -63,7 +63,7 @@ function judge(entries: readonly (readonly [string, unknown])[]): Attributes {
   return Object.fromEntries(accepted.map(([name, value]) => [name, plain(name, value)]))
 }
 
-// As serializers keep it, with the same effect on `Set-Cookie`.
+// Returns a value that serializers keep, with the same effect on `Set-Cookie`.
 function plain(name: string, value: unknown): Attribute {
   if (isAttribute(value)) return value
   // A default would come back in the place of what is absent.
@@ -77,7 +77,7 @@ function isAttribute(value: unknown): value is Attribute {
   return value === null || typeof value === 'string' || typeof value === 'boolean'
 }
 
-/** What to store of a live cookie, or of the plain one of a script. */
+/** Returns what to store of a live cookie, or of the plain one of a script. */
 export function storedCookie(cookie: unknown): StoredCookie {
   if (typeof cookie !== 'object' || cookie === null) return { originalMaxAge: null }
   const age: unknown = Reflect.get(cookie, 'originalMaxAge')
@@ -86,7 +86,7 @@ export function storedCookie(cookie: unknown): StoredCookie {
   return { originalMaxAge: isAge(age) ? age : lifespanOf(cookie), ...acceptedOf(values) }
 }
 
-/** What a cookie that was stored as `stored` would be stored as once it is live, with express-session's defaults. */
+/** Returns how a stored cookie would be stored again once it is live, with express-session's defaults. */
 export function storedAgain(stored: unknown): StoredCookie {
   const { originalMaxAge = null, ...attributes } = loadedCookie(stored, 0) ?? {}
   return { ...storedCookie(new Cookie({ ...attributes, expires: null })), originalMaxAge }
@@ -96,13 +96,13 @@ function isAge(age: unknown): age is number | false {
   return age === false || (typeof age === 'number' && Number.isFinite(age))
 }
 
-// A plain cookie may say only when it expires; the age it had when it was saved is then its lifetime.
+// A plain cookie may have nothing but `expires`; its lifetime is then what is left of it at the save.
 function lifespanOf(cookie: object): number | null {
   const expires = cookieExpiry(cookie)
   return expires === undefined || Number.isNaN(expires) ? null : expires - Date.now()
 }
 
-/** When a cookie expires, in ms: `undefined` if it does not say, NaN if what it says is no date. */
+/** Returns when a cookie expires, in ms; `undefined` if it has no expiry, NaN if that is no date. */
 export function cookieExpiry(cookie: unknown): number | undefined {
   if (typeof cookie !== 'object' || cookie === null) return undefined
   const expires: unknown = Reflect.get(cookie, 'expires')
@@ -111,7 +111,7 @@ export function cookieExpiry(cookie: unknown): number | undefined {
   return typeof expires === 'string' || typeof expires === 'number' ? new Date(expires).getTime() : Number.NaN
 }
 
-/** The cookie of a loaded session; `undefined` if the stored one has no valid shape. Browser-session cookies stay without expiry. */
+/** Returns the cookie of a loaded session; `undefined` if the stored one has no valid shape. Browser-session cookies stay without expiry. */
 export function loadedCookie(stored: unknown, expiresAtMs: number): SessionData['cookie'] | undefined {
   if (typeof stored !== 'object' || stored === null || Array.isArray(stored)) return undefined
   const age: unknown = Object.hasOwn(stored, 'originalMaxAge') ? Reflect.get(stored, 'originalMaxAge') : null
@@ -122,6 +122,6 @@ export function loadedCookie(stored: unknown, expiresAtMs: number): SessionData[
     values.push(isAttribute(value) ? value : ABSENT)
   }
   const expires = typeof age === 'number' ? new Date(expiresAtMs) : age
-  // What is added to a copy costs twenty times as much as what the copy is added to.
+  // In this order: V8 adds properties to a spread object in more than 1 µs, and spreads into a new one in 0.1 µs.
   return { originalMaxAge: age, expires, ...acceptedOf(values) } as SessionData['cookie']
 }

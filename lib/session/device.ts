@@ -9,8 +9,8 @@ const MAX_TEXT = 256
 const NAME = /^[A-Za-z][A-Za-z0-9]{0,31}$/
 
 /**
- * What is kept of the device that the `device` option describes: texts are cut at 256 characters, as a client
- * chooses its user agent; what is undefined is left out. Throws a `TypeError` for what is no flat object.
+ * Returns what is kept of the device that the `device` option describes: cuts texts at 256 characters, as a client
+ * chooses its user agent, and leaves out what is undefined. Throws a `TypeError` for anything but a flat object.
  */
 export function deviceOf(described: unknown): SessionDevice | undefined {
   if (described === undefined || described === null) return undefined
@@ -36,7 +36,7 @@ function checkedValue(value: unknown): string | number | boolean {
   throw optionError('device', 'a function that returns strings, numbers and booleans only')
 }
 
-/** Whether a parsed value is a device as {@link deviceOf} makes them. */
+/** Returns whether a parsed value is a device as {@link deviceOf} returns it. */
 export function isDevice(value: unknown): value is SessionDevice {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   return Object.entries(value).every(

@@ -18,7 +18,7 @@ function checkedMs(ms: number, source: 'cookie.expires' | 'ttl'): number {
   return Math.max(1, Math.round(ms))
 }
 
-/** The idle lifetime of a plain object in ms: what `cookie.expires` leaves, else the `ttl` option. Throws `SessionTtlError`; a wrong lifetime never deletes and never becomes a default. */
+/** Returns the idle lifetime of a plain object in ms: what is left until `cookie.expires`, else the `ttl` option. Throws `SessionTtlError` for a wrong one. */
 export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
   const expires = cookieExpiry(session.cookie)
   if (expires !== undefined) return checkedMs(expires - nowMs, 'cookie.expires')
@@ -29,8 +29,8 @@ export function idleTtlMs(session: SessionData, options: LifetimeOptions, nowMs:
 }
 
 /**
- * The idle lifetime of a live session in ms: its cookie's `originalMaxAge`, which this request may have changed, counted
- * anew from each save; `cookie.expires` says what was left when the session was loaded, long ago in a stream.
+ * Returns the idle lifetime of a live session in ms: its cookie's `originalMaxAge`, which this request may have changed,
+ * counted from each save. `cookie.expires` is older: it dates from when the session was loaded.
  */
 export function liveTtlMs(session: SessionData, options: LifetimeOptions, nowMs: number): number {
   const { originalMaxAge } = session.cookie
@@ -39,7 +39,7 @@ export function liveTtlMs(session: SessionData, options: LifetimeOptions, nowMs:
     : idleTtlMs(session, options, nowMs)
 }
 
-/** The hard end in ms, or `undefined`: the sealed one or the one that today's option gives, whichever is earlier. */
+/** Returns the hard end in ms, or `undefined`: the sealed one or that of the present option, whichever is earlier. */
 export function hardEndMs(
   createdAtMs: number,
   sealedEndMs: number | undefined,
@@ -57,7 +57,7 @@ export interface TouchMoment {
   readonly hardEndMs: number | undefined
 }
 
-/** Whether a touch now would move the expiry by enough to be worth a write. */
+/** Returns whether a touch would move the expiry by enough to be worth a write. */
 export function isTouchDue(moment: TouchMoment, options: LifetimeOptions): boolean {
   const target = Math.min(moment.nowMs + moment.ttlMs, moment.hardEndMs ?? Number.POSITIVE_INFINITY)
   return (
@@ -66,7 +66,7 @@ export function isTouchDue(moment: TouchMoment, options: LifetimeOptions): boole
   )
 }
 
-// At most half the lifetime: a session that is used must never expire between two touches.
+// At most half the lifetime, so that a session in use never expires between two touches.
 function touchAfterMs(ttlMs: number, options: LifetimeOptions): number {
   if (options.touchAfter === undefined) return Math.min(ttlMs / 20, MAX_DEFAULT_TOUCH_AFTER_MS)
   return Math.min(options.touchAfter * 1000, ttlMs / 2)

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 export type Content = Readonly<Record<string, unknown>>
 
 export interface MergeSides {
-  /** What our copy was last in step with. */
+  /** The content that our changes are based on. */
   readonly base: Content
   readonly ours: Content
   readonly theirs: Content
@@ -14,13 +14,13 @@ function isSame(a: Content, b: Content, key: string): boolean {
   return Object.hasOwn(a, key) === Object.hasOwn(b, key) && isDeepStrictEqual(a[key], b[key])
 }
 
-/** The top-level keys that differ between two contents; a key that only one has differs. */
+/** Returns the top-level keys that differ between two contents, including those that only one has. */
 export function changedKeys(before: Content, after: Content): readonly string[] {
   const keys = new Set([...Object.keys(before), ...Object.keys(after)])
   return [...keys].filter((key) => !isSame(before, after, key))
 }
 
-/** What differs between two contents: top-level keys, and attributes of the cookie. */
+/** The differences between two contents: top-level keys, and attributes of the cookie. */
 export interface Changes {
   readonly keys: readonly string[]
   readonly attributes: readonly string[]
@@ -33,7 +33,7 @@ export function changesBetween(before: Content, after: Content): Changes {
   }
 }
 
-/** What of `changes` is not among `others`. */
+/** Returns those of `changes` that are not among `others`. */
 export function without(changes: Changes, others: Changes): Changes {
   return {
     keys: changes.keys.filter((key) => !others.keys.includes(key)),
@@ -41,7 +41,7 @@ export function without(changes: Changes, others: Changes): Changes {
   }
 }
 
-/** Lays what changed in `source` over `target`, deletions included. */
+/** Lays the changes of `source` over `target`, including deletions. */
 export function overlay(target: Content, source: Content, { keys, attributes }: Changes): Content {
   const result = laid(target, source, keys)
   return attributes.length === 0
@@ -58,12 +58,12 @@ function laid(target: Content, source: Content, keys: readonly string[]): Conten
   return result
 }
 
-/** Three-way merge of top-level keys and of the cookie's attributes: what we changed since `base` over what stands now. */
+/** Merges top-level keys and the cookie's attributes three ways: our changes since `base` over the stored content. */
 export function mergeContents({ base, ours, theirs }: MergeSides): Content {
   return overlay(theirs, ours, changesBetween(base, ours))
 }
 
-/** Whether both sides changed one key or attribute, to different values. */
+/** Returns whether both sides changed the same key or attribute to different values. */
 export function clashes({ base, ours, theirs }: MergeSides): boolean {
   const [mine, their] = [changesBetween(base, ours), changesBetween(base, theirs)]
   const [cookie, theirCookie] = [cookieOf(ours), cookieOf(theirs)]
@@ -73,7 +73,7 @@ export function clashes({ base, ours, theirs }: MergeSides): boolean {
   )
 }
 
-/** The cookie of a content; an empty one if it has none. */
+/** Returns the cookie of a content; an empty one if it has none. */
 export function cookieOf({ cookie }: Content): Content {
   return typeof cookie === 'object' && cookie !== null ? (cookie as Content) : {}
 }

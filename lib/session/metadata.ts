@@ -4,7 +4,7 @@ import type { SessionBody } from './codec.ts'
 import { isDevice, type SessionDevice } from './device.ts'
 import { isHandle } from './names.ts'
 
-/** What is sealed together with a session's data, and so cannot be changed without the key. */
+/** The fields that are sealed together with a session's data, and so cannot be changed without the key. */
 export interface SessionMeta {
   readonly createdAtMs: number
   /** The hard end of the session's life. */
@@ -13,9 +13,9 @@ export interface SessionMeta {
   readonly owner?: string | undefined
   /** The owner's epoch when it was registered; a higher one has ended it. */
   readonly epoch?: number | undefined
-  /** Where it was opened, as far as the app noted it. */
+  /** The device it was opened on, as far as the app noted it. */
   readonly device?: SessionDevice | undefined
-  /** What the session has been exposed to; the label store has the set that counts. */
+  /** The labels it has been exposed to; the set in the label store is the authority. */
   readonly labels?: readonly string[] | undefined
 }
 
@@ -48,7 +48,7 @@ export function encodePlaintext({ meta, body }: SessionPlaintext): Buffer {
   return Buffer.concat([head, metaBytes, body.bytes])
 }
 
-// Drawn for many at once, which costs little more than for one.
+// Drawn for many at once, which costs little more than drawing one.
 const revisions = Buffer.alloc(128 * REVISION_BYTES)
 let revisionAt = revisions.length
 

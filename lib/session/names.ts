@@ -4,19 +4,19 @@ import { isDigest } from '../backend/arguments.ts'
 // NUL, braces, globs and lone surrogates (which all collapse to U+FFFD in UTF-8) never reach a key or a hash.
 const SESSION_ID = /^[A-Za-z0-9._~+/=:-]{1,256}$/
 
-/** The handle of a session id, or `undefined` if the id cannot be one. */
+/** Returns the handle of a session id, or `undefined` if the id cannot be one. */
 export function handleOf(sid: unknown): string | undefined {
   if (typeof sid !== 'string' || !SESSION_ID.test(sid)) return undefined
   return hash('sha256', sid, 'base64url')
 }
 
-/** Whether a text has the form of a handle; session ids that have it are told apart by their place in the API. */
+/** Returns whether a text has the form of a handle, which a session id may have, too. */
 export const isHandle = isDigest
 
-/** What names a user. `42`, `'42'` and `42n` are one user, as JSON may make one of the other. */
+/** Identifies a user. `42`, `'42'` and `42n` are one user, as JSON may turn one into another. */
 export type UserId = string | number | bigint
 
-/** The user id that a value is, or that an object serializes to; `undefined` if it is none. */
+/** Returns the user id that a value is, or that an object serializes to; `undefined` if it is none. */
 export function userIdFrom(value: unknown): UserId | undefined {
   const said = typeof value === 'object' && value !== null ? serialized(value) : value
   if (typeof said === 'string') return said !== '' && said.isWellFormed() ? said : undefined
@@ -32,7 +32,7 @@ function serialized(value: object): unknown {
   }
 }
 
-/** The owner name of a user id: a hash, so that user ids do not stand in the keyspace. */
+/** Returns the owner name of a user id: a hash, so that no key contains a user id. */
 export function ownerName(userId: UserId): string {
   return hash('sha256', `express-session-valkey/v1/owner\0${userId}`, 'base64url')
 }

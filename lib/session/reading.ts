@@ -6,10 +6,10 @@ import { type StoredCookie, storedAgain } from './cookie.ts'
 import type { Content } from './merge.ts'
 import { ownerName, type UserId, userIdFrom } from './names.ts'
 
-/** The `userId` option, or its default, which returns whatever the app has put there. */
+/** The `userId` option, or its default. May return anything. */
 export type UserIdOption = (session: Session & Partial<SessionData>) => unknown
 
-/** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
+/** Returns the user of a session, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
 export function userIdBy(option: UserIdOption, session: object): UserId | undefined {
   const value = askOption('userId', () => option(session as Session & Partial<SessionData>))
   if (value === undefined || value === null) return undefined
@@ -18,7 +18,7 @@ export function userIdBy(option: UserIdOption, session: object): UserId | undefi
   return userId
 }
 
-/** Reads bodies as a later request will: what a save registers and what the next request finds cannot differ. */
+/** Reads bodies as a later request will, so that a save registers the owner that the next request finds. */
 export class SessionReader {
   readonly #codec: SessionCodec
   readonly #userId: UserIdOption
@@ -29,7 +29,7 @@ export class SessionReader {
   }
 
   /**
-   * Returns what a body says, or a promise of it with an async serializer.
+   * Returns the reading of a body, or a promise of it with an async serializer.
    *
    * @throws SessionNotSerializableError if the body could not be loaded.
    * @throws SessionUserIdError if it names no user.
@@ -43,14 +43,14 @@ export class SessionReader {
   }
 
   /**
-   * Throws `SessionUserIdError` if a live session that is stored as nobody's names neither a user nor nobody: JSON makes
-   * `null` of NaN, and drops a function.
+   * Throws `SessionUserIdError` if a live session has a wrong user id and yet is stored as nobody's: JSON turns NaN into
+   * `null`, and drops a function.
    */
   checkNobody(live: object): void {
     userIdBy(this.#userId, live)
   }
 
-  /** Takes note of what was loaded. What is wrong with it is for its next save to tell. */
+  /** Notes the reading of a loaded body. Its next save reports what is wrong with it. */
   note(body: SessionBody, content: Content): void {
     try {
       this.#keep(body, content)
@@ -78,7 +78,7 @@ class ContentReading implements Reading {
     this.#stored = stored
   }
 
-  // Nobody asks most sessions for it.
+  // Most sessions are never asked for it.
   get cookie(): StoredCookie {
     this.#cookie ??= storedAgain(this.#stored)
     return this.#cookie

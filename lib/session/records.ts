@@ -19,10 +19,10 @@ import {
   type SessionPlaintext,
 } from './metadata.ts'
 
-/** What a record is for. Each kind has keys of its own, so that no record opens as one of another kind. */
+/** The purpose of a record. Each kind has keys of its own, so that no record opens as one of another kind. */
 export type RecordKind = 'session' | 'token'
 
-/** What a record is, apart from its content. */
+/** A record without its content. */
 export interface RecordHead {
   readonly kind: RecordKind
   readonly meta: SessionMeta
@@ -56,7 +56,7 @@ export interface PutTerms {
   readonly isExtension?: boolean
 }
 
-/** What became of a version: the backend's answer, `unavailable` if it was certainly not applied, `unknown` if it may have been. */
+/** The outcome of a put: the backend's reply, `unavailable` if it was certainly not applied, `unknown` if it may have been. */
 export type PutOutcome = PutAnswer | 'unavailable' | 'unknown'
 
 export type PutResult =
@@ -86,7 +86,7 @@ export function maxBlobBytes(maxBytes: number): number {
   return maxBytes + MAX_META_BYTES + MAX_OVERHEAD_BYTES
 }
 
-/** Sessions as sealed records: seals what is written, opens what is read, and judges what does not open. */
+/** Seals sessions before they are written, opens them after they are read, and reports what does not open. */
 export class SessionRecords {
   readonly #parts: SessionRecordsParts
   readonly #maxBlobBytes: number
@@ -160,7 +160,7 @@ export class SessionRecords {
     return meta && { kind, meta }
   }
 
-  /** Reports content that verified but cannot be used, as {@link read} reports what did not verify. */
+  /** Reports a record that verified but cannot be used, as {@link read} reports one that did not verify. */
   unusable(handle: string): undefined {
     return this.#invalid(handle)
   }

@@ -2,14 +2,14 @@
 export const MAX_DEPTH = 64
 
 /**
- * Whether no parsed JSON text of this form needs {@link sanitize}: it has no key that reaches a prototype, no escape that
- * could hide one, and too few brackets for excessive depth.
+ * Returns whether what a JSON text parses to is safe without {@link sanitize}: it has no key that reaches a prototype, no
+ * escape that could hide one, and too few brackets for excessive depth.
  */
 export function isHarmless(json: string): boolean {
   return !/__proto__|constructor|\\u/.test(json) && !mayBeTooDeep(json)
 }
 
-/** Whether a JSON text has enough brackets for excessive depth. */
+/** Returns whether a JSON text has enough brackets for excessive depth. */
 export function mayBeTooDeep(json: string): boolean {
   return occurrences(json, '{') + occurrences(json, '[') > MAX_DEPTH
 }
@@ -26,9 +26,8 @@ interface Visit {
 }
 
 /**
- * Makes parsed content safe to hand on: drops keys that reach prototypes, and calls `onDrop` for each; refuses excessive
- * depth. Iterative, since a reviver or a recursive walk overflows the stack at a depth that JSON.parse itself survives.
- * Returns whether the content may be used.
+ * Makes parsed content safe to use: drops keys that reach prototypes, and calls `onDrop` for each. Returns whether it may be
+ * used: not if it is too deep. Iterative, as a recursive walk overflows the stack at a depth that JSON.parse survives.
  */
 export function sanitize(content: object, onDrop: () => void = () => {}): boolean {
   const seen = new Set<object>([content])
@@ -54,7 +53,7 @@ function childrenOf(value: object, onDrop: () => void): readonly object[] {
   return Object.values(value).filter(isObject)
 }
 
-// What a merge that copies keys without care follows to a prototype. A `constructor` or a `prototype` alone leads nowhere.
+// The keys by which a careless merge reaches a prototype. A `constructor` or a `prototype` alone reaches none.
 function* unsafeKeysOf(value: object): Iterable<string> {
   if (Object.hasOwn(value, '__proto__')) yield '__proto__'
   const maker: unknown = Object.hasOwn(value, 'constructor') ? Reflect.get(value, 'constructor') : undefined
@@ -75,7 +74,7 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-/** Whether a value is an object literal, as parsers make them; dates, buffers and maps of a custom serializer are not. */
+/** Returns whether a value is a plain object, as parsers make them; dates, buffers and maps of a custom serializer are not. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (!isObject(value) || Array.isArray(value)) return false
   const prototype: unknown = Object.getPrototypeOf(value)

@@ -11,7 +11,7 @@ export interface LegacySessionsParts {
   readonly now: () => number
 }
 
-// Less than any tombstone stands: what could not be removed expires before an ended session could be adopted again.
+// Less than any tombstone lasts: a value that could not be removed expires before an ended session could be adopted again.
 const GONE_WITHIN_MS = 600_000
 
 /** Sessions that connect-redis has kept, each to be adopted when its cookie comes. */
@@ -23,8 +23,8 @@ export class LegacySessions {
   }
 
   /**
-   * Hands the session under an id to `store`, and removes it where it was. Answers whether there is one to load now.
-   * What is no session counts as none, and is left where it is.
+   * Passes the session under an id to `store`, and removes it where it was. Returns whether there is one to load now.
+   * Ignores and keeps a value that is no session.
    */
   async adopt(
     sid: string,

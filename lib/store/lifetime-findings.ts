@@ -6,7 +6,7 @@ const LONGEST_SOUND_TTL_S = 400 * 86_400
 
 type Lifetimes = Pick<ResolvedOptions, 'ttl' | 'touchAfter' | 'absoluteTtl' | 'endedTtlMs'>
 
-/** What is unwise in the lifetimes a store was given. A `ttl` that depends on the session is not looked at. */
+/** Returns what is unwise in a store's lifetimes. Does not judge a `ttl` that depends on the session. */
 export function* lifetimeFindings(lifetimes: Lifetimes): Iterable<Finding> {
   yield* longOnes(lifetimes)
   const { ttl, touchAfter } = lifetimes

@@ -3,7 +3,7 @@ import type { Session, SessionData } from 'express-session'
 import { SessionEndedError } from '../errors.ts'
 import { type Changes, type Content, cookieOf } from '../session/merge.ts'
 
-/** Gives a loaded session the names that express-session passes over because every object has them, such as `constructor`. */
+/** Sets the properties of a loaded session that express-session skips because every object has one of that name, such as `constructor`. */
 export function keepNames(live: Session, data: object): void {
   for (const [name, value] of Object.entries(data)) {
     if (name in Object.prototype && !Object.hasOwn(live, name))
@@ -11,7 +11,7 @@ export function keepNames(live: Session, data: object): void {
   }
 }
 
-/** Lets the touches of a session leave its cookie's age as it is: express-session's lose a tick of the clock now and then. */
+/** Keeps the touches of a session from changing its cookie's age: those of express-session sometimes lose a tick of the clock. */
 export function keepMaxAge(live: Session): void {
   const resetMaxAge = () => {
     setMaxAge(live.cookie, live.cookie.originalMaxAge)
@@ -20,7 +20,7 @@ export function keepMaxAge(live: Session): void {
   Object.defineProperty(live, 'resetMaxAge', { configurable: true, value: resetMaxAge, writable: true })
 }
 
-/** Lays what another request stored into a live session. */
+/** Lays the changes that another request stored into a live session. */
 export function layInto(live: object, content: Content, { keys, attributes }: Changes): void {
   for (const key of keys) {
     if (Object.hasOwn(content, key)) Reflect.set(live, key, content[key])
@@ -50,8 +50,8 @@ export interface Reloading {
 type Reload = (callback?: ((error?: unknown) => void) | null) => Session
 
 /**
- * Gives a live session its own `reload`, which behaves as express-session's, except that it neither brings back a
- * session that was replaced or destroyed meanwhile nor ends the process.
+ * Gives a live session its own `reload`. Unlike that of express-session it neither brings back a session that was replaced
+ * or destroyed meanwhile nor ends the process.
  */
 export function giveReload(req: Request, session: Session, { load, install }: Reloading): void {
   const reload: Reload = (told) => {

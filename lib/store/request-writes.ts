@@ -31,18 +31,18 @@ interface Writes {
   underWay: number
   /** Called when none is under way any more. */
   onIdle: (() => void) | undefined
-  /** An ending that failed and that nobody has heard of: nothing tries it again. */
+  /** An ending that failed and was not reported: nothing tries it again. */
   failure: Failure | undefined
-  /** Why the last save that was asked for failed. What it was to store is unsaved and will be tried again. */
+  /** Why the last save failed. Its content is unsaved and will be tried again. */
   saveFailure: Failure | undefined
-  /** The content of a save that failed, of which its caller heard. */
+  /** The content of a save whose failure its caller has received. */
   refused: string | undefined
   ending: Ending | undefined
-  /** The response ends: the app asks for no save or touch from here on. */
+  /** Whether the response ends: from then on only express-session saves and touches. */
   isConcluded: boolean
 }
 
-/** Knows what each request still has to store, lets its response wait for it, and reports a failure to whoever can answer. */
+/** Tracks what each request still has to store, lets its response wait for that, and reports a failure where a reply can still be sent. */
 export class RequestWrites {
   readonly #sessions: Sessions
   readonly #requests: TrackedRequests
@@ -63,7 +63,7 @@ export class RequestWrites {
     try {
       if (!this.#isCommitted(req, options)) return false
     } catch {
-      // An option of the app's that throws, or a lifetime that is none: `commit` reports what is wrong.
+      // A function of the app's that throws, or a wrong lifetime: `commit` reports it.
       return false
     }
     if (this.#writes.get(req)?.isConcluded) {
@@ -74,7 +74,7 @@ export class RequestWrites {
     return true
   }
 
-  /** Whether a session was found to be committed as its response ends, and its cookie has not changed since; once. */
+  /** Returns, once, whether a session was found to be committed as its response ends and its cookie has not changed since. */
   isJustCommitted(session: SessionData): boolean {
     const isIt = this.#committed === session
     this.#committed = undefined
@@ -103,7 +103,7 @@ export class RequestWrites {
     this.#of(req).isConcluded = true
   }
 
-  /** Begins a save that the request's commit waits for; none of what its handler heard cannot be stored. */
+  /** Begins a save that the request's commit waits for, unless its handler has received the failure of the same content. */
   save(session: object, save: () => Promise<void>): Promise<void> {
     const { req } = session as { readonly req?: object }
     if (req === undefined) return save()
@@ -124,7 +124,7 @@ export class RequestWrites {
     })
   }
 
-  /** Lets the commit wait for a write whose callback hears of a failure. */
+  /** Lets the commit wait for a write whose failure its callback receives. */
   addReported(req: object, write: Promise<unknown>): void {
     this.#add(this.#of(req), write, () => {})
   }
@@ -142,8 +142,8 @@ export class RequestWrites {
   }
 
   /**
-   * The outcome as a callback hears of it. express-session saves and touches while the response ends, and hands a
-   * failure to error handlers that can no longer answer: the commit of that response fails with it instead.
+   * Returns the outcome for a callback. While a response ends express-session passes a failed save or touch to error handlers
+   * that can no longer reply, so that outcome never fails: the commit of the response does.
    */
   reported(session: object, write: Promise<void>): Promise<void> {
     const { req } = session as { readonly req?: object }
@@ -182,7 +182,7 @@ export class RequestWrites {
     return this.#sessions.isStored(tracked, live)
   }
 
-  /** Notes, before its callback hears of it, what content could not be stored. */
+  /** Notes the content that could not be stored, before the callback receives the failure. */
   #noteRefusal(req: object, content: string | undefined, stored: Promise<void>): Promise<void> {
     return stored.then(
       () => {
@@ -195,7 +195,7 @@ export class RequestWrites {
     )
   }
 
-  /** Whether the response ends with a session that could not be saved, as its handler heard before. */
+  /** Returns whether the response ends with a session that could not be saved, and its handler has received that failure. */
   #isRefused(req: object, session: object): boolean {
     const writes = this.#writes.get(req)
     return (
@@ -203,7 +203,7 @@ export class RequestWrites {
     )
   }
 
-  /** Whether nothing is under way, and no failure is left to report. */
+  /** Returns whether nothing is under way and no failure is left to report. */
   #isIdle(req: object): boolean {
     const writes = this.#writes.get(req)
     return writes === undefined || (writes.underWay === 0 && writes.failure === undefined)
@@ -261,7 +261,7 @@ function idle(writes: Writes): Promise<void> {
   })
 }
 
-/** The session's content as express-session compares it: without the cookie, whose expiry moves. */
+/** Returns the session's content as express-session compares it: without the cookie, whose expiry moves. */
 export function contentOf(session: object): string | undefined {
   try {
     return JSON.stringify({ ...session, cookie: undefined })
@@ -270,7 +270,7 @@ export function contentOf(session: object): string | undefined {
   }
 }
 
-/** Through the session's own method: express-session then knows that it is saved, and does not save it again. */
+/** Saves by the session's own method, so that express-session knows, and does not save it again. */
 async function saveLive(session: Session & SessionData): Promise<void> {
   session.touch()
   await new Promise<void>((resolve, reject) => {

@@ -30,19 +30,19 @@ export interface SaveSessionParts {
   readonly lifetime: LifetimeOptions
   readonly announce: Announce
   readonly reader: SessionReader
-  /** How long a live session is to live from now. */
+  /** Returns the lifetime of a live session from now, in ms. */
   readonly ttlMsOf: (session: object) => number
-  /** What is noted of the device that a live session signs in on. */
+  /** Returns what is noted of the device that a live session signs in on. */
   readonly deviceOf: (live: object) => SessionDevice | undefined
-  /** What is sealed with a session that begins now. */
+  /** Returns what is sealed with a new session. */
   readonly newMeta: () => Promise<SessionMeta>
   readonly now: () => number | Promise<number>
 }
 
-// Saves of one process queue up, so an attempt is lost only to another process; this many in a row is contention to report.
+// Saves of one process queue up, so only another process can win an attempt; this many losses in a row are reported.
 const MAX_ATTEMPTS = 32
 
-/** What a plain object, or one attempt of a save, says of the session. */
+/** What a plain object, or one attempt of a save, is to store. */
 export interface SessionContent {
   readonly body: SessionBody
   readonly owner: string | undefined
@@ -50,14 +50,14 @@ export interface SessionContent {
   readonly ttlMs: number
 }
 
-/** What one attempt is to store, and what it replaces. */
+/** The record that one attempt is to store, and what it replaces. */
 interface NextRecord extends SessionContent {
   readonly handle: string
   /** The record it replaces, if there is one. */
   readonly replaces: SessionRecord | undefined
   readonly meta: SessionMeta
   readonly expect: Expectation
-  /** What is saved; none when whatever is there is overwritten. */
+  /** The session that is saved; none when a plain object overwrites the record. */
   readonly tracked: TrackedSession | undefined
 }
 
@@ -67,7 +67,7 @@ interface Attempt {
   readonly result: PutResult
 }
 
-/** Puts the saves of one session in this process in order, so that they build on each other instead of colliding. */
+/** Runs the saves of one session in this process one after the other, so that they build on each other instead of colliding. */
 export class SaveQueue {
   readonly #tails = new Map<string, Promise<void>>()
 
@@ -114,7 +114,7 @@ export class SaveSession {
     }
   }
 
-  /** Stores over whatever is there, and keeps what is sealed beside its data. Only a tombstone refuses it. */
+  /** Stores over any record, and keeps what is sealed beside its data. Only a tombstone refuses it. */
   async overwrite(handle: string, content: SessionContent): Promise<void> {
     let isInDoubt = false
     try {
@@ -131,7 +131,7 @@ export class SaveSession {
     }
   }
 
-  /** Seals the record again with the first secret. Returns whether it did: not if another request stored something meanwhile. */
+  /** Seals the record again with the first secret. Returns whether it did; `false` if another request stored something meanwhile. */
   async reseal(tracked: TrackedSession, record: SessionRecord, ttlMs: number): Promise<boolean> {
     const { records } = this.#parts
     const sealed = await records.seal(record.kind, tracked.handle, record)
@@ -141,7 +141,7 @@ export class SaveSession {
     return result.outcome === 'stored'
   }
 
-  /** Whether a record that has the content has all else that a save would store, so that it only needs to be extended. */
+  /** Returns whether a record with the same content also has everything else that a save would store. */
   async isInStep(tracked: TrackedSession, { body }: SessionRecord): Promise<boolean> {
     try {
       const { owner } = await this.#parts.reader.read(body)
@@ -152,7 +152,7 @@ export class SaveSession {
     }
   }
 
-  /** Registers, stores, finishes the registration: in this order, so that what can be read is registered and no evicted session can be read. */
+  /** Registers, stores, then finishes the registration, so that a session that can be read is registered, and an evicted one cannot be read. */
   async #store(next: NextRecord): Promise<Attempt> {
     const registering = this.#register(next)
     const { registration, ttlMs } = registering instanceof Promise ? await registering : registering
@@ -176,7 +176,7 @@ export class SaveSession {
     }
   }
 
-  /** Registers what is to be stored: without a promise where nobody's session stays nobody's. */
+  /** Registers the record that is to be stored: without a promise if it has no owner. */
   #register(next: NextRecord): Registered | Promise<Registered> {
     const { handle, owner, ttlMs, meta, replaces } = next
     if (owner === undefined)
@@ -209,7 +209,7 @@ export class SaveSession {
     return { registration, ttlMs: isExtension ? ttlMs : Math.max(1, expiresAtMs - nowMs) }
   }
 
-  /** What is to be stored now: the pending changes over the record as it is known. */
+  /** Returns the record to store: the pending changes over the last known record. */
   async #rebase(tracked: TrackedSession, pending: PendingSave): Promise<NextRecord> {
     const { reader } = this.#parts
     const ours = pending.ours instanceof Promise ? await pending.ours : pending.ours
@@ -234,7 +234,7 @@ export class SaveSession {
 
   async #over(handle: string, content: SessionContent, attempt: number): Promise<NextRecord> {
     const replaces = await this.#parts.records.read(handle)
-    // A write that was given up and comes late must not land over a newer one; only what cannot be read is overwritten blindly.
+    // A late write must not replace a newer record; only a record that cannot be read is overwritten unseen.
     const unread: Expectation = { kind: attempt === 1 ? 'absent' : 'any' }
     const expect: Expectation = replaces ? { kind: 'version', etag: replaces.etag } : unread
     const meta = replaces?.meta ?? (await this.#parts.newMeta())
@@ -252,7 +252,7 @@ export class SaveSession {
     return sides === undefined ? ours : this.#parts.codec.encode(mergeContents(sides))
   }
 
-  /** After an attempt that was not stored: learns what is, and decides whether the policy lets the save go on. */
+  /** After an attempt that was not stored: reads the record that is, and checks whether the policy lets the save go on. */
   async #catchUp(tracked: TrackedSession, pending: PendingSave, attempt: Attempt): Promise<void> {
     const { next, registration, result } = attempt
     if ('error' in result) throw result.error
@@ -280,7 +280,7 @@ export class SaveSession {
     if (record === undefined || this.#parts.concurrency === 'reject')
       throw isUnsure ? new OutcomeUnknownError('conflict') : new SessionConflictError()
     if (!isUnsure || this.#parts.concurrency === 'overwrite') return
-    // The lost write may be part of what is stored; laying it over again would undo what was built upon it.
+    // The lost write may be part of the record; laying it over again would undo what was built upon it.
     const sides = await this.#sides(await tracked.baseOf(pending), await pending.ours, current.body)
     if (sides === undefined || clashes(sides)) throw new OutcomeUnknownError('conflict')
   }
@@ -307,7 +307,7 @@ export class SaveSession {
       return Promise.resolve(codec.decode(known)).catch(() => undefined)
     }
     const [ours, merged, now] = await Promise.all(encodings.map(decoded)).catch(() => [])
-    // What cannot be encoded now fails its own save; this one is stored.
+    // What cannot be encoded fails in a save of its own; this one is stored.
     if (!ours || !merged || !now) return
     const changes = without(changesBetween(ours, merged), changesBetween(ours, now))
     tracked.rebase(async (view) =>
@@ -335,6 +335,6 @@ interface Conflict {
 
 interface Stored {
   readonly stored: SessionBody
-  /** Which attempt it was. */
+  /** The number of the attempt. */
   readonly number: number
 }

@@ -29,7 +29,7 @@ import { TrackedRequests } from './tracked-requests.ts'
 import type { TrackedSession } from './tracked-session.ts'
 import { UnstoredSessions } from './unstored-sessions.ts'
 
-// A serializer may take less than a call may in all, so that the caller learns what it waited for.
+// Less than a whole call has, so that the error names the serializer.
 const SERIALIZER_SHARE = 3
 
 export interface SessionStoreParts {
@@ -81,7 +81,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     const sealed = { backend, sealer, prefix, maxBytes, onInvalid, onUnknownKey, announce }
     const records = new SessionRecords({ ...sealed, kinds: ['session'] })
     const recordsOfAll = new SessionRecords({ ...sealed, kinds: ['session', 'token'] })
-    // No outage may end a token session: a node that lacks a secret says so.
+    // A node that lacks a secret fails: it must not end the token session.
     const tokenRecords = new SessionRecords({
       ...sealed,
       kinds: ['token'],
@@ -135,7 +135,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     })
   }
 
-  /** The session's data, or `null` if there is none: missing, expired, ended, or not ours. Rejects only if the backend fails. */
   override get(sid: string): Promise<SessionData | null>
   override get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void
   override get(
@@ -148,11 +147,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /**
-   * Stores a session. A loaded one updates exactly the record it was loaded from, a new one never overwrites, a
-   * plain object overwrites what lives. Rejects with `SessionEndedError` if the session was ended meanwhile, and with
-   * `SessionForeignError` if it was loaded under another id.
-   */
   override set(sid: string, session: SessionData): Promise<void>
   override set(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override set(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
@@ -170,7 +164,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     return this.#operations.run('set', () => this.#sessions.adopt(handle, session, leftMs), late.write)
   }
 
-  /** Ends a session for good: until its tombstone expires nothing can be stored under its id. */
   override destroy(sid: string): Promise<void>
   override destroy(sid: string, callback: ((error?: unknown) => void) | undefined): void
   override destroy(sid: string, callback?: Callback<void>): Promise<void> | undefined {
@@ -180,10 +173,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /**
-   * Extends a session's idle lifetime, if by at least `touchAfter`. Never changes or revives one. Rejects with
-   * `SessionEndedError` if that finds a loaded session ended, or gone.
-   */
   override touch(sid: string, session: SessionData): Promise<void>
   override touch(sid: string, session: SessionData, callback: ((error?: unknown) => void) | undefined): void
   override touch(sid: string, session: SessionData, callback?: Callback<void>): Promise<void> | undefined {
@@ -201,7 +190,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /** All living sessions that open, each with its handle as `id`. Scans every primary: for administration, not for requests. */
   override all(): Promise<ListedSession[]>
   override all(callback: (error: unknown, sessions?: ListedSession[]) => void): void
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | undefined {
@@ -211,7 +199,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /** The handles of all living sessions. Scans every primary. */
   ids(): Promise<string[]>
   ids(callback: (error: unknown, handles?: string[]) => void): void
   ids(callback?: Callback<string[]>): Promise<string[]> | undefined {
@@ -221,7 +208,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /** How many sessions live. Scans every primary. */
   override length(): Promise<number>
   override length(callback: (error: unknown, length?: number) => void): void
   override length(callback?: Callback<number>): Promise<number> | undefined {
@@ -231,7 +217,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /** Ends every session of this store's prefix. Scans every primary. */
   override clear(): Promise<void>
   override clear(callback: ((error?: unknown) => void) | undefined): void
   override clear(callback?: Callback<void>): Promise<void> | undefined {
@@ -242,19 +227,17 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     )
   }
 
-  /** Whose session it is, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
+  /** Returns the user of a session, by the `userId` option. Throws `SessionUserIdError` for what is neither a user id nor nobody. */
   userIdOf(session: Partial<SessionData>): UserId | undefined {
     return userIdBy(this.#options.userId, session)
   }
 
-  /** The handle of a session id, its name everywhere but in the cookie. Throws `SessionIdError` if it cannot be one. */
   handle(sid: string): string {
     const handle = handleOf(sid)
     if (handle === undefined) throw new SessionIdError()
     return handle
   }
 
-  /** Whether the backend answers, and how calls to it have fared, for readiness probes. Never rejects. */
   health(): Promise<StoreHealth> {
     return healthOf(this.#backend, this.#deadlineMs)
   }
@@ -276,41 +259,34 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     this.#parts.add(part)
   }
 
-  /** Lets calls in flight settle and refuses later ones with `StoreClosedError`. A client that was handed in stays open. */
   async close(): Promise<void> {
     this.registry.close()
     await this.#operations.settle()
     await this.#backend.close()
   }
 
-  /**
-   * Makes what a request has done to its session last: waits for its saves and destroys that are under way, then
-   * stores `req.session` if it has changed, or extends it if that is due. Rejects with the first failure; with
-   * `SessionIdError` or `SessionForeignError` if there is a session that express-session does not store.
-   * `sessionGuard` calls it before a response's first byte; call it yourself where no guard is.
-   */
   commit(req: CommittedRequest, options: CommitOptions = {}): Promise<void> {
     return this.#operations.run('commit', () => this.#writes.commit(req, options), late.write)
   }
 
   /**
-   * Notes that the request's response ends. From here on what express-session saves and touches for it fails by `commit`
-   * alone, as nobody else could answer any more; and a save that failed before, of which its callback was told, is not
-   * tried again while the session holds the same. `sessionGuard` calls it.
+   * Notes that the request's response ends. From here on only `commit` rejects if a save or touch of express-session fails,
+   * as no error handler could reply any more; and a save whose failure its callback has received is not tried again while
+   * the session holds the same. `sessionGuard` calls it.
    */
   conclude(req: CommittedRequest): void {
     this.#writes.conclude(req)
   }
 
   /**
-   * Whether `commit` would have nothing to write and nothing to wait for, told at once; `false` where that cannot be
-   * told at once, as with an async serializer. Extends the cookie, as `commit` does.
+   * Returns whether `commit` has nothing to write and nothing to wait for; `false` where finding out takes a wait, as with
+   * an async serializer. Extends the cookie, as `commit` does.
    */
   isCommitted(req: CommittedRequest, options: CommitOptions = {}): boolean {
     return this.#writes.isCommitted(req, options)
   }
 
-  /** The labels sealed, or about to be sealed, with a live session. Throws a `TypeError` if this store has neither made nor loaded it. */
+  /** Returns the labels sealed, or about to be sealed, with a live session. Throws a `TypeError` if this store has neither made nor loaded it. */
   sealedLabels(session: object): readonly string[] {
     return this.#requests.labelled(session).labels
   }
@@ -321,8 +297,8 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   }
 
   /**
-   * What is stored of a live session now, by whatever request. Rejects with `SessionEndedError` if it was ended, or
-   * expired, since it was loaded.
+   * Returns what is stored of a live session now, whichever request stored it. Rejects with `SessionEndedError` if the
+   * session was ended, or expired, since it was loaded.
    */
   storedSession(session: object): Promise<StoredSession> {
     return this.#operations.run(
@@ -333,14 +309,13 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
   }
 
   /**
-   * Whether this store has made the live session for its request, and nothing was put into it or stored of it since:
-   * nobody else can know its id.
+   * Returns whether this store has made the live session for its request and it holds nothing and is not stored: nobody
+   * else can know its id.
    */
   isPristine(session: object): boolean {
     return this.#requests.isPristine(session)
   }
 
-  /** How new sessions are made; express-session sets it. */
   get generate(): (req: Request) => void {
     return this.#generate
   }
@@ -353,7 +328,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
       make(req)
       const { session, sessionID } = req
       if (handleOf(sessionID) === undefined) warnOnce('ESV_SESSION_ID', new SessionIdError().message)
-      // A genid that keeps the client's id makes none that nobody knows.
+      // A genid that keeps the client's id makes an id that the client knows.
       else if (sessionID !== former) this.#unstored.add(sessionID, session)
       this.#requests.made(session)
       keepMaxAge(session)
@@ -361,7 +336,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     }
   }
 
-  /** As express-session's, and remembers which record the session came from. Data of another id cannot be saved under this one. */
+  /** As that of express-session, and notes which record the session came from. Data of another id cannot be saved under this one. */
   override createSession(req: Request, data: SessionData): Session & SessionData {
     const session = super.createSession(req, data)
     this.#requests.adopt(req, session, data)
@@ -371,10 +346,6 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     return session
   }
 
-  /**
-   * As express-session's. But if the old session could not be ended, no new one is made and the old one cannot be saved
-   * any more. So it is with a user's session that was ended, or is gone, already: rejects with `SessionEndedError`.
-   */
   override regenerate(req: Request): Promise<void>
   override regenerate(req: Request, callback: ((error?: unknown) => void) | undefined): void
   override regenerate(req: Request, callback?: Callback<void>): Promise<void> | undefined {
@@ -389,7 +360,7 @@ export abstract class SealedSessionStore extends StoreEmitter implements Session
     return answer(replaced, callback)
   }
 
-  // Once for each request: what a request ends twice it must not find ended by somebody else.
+  // Once for each request: its second call must not find the session ended and fail.
   #release(req: Request, old: TrackedSession | undefined): Promise<Predecessor | undefined> {
     const { sessionID: sid } = req
     return this.#writes.endOnce(req, sid, async () => {

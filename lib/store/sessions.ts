@@ -39,11 +39,11 @@ export interface SessionsParts {
 // However many a batch of the backend has: others are served between them.
 const SIDE_BY_SIDE = 100
 
-/** A session as it is stored now. */
+/** A session as it is stored. */
 export interface StoredSession {
   /** The labels it is sealed with. */
   readonly labels: readonly string[]
-  /** None if it is not stored yet. */
+  /** `undefined` if the session is not stored yet. */
   readonly data: SessionData | undefined
 }
 
@@ -52,7 +52,7 @@ export interface LoadedSession {
   readonly record: SessionRecord
 }
 
-/** The sessions of a store: loads, saves, extends, ends and lists them. Knows none of express-session's callbacks. */
+/** Loads, saves, extends, ends and lists the sessions of a store. Knows none of express-session's callbacks. */
 export class Sessions {
   readonly #backend: Backend
   readonly #options: ResolvedOptions
@@ -107,7 +107,7 @@ export class Sessions {
     return this.#loadOf(this.#records.read(handle))
   }
 
-  // What is known at once is not awaited: each wait costs as much as the step it waits for.
+  // Awaits only promises: awaiting a known value costs as much as computing it.
   async #loadOf(reading: Promise<SessionRecord | undefined>): Promise<LoadedSession | undefined> {
     const record = await reading
     if (record === undefined) return undefined
@@ -133,7 +133,7 @@ export class Sessions {
     }
   }
 
-  /** What is stored of a session now, by whatever request. Rejects if it was ended, or expired, since it was loaded. */
+  /** Returns what is stored of a session, whichever request stored it. Rejects if it was ended, or expired, since it was loaded. */
   async stored(tracked: TrackedSession): Promise<StoredSession> {
     tracked.checkUsable()
     if (tracked.record === undefined && !tracked.mayBeStored)
@@ -143,7 +143,7 @@ export class Sessions {
     return { labels: loaded?.record.meta.labels ?? [], data: loaded?.data }
   }
 
-  /** Stores what the live session is now. What it holds is captured before this returns. */
+  /** Stores a live session. Captures its content before returning. */
   save(tracked: TrackedSession, live: SessionData): Promise<void> {
     const pending = tracked.capture(live, this.#codec.encodeSession(live), this.#ttlMsOf(live))
     return this.#queue.run(tracked.handle, () => this.#save(tracked, pending))
@@ -152,7 +152,7 @@ export class Sessions {
   async #save(tracked: TrackedSession, pending: PendingSave): Promise<void> {
     tracked.checkUsable()
     const { record } = tracked
-    // What fails here goes on to a save, which notes its failure.
+    // A failure goes on to a save, which notes it.
     const ours = pending.ours instanceof Promise ? await pending.ours.catch(() => undefined) : pending.ours
     const isSame = record !== undefined && ours !== undefined && sameBody(ours, record.body)
     if (isSame && (await this.#saving.isInStep(tracked, record))) await this.#extend(tracked, pending.ttlMs)
@@ -160,8 +160,8 @@ export class Sessions {
   }
 
   /**
-   * Whether the live session is stored as it is and no extension is due, as far as can be told without waiting:
-   * `false` with an async serializer.
+   * Returns whether the live session is stored as it is and no extension is due; `false` where finding out takes a wait, as
+   * with an async serializer.
    */
   isStored(tracked: TrackedSession, live: SessionData): boolean {
     const { record } = tracked
@@ -176,7 +176,7 @@ export class Sessions {
     return !isTouchDue({ ...moment, ttlMs: this.#ttlMsOf(live) }, this.#options)
   }
 
-  /** Stores a plain object under a handle, whatever stands there, unless the session was ended. */
+  /** Stores a plain object under a handle, over any session that is stored there, unless it was ended. */
   write(handle: string, session: SessionData): Promise<void> {
     const ttlMs = idleTtlMs(session, this.#options, this.#options.clock.now())
     const written = this.#codec.encodeSession(session)
@@ -188,7 +188,7 @@ export class Sessions {
     })
   }
 
-  /** Stores a session that another store has kept, unless one stands under the handle, or was ended there. */
+  /** Stores a session that another store has kept, unless one is stored under the handle, or was ended there. */
   adopt(handle: string, session: SessionData, leftMs: number | undefined): Promise<AdoptOutcome> {
     const ttlMs = leftMs ?? idleTtlMs(session, this.#options, this.#options.clock.now())
     const tracked = new TrackedSession(handle)
@@ -200,7 +200,7 @@ export class Sessions {
         await this.#saving.save(tracked, pending)
         return 'adopted'
       } catch (error) {
-        // Another process has come first.
+        // Another process was first.
         if (error instanceof SessionConflictError) return 'exists'
         if (error instanceof SessionEndedError) return 'ended'
         throw error
@@ -209,8 +209,8 @@ export class Sessions {
   }
 
   /**
-   * Extends the session, if by enough to be worth a write. Rejects if that finds it ended, or gone. A cookie that alone
-   * has changed is stored: express-session, which does not see that, asks for no save. Other changes are left to a save.
+   * Extends the session, if by enough to be worth a write. Rejects if it was ended, or is gone. Stores a change of the cookie
+   * alone, which express-session does not notice and so does not save; leaves other changes to a save.
    */
   async touch(tracked: TrackedSession, live: SessionData): Promise<void> {
     if (this.hasOtherCookie(tracked, live) && (await this.#hasSameKeys(tracked, live)))
@@ -224,12 +224,12 @@ export class Sessions {
     if (record) await this.#extend(new TrackedSession(handle, { record }), ttlMs)
   }
 
-  /** Ends a session at the wish of its request, and returns what it was; `undefined` if it did not live. */
+  /** Ends a session that its request signs out of, and returns what it was; `undefined` if it was not active. */
   end(handle: string): Promise<EndedMember | undefined> {
     return this.#membership.end(handle)
   }
 
-  /** As {@link end}, for a session that another is to replace; returns what of a user's session that one may carry on. */
+  /** As {@link end}, for a session that another replaces; returns what of a user's session the other may carry on. */
   async supersede({ handle, record }: TrackedSession): Promise<Predecessor | undefined> {
     const owner = record?.meta.owner
     if (record && owner !== undefined) return this.#membership.supersede(handle, { ...record.meta, owner })
@@ -237,12 +237,12 @@ export class Sessions {
     return undefined
   }
 
-  /** Why there is nothing to load: `gone` without a tombstone. */
+  /** Returns why there is no session to load: `gone` without a tombstone. */
   async endingOf(handle: string): Promise<'ended' | 'gone'> {
     return (await this.#backend.ending(handle)) === undefined ? 'gone' : 'ended'
   }
 
-  /** What a session that replaces another takes over from it. */
+  /** Returns what a session that replaces another takes over from it. */
   inheritanceOf(tracked: TrackedSession | undefined): SessionMeta | undefined {
     const meta = tracked?.record?.meta ?? tracked?.inherited
     if (!this.#options.absoluteTtlSurvivesRegenerate || meta === undefined) return undefined
@@ -281,13 +281,13 @@ export class Sessions {
       const loaded = record?.kind === 'session' ? await this.#loadOf(Promise.resolve(record)) : undefined
       return loaded && { ...loaded.data, id: handle }
     } catch (error) {
-      // With `onInvalid: 'error'` one bad record must not hide the good ones; its event has been emitted.
+      // With `onInvalid: 'error'` one bad record does not fail the list; its event was emitted.
       if (error instanceof SessionInvalidError || error instanceof SessionUnknownKeyError) return undefined
       throw error
     }
   }
 
-  // Its time was shortened by option, or somebody kept the record beyond it.
+  // An option has shortened its time since it was stored, or somebody has extended the record.
   async #expire(handle: string): Promise<undefined> {
     await this.#endSessions.end(handle, { reason: 'expired-absolute', actor: { type: 'system' } })
   }
@@ -300,7 +300,7 @@ export class Sessions {
     if (!isTouchDue(moment, this.#options)) return
     if (!record.isCurrent) return this.#reseal(tracked, record, ttlMs)
     // Sent one behind the other: one round trip, and on one server the registry moves first.
-    // Another request may have stored a longer lifetime meanwhile. A shorter one is set where the record shows a longer.
+    // Another request may have stored a longer lifetime meanwhile; a shorter one is set only if the record has a longer.
     const isExtension = nowMs + ttlMs >= record.expiresAtMs
     const extended = this.#membership.extend(tracked.handle, record.meta, ttlMs, isExtension)
     const touched = this.#backend.touch(tracked.handle, ttlMs, isExtension)
@@ -324,7 +324,7 @@ export class Sessions {
     if (expiresAtMs === undefined) this.#refuse(tracked.handle, await this.endingOf(tracked.handle))
   }
 
-  // The request has read what it must not have any more, so its response is refused as that of a save would be.
+  // The request has read an ended session, so its response is refused like that of a save.
   #refuse(handle: string, ending: 'ended' | 'gone'): never {
     this.#announce('write-refused', { handle, ending })
     throw new SessionEndedError(ending)
@@ -339,7 +339,7 @@ export class Sessions {
     return { createdAtMs, endsAtMs: hardEndMs(createdAtMs, undefined, this.#options) }
   }
 
-  /** Whether the live cookie is not the stored one, as far as that is known. */
+  /** Returns whether the live cookie is known to differ from the stored one. */
   hasOtherCookie({ record }: TrackedSession, live: SessionData): boolean {
     const reading = record?.body.reading
     return (

@@ -6,7 +6,7 @@ import type { Announce, StoreEvents } from '../session/events.ts'
 type AnyListener = Parameters<Store['on']>[1]
 type Listener<Name extends keyof StoreEvents> = (...facts: StoreEvents[Name]) => void
 
-/** express-session's `Store`, which is an EventEmitter, with listeners that know what they are told. */
+/** express-session's `Store`, which is an EventEmitter, with typed listeners. */
 export abstract class StoreEmitter extends Store {
   // Outside our promises: what a listener throws must not fail the session's request in our name.
   protected readonly announce: Announce = (name, facts) => {

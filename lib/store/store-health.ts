@@ -3,7 +3,7 @@ import { isSessionStoreError } from '../errors.ts'
 import { late, withDeadline } from '../operations.ts'
 import type { StoreHealth } from './store.ts'
 
-/** Never rejects. */
+/** Returns whether the backend replies. Never rejects. */
 export async function healthOf(backend: Backend, deadlineMs: number): Promise<StoreHealth> {
   const startMs = performance.now()
   try {

@@ -5,7 +5,7 @@ import { handleOf } from '../session/names.ts'
 import type { SessionRecord } from '../session/records.ts'
 import { type Origin, TrackedSession } from './tracked-session.ts'
 
-/** What a Session of express-session has, for which it has no type. */
+/** Properties of a Session that the types of express-session lack. */
 interface SessionFields {
   readonly id?: unknown
   readonly req?: { readonly sessionStore?: unknown }
@@ -13,8 +13,8 @@ interface SessionFields {
 }
 
 /**
- * Knows which record each Session of a request came from. Kept aside, as express-session hands back what it was given:
- * loaded data to `createSession`, Sessions to `set`.
+ * Tracks which record each Session of a request came from. Keeps that aside, as express-session passes back what it was
+ * given: loaded data to `createSession`, Sessions to `set`.
  */
 export class TrackedRequests {
   readonly #store: object
@@ -22,7 +22,7 @@ export class TrackedRequests {
   readonly #sessions = new WeakMap<object, TrackedSession>()
   /** The Sessions that were made, not loaded. */
   readonly #made = new WeakSet<object>()
-  /** The last session that each request was given. */
+  /** The last session of each request. */
   readonly #latest = new WeakMap<object, TrackedSession>()
 
   constructor(store: object) {
@@ -52,7 +52,7 @@ export class TrackedRequests {
     this.#note(req, session, tracked)
   }
 
-  /** Tracks the session that a request was given in the place of another. Throws if its id cannot be one. */
+  /** Tracks the session that replaces another of the request. Throws if its id cannot be one. */
   succeed(req: { session: Session }, old: TrackedSession, origin: Origin): void {
     const handle = handleOf(req.session.id)
     if (handle === undefined) throw new SessionIdError()
@@ -67,7 +67,7 @@ export class TrackedRequests {
     if (latest && latest.handle === handle) latest.endedByHand = ended
   }
 
-  /** Lets nothing that a request holds of a session be saved again, and throws why. */
+  /** Refuses further saves of a session that a request holds, and throws why. */
   condemn(req: object, old: TrackedSession | undefined, error: unknown): never {
     const failure = error instanceof Error ? error : new StoreUnavailableError('unknown')
     const latest = this.#latest.get(req)
@@ -88,7 +88,7 @@ export class TrackedRequests {
     return tracked
   }
 
-  /** What is to be stored under a handle; `undefined` for a plain object. Throws if it belongs under another. */
+  /** Returns the session to store under a handle; `undefined` for a plain object. Throws if it belongs under another. */
   trackedFor(handle: string, session: object): TrackedSession | undefined {
     const tracked = this.trackedOf(session)
     const origin = tracked ?? this.#records.get(session)
@@ -97,7 +97,7 @@ export class TrackedRequests {
   }
 
   /**
-   * What express-session is to store for a request, `undefined` if its id cannot be one. Throws if
+   * Returns the session that express-session is to store for a request, `undefined` if its id cannot be one. Throws if
    * express-session would store nothing, or something else.
    */
   committed({ sessionID }: { sessionID?: unknown }, session: object): TrackedSession | undefined {
@@ -113,8 +113,8 @@ export class TrackedRequests {
   }
 
   /**
-   * The session whose labels are asked for. Throws a `TypeError` for one that was neither made nor loaded here: of a
-   * session that was made out of a copy of loaded data nobody knows what it is sealed with.
+   * Returns the session whose labels are asked for. Throws a `TypeError` for one that was neither made nor loaded here: the
+   * labels of a session made out of a copy of loaded data are unknown.
    */
   labelled(session: object): TrackedSession {
     const tracked = this.trackedOf(session)
@@ -124,7 +124,7 @@ export class TrackedRequests {
     )
   }
 
-  /** Whether it was made here, and nothing was put into it or stored of it since. */
+  /** Returns whether a session was made here, holds nothing and is not stored. */
   isPristine(session: object): boolean {
     const tracked = this.#made.has(session) && isBlank(session) ? this.trackedOf(session) : undefined
     return (
@@ -132,7 +132,7 @@ export class TrackedRequests {
     )
   }
 
-  /** Whether nothing of it needs to be stored: it is new, holds nothing, and no label is to be sealed with it. */
+  /** Returns whether a session needs no record: it is new, holds nothing, and has no label. */
   isUnused(tracked: TrackedSession | undefined, session: object): boolean {
     return tracked?.record === undefined && isBlank(session) && isUnlabelled(tracked)
   }
@@ -147,7 +147,6 @@ function isUnlabelled(tracked: TrackedSession | undefined): boolean {
   return tracked === undefined || tracked.labels.length === 0
 }
 
-// Nobody has put anything into it yet.
 function isBlank(session: object): boolean {
   return Object.keys(session).every((key) => key === 'cookie')
 }

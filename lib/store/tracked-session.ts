@@ -3,16 +3,16 @@ import type { PendingBody } from '../session/codec.ts'
 import type { SessionMeta } from '../session/metadata.ts'
 import type { SessionRecord } from '../session/records.ts'
 
-/** What one save is to store, captured when it was asked for. */
+/** The content of one save, captured when it was asked for. */
 export interface PendingSave {
-  /** What the live session was in step with before the changes that this save carries; none for a new session. */
+  /** The content that the changes of this save are based on; none for a new session. */
   readonly base: PendingBody | undefined
   readonly ours: PendingBody
   readonly live: object
   readonly ttlMs: number
 }
 
-/** Where a tracked session begins: from a record, or as new, perhaps in place of another. */
+/** How a tracked session begins: from a record, or as a new one, perhaps in place of another. */
 export interface Origin {
   readonly record?: SessionRecord
   readonly inherited?: SessionMeta | undefined
@@ -20,22 +20,22 @@ export interface Origin {
   readonly predecessor?: Predecessor | undefined
 }
 
-/** What the store knows of one live Session object: the record it came from, and what of it is not stored yet. */
+/** One live Session object: the record it came from, and what of it is not stored yet. */
 export class TrackedSession {
   readonly handle: string
-  /** What a regenerated session takes over from the one it replaces. */
+  /** What it takes over from the session it replaces. */
   readonly inherited: SessionMeta | undefined
   /** The user's session that this one may carry on. */
   readonly predecessor: Predecessor | undefined
-  /** What it was when its own request ended it by hand. */
+  /** What it was when its own request destroyed it. */
   endedByHand: Promise<EndedMember | undefined> | undefined
   #record: SessionRecord | undefined
   #refusal: Error | undefined
   #unconfirmedOwner: string | undefined
-  /** The versions that saves of this session may have stored, though their replies were lost. */
+  /** The versions that saves of this session may have stored although their replies were lost. */
   #attempts: readonly Buffer[] = []
   #labels: ReadonlySet<string>
-  /** What the live session was in step with as of its last save. */
+  /** The content of the live session as of its last save. */
   #view: PendingBody | undefined
   #unsavedSince: { readonly base: PendingBody | undefined } | undefined
 
@@ -48,32 +48,32 @@ export class TrackedSession {
     this.#view = record?.body
   }
 
-  /** The record as this session last knew it; none until a new session is stored. */
+  /** The last known record; none until a new session is stored. */
   get record(): SessionRecord | undefined {
     return this.#record
   }
 
-  /** Takes a newer state of the record; with `from` only if that is still the one that is known. */
+  /** Sets a newer state of the record; with `from` only if that is still the known one. */
   update(record: SessionRecord, from = this.#record): void {
     if (this.#record === from) this.#record = record
   }
 
-  /** Lets it be neither saved nor read again. */
+  /** Refuses further saves and reads. */
   refuse(reason: Error): void {
     this.#refusal = reason
   }
 
-  /** Why it must not be saved or read. */
+  /** Why saves and reads are refused, if they are. */
   get refusal(): Error | undefined {
     return this.#refusal
   }
 
-  /** Throws why it must not be saved or read, if so. */
+  /** Throws why saves and reads are refused, if they are. */
   checkUsable(): void {
     if (this.#refusal) throw this.#refusal
   }
 
-  /** The owner in whose registry a save of it may have a place that is not confirmed yet. */
+  /** The owner in whose registry a save may have an unconfirmed place. */
   get unconfirmedOwner(): string | undefined {
     return this.#unconfirmedOwner
   }
@@ -86,7 +86,7 @@ export class TrackedSession {
     this.#unconfirmedOwner = undefined
   }
 
-  /** What it is, or is to be, sealed with; it only grows. */
+  /** The labels it is, or is to be, sealed with; none is ever removed. */
   get labels(): readonly string[] {
     const sealed = this.#record?.meta.labels
     if (this.#labels.size === 0) return sealed ?? []
@@ -97,14 +97,14 @@ export class TrackedSession {
     this.#labels = new Set([...this.#labels, ...labels])
   }
 
-  /** What a session that takes this one's place may carry on. */
+  /** What a session that replaces this one may carry on. */
   get succession(): Predecessor | undefined {
     const { owner, epoch } = this.#record?.meta ?? {}
     if (owner === undefined) return this.predecessor
     return { handle: this.handle, owner, epoch, isSuperseded: false, ended: this.endedByHand }
   }
 
-  /** Whether the record has all but the content: the owner, the labels, the first secret, and no save that failed. */
+  /** Returns whether the record needs nothing but content: it has the owner, the labels and the first secret, and no save has failed. */
   isInStep(owner: string | undefined): boolean {
     const record = this.#record
     if (record === undefined || this.hasUnsaved() || !record.isCurrent) return false
@@ -112,14 +112,14 @@ export class TrackedSession {
     return record.meta.owner === owner && [...this.#labels].every((label) => sealed.includes(label))
   }
 
-  /** Captures what the live session is now; the next save will carry only what changes after it. */
+  /** Captures the live session; the next save will carry only what changes after this. */
   capture(live: object, ours: PendingBody, ttlMs: number): PendingSave {
     const pending = { base: this.#view, ours, live, ttlMs }
     this.#view = ours
     return pending
   }
 
-  /** The base of all changes that are not stored, those of failed saves before this one included. */
+  /** Returns the base of all changes that are not stored, including those of failed saves before this one. */
   baseOf(pending: PendingSave): PendingBody | undefined {
     return this.#unsavedSince ? this.#unsavedSince.base : pending.base
   }
@@ -133,12 +133,12 @@ export class TrackedSession {
     this.#attempts = [...this.#attempts, etag]
   }
 
-  /** The version was certainly not stored. */
+  /** Notes that a version was certainly not stored. */
   notStored(etag: Buffer): void {
     this.#attempts = this.#attempts.filter((attempt) => !attempt.equals(etag))
   }
 
-  /** Whether a version since the last that is known to be stored may have been. */
+  /** Whether a version may be stored that is newer than the known record. */
   get mayBeStored(): boolean {
     return this.#attempts.length > 0
   }
@@ -158,7 +158,7 @@ export class TrackedSession {
     if (this.#view === pending.ours) this.#view = this.#unsavedSince.base
   }
 
-  /** Replaces what the live session is in step with, after another request's changes were laid into it. */
+  /** Replaces the captured content, after another request's changes were laid into the live session. */
   rebase(change: (view: PendingBody) => Promise<PendingBody>): void {
     const view = this.#view
     if (view !== undefined)

@@ -6,8 +6,8 @@ interface Unstored {
 }
 
 /**
- * The session ids that were generated in this process and under which it has stored nothing yet. Unless `genid` repeats
- * itself nobody else knows them, so they end here, and leave nothing behind in the backend.
+ * Tracks the session ids that this process has generated and stored nothing under yet. Unless `genid` repeats itself nobody
+ * else knows them, so they end here, and leave no tombstone in the backend.
  */
 export class UnstoredSessions {
   readonly #backend: Backend
@@ -27,7 +27,7 @@ export class UnstoredSessions {
     this.#collected.register(session, { sid, unstored })
   }
 
-  /** Ends a session if it is one of these, and nothing is stored under its id in truth; returns whether there is nothing else to end. */
+  /** Ends a session if it is one of these and the backend has no record of it. Returns whether there is nothing else to end. */
   async end(sid: string): Promise<boolean> {
     const unstored = this.#known.get(sid)
     const handle = handleOf(sid)

@@ -71,7 +71,7 @@ export class Breaker {
 
   /** Counts an attempt that was made without {@link run}. */
   async note(outcome: Outcome): Promise<void> {
-    // What was begun before it opened says nothing new.
+    // An attempt that began before it opened proves nothing new.
     if (this.#policy.state !== CircuitState.Closed) return
     this.#hasFailed = isOutage(outcome)
     await this.run(async () => outcome)

@@ -276,8 +276,8 @@ export class CommandRunner {
   }
 
   /**
-   * Sends a command, and calls `onOutcome` once, later. The time limit is ours because no option of the client bounds every
-   * way it can fail to answer.
+   * Sends a command, and calls `onOutcome` once, later. Has its own time limit, because no option of the client bounds every
+   * way in which a reply can fail to come.
    */
   #send<Value>(command: Command<Value>, call: Call, onOutcome: (outcome: Outcome<Value>) => void): void {
     const attempt = new SentAttempt(this.#clock, call.wasRetried)

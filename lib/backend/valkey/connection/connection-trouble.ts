@@ -76,9 +76,9 @@ export class ConnectionTrouble {
 
   #note(told: FailureCause): void {
     const cause = asConnecting(told)
-    // What a cluster's client says of all its nodes adds nothing to what it said of one.
+    // An error of a cluster's client about all nodes adds nothing to that of one.
     if (cause.host === undefined && cause.reason === this.#cause?.reason) return
-    // What follows from the first error, as the loss of the commands in flight, is not told in its place.
+    // A consequence of the first error, such as the loss of commands in flight, does not replace it.
     if (this.#isVague(cause)) {
       this.#cause ??= cause
       if (this.#isConnecting()) void this.#probe(cause)
