@@ -5,9 +5,10 @@ import { type Changes, type Content, cookieOf } from '../session/merge.ts'
 
 /** Sets the properties of a loaded session that express-session skips because every object has one of that name, such as `constructor`. */
 export function keepNames(live: Session, data: object): void {
-  for (const [name, value] of Object.entries(data)) {
-    if (name in Object.prototype && !Object.hasOwn(live, name))
-      Object.defineProperty(live, name, { configurable: true, enumerable: true, value, writable: true })
+  for (const name of Object.keys(data)) {
+    if (!(name in Object.prototype) || Object.hasOwn(live, name)) continue
+    const value: unknown = Reflect.get(data, name)
+    Object.defineProperty(live, name, { configurable: true, enumerable: true, value, writable: true })
   }
 }
 

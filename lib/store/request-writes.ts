@@ -4,6 +4,7 @@ import { SessionIdError, SessionNotSerializableError } from '../errors.ts'
 import { type Callback, deliver } from '../operations.ts'
 import { checkKnown } from '../option.ts'
 import type { Predecessor } from '../registry/membership.ts'
+import { attached } from './attached.ts'
 import type { Sessions } from './sessions.ts'
 import type { CommitOptions } from './store.ts'
 import type { TrackedRequests } from './tracked-requests.ts'
@@ -46,7 +47,7 @@ interface Writes {
 export class RequestWrites {
   readonly #sessions: Sessions
   readonly #requests: TrackedRequests
-  readonly #writes = new WeakMap<object, Writes>()
+  readonly #writes = attached<Writes>()
   /** The session of a response that ends in this very turn, if it was found to be stored as it is. */
   #committed: object | undefined
   readonly #forgetCommitted = () => {
@@ -166,8 +167,8 @@ export class RequestWrites {
       if (callback) deliver(ended, callback)
       return session
     }
-    for (const [name, value] of Object.entries({ save, destroy }))
-      Object.defineProperty(session, name, { configurable: true, enumerable: false, value, writable: true })
+    Object.defineProperty(session, 'save', { configurable: true, value: save, writable: true })
+    Object.defineProperty(session, 'destroy', { configurable: true, value: destroy, writable: true })
   }
 
   #isCommitted(req: CommittedRequest, { saveUninitialized = false }: CommitOptions): boolean {

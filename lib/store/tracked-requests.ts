@@ -3,6 +3,7 @@ import { SessionForeignError, SessionIdError, StoreUnavailableError } from '../e
 import type { EndedMember } from '../registry/membership.ts'
 import { handleOf } from '../session/names.ts'
 import type { SessionRecord } from '../session/records.ts'
+import { attached } from './attached.ts'
 import { type Origin, TrackedSession } from './tracked-session.ts'
 
 /** Properties of a Session that the types of express-session lack. */
@@ -18,12 +19,12 @@ interface SessionFields {
  */
 export class TrackedRequests {
   readonly #store: object
-  readonly #records = new WeakMap<object, SessionRecord>()
-  readonly #sessions = new WeakMap<object, TrackedSession>()
+  readonly #records = attached<SessionRecord>()
+  readonly #sessions = attached<TrackedSession>()
   /** The Sessions that were made, not loaded. */
-  readonly #made = new WeakSet<object>()
+  readonly #made = attached<true>()
   /** The last session of each request. */
-  readonly #latest = new WeakMap<object, TrackedSession>()
+  readonly #latest = attached<TrackedSession>()
 
   constructor(store: object) {
     this.#store = store
@@ -35,7 +36,7 @@ export class TrackedRequests {
 
   /** Notes a session that was made, not loaded. */
   made(session: object): void {
-    this.#made.add(session)
+    this.#made.set(session, true)
   }
 
   /** Tracks the session that a request was given for loaded data. */
@@ -118,7 +119,7 @@ export class TrackedRequests {
    */
   labelled(session: object): TrackedSession {
     const tracked = this.trackedOf(session)
-    if (tracked && (tracked.record || this.#made.has(session))) return tracked
+    if (tracked && (tracked.record || this.#made.get(session))) return tracked
     throw new TypeError(
       'The session was neither made nor loaded by this store: give session() this store, and createSession the very object that get returned',
     )
@@ -126,7 +127,7 @@ export class TrackedRequests {
 
   /** Returns whether a session was made here, holds nothing and is not stored. */
   isPristine(session: object): boolean {
-    const tracked = this.#made.has(session) && isBlank(session) ? this.trackedOf(session) : undefined
+    const tracked = this.#made.get(session) && isBlank(session) ? this.trackedOf(session) : undefined
     return (
       tracked !== undefined && tracked.record === undefined && !tracked.mayBeStored && isUnlabelled(tracked)
     )

@@ -20,6 +20,8 @@ export interface Origin {
   readonly predecessor?: Predecessor | undefined
 }
 
+const NONE: ReadonlySet<string> = new Set()
+
 /** One live Session object: the record it came from, and what of it is not stored yet. */
 export class TrackedSession {
   readonly handle: string
@@ -34,7 +36,7 @@ export class TrackedSession {
   #unconfirmedOwner: string | undefined
   /** The versions that saves of this session may have stored although their replies were lost. */
   #attempts: readonly Buffer[] = []
-  #labels: ReadonlySet<string>
+  #labels: ReadonlySet<string> = NONE
   /** The content of the live session as of its last save. */
   #view: PendingBody | undefined
   #unsavedSince: { readonly base: PendingBody | undefined } | undefined
@@ -44,7 +46,7 @@ export class TrackedSession {
     this.inherited = inherited
     this.predecessor = predecessor
     this.#record = record
-    this.#labels = new Set(labels)
+    if (labels !== undefined && labels.length > 0) this.#labels = new Set(labels)
     this.#view = record?.body
   }
 

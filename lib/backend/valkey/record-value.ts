@@ -11,11 +11,11 @@ export const HEADER_BYTES = 70
 /** The owner field of a record that has no owner. */
 export const NO_OWNER = '.'.repeat(43)
 
-type Found = StoredRecord | 'unreadable' | undefined
+type Found = StoredRecord | 'unreadable' | 'absent'
 
 /** Reads the record under a key. */
-export async function readRecord(runner: CommandRunner, key: string, maxBytes: number): Promise<Found> {
-  const found = await runner.read<Exclude<Found, undefined> | 'absent'>({
+export function readRecord(runner: CommandRunner, key: string, maxBytes: number): Promise<Found> {
+  return runner.read<Found>({
     to: { key },
     // One byte more than a record may have, so that a larger one shows.
     send: (client) => client.callBuffer('getrange', key, 0, HEADER_BYTES + maxBytes),
@@ -23,7 +23,6 @@ export async function readRecord(runner: CommandRunner, key: string, maxBytes: n
       Buffer.isBuffer(reply) ? (decodeRecordValue(reply, maxBytes) ?? 'absent') : undefined,
     unreadable: 'unreadable',
   })
-  return found === 'absent' ? undefined : found
 }
 
 /** Decodes strictly what {@link readRecord} is sent. */

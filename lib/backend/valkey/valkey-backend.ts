@@ -110,7 +110,8 @@ export class ValkeyBackend implements Backend {
   }
 
   async get(handle: string, maxBytes: number): Promise<StoredRecord | 'unreadable' | undefined> {
-    return await readRecord(this.#commands, this.#keys.record(handle), maxBytes)
+    const found = await readRecord(this.#commands, this.#keys.record(handle), maxBytes)
+    return found === 'absent' ? undefined : found
   }
 
   async put(handle: string, write: RecordWrite): Promise<PutReply> {
