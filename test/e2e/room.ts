@@ -7,7 +7,8 @@ import { launchChromium } from '../support/chromium.ts'
 import { serverBinary } from '../support/valkey-binary.ts'
 import { takeScreenshots } from './screenshots.ts'
 
-const TIMEOUT_MS = 15_000
+// Without JavaScript a click waits for the whole response.
+const TIMEOUT_MS = 40_000
 
 export type Backend = 'in-process' | 'valkey'
 
