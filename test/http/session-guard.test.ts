@@ -447,15 +447,16 @@ describe.each(storeKinds())('sessionGuard, with sessions $name,', (kind) => {
     describe('when the session cannot be serialized', () => {
       const cycle: Record<string, unknown> = {}
       cycle['self'] = cycle
-      const deep = () => {
+      const nested = (levels: number) => () => {
         let value: unknown = 'deep'
-        for (let level = 0; level < 20_000; level += 1) value = [value]
+        for (let level = 0; level < levels; level += 1) value = [value]
         return value
       }
       const payloads = [
         ['a BigInt', () => 1n],
         ['a cycle', () => cycle],
-        ['a value nested 20,000 deep', deep],
+        ['a value nested 1,000 deep', nested(1000)],
+        ['a value nested 20,000 deep', nested(20_000)],
         [
           'a toJSON that throws',
           () => ({
@@ -471,7 +472,7 @@ describe.each(storeKinds())('sessionGuard, with sessions $name,', (kind) => {
           res.send('set')
         })
 
-      test.each(payloads)('answers 500 instead of hanging, 50 times: %s', async (_name, payload) => {
+      test.each(payloads)('answers 500 instead of hanging, 50 times: %s', async (name, payload) => {
         const { ask, errors } = await app({ express, routes: routes(payload) })
 
         const answers: string[] = []
@@ -482,7 +483,11 @@ describe.each(storeKinds())('sessionGuard, with sessions $name,', (kind) => {
 
         expect(answers).toEqual(Array(50).fill('500 Internal Server Error'))
         await until(() => errors.length === 50)
-        expect(errors.every((error) => error instanceof SessionNotSerializableError)).toBe(true)
+        // From Node 25 on JSON of our own can be made of the deepest, but not express-session's.
+        const isExpected = (error: unknown) =>
+          error instanceof SessionNotSerializableError ||
+          (name.includes('20,000') && error instanceof RangeError)
+        expect(errors.filter((error) => !isExpected(error))).toEqual([])
       })
 
       test('never answers without the guard', async () => {
