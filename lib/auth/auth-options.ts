@@ -30,8 +30,8 @@ export interface AuthOptions
   readonly clients?: readonly string[] | undefined
   /** Where the refresh token is: in the body of requests and replies, or in a `__Host-` cookie that no script reads. @defaultValue 'bearer' */
   readonly transport?: 'bearer' | 'cookie' | undefined
-  /** Is called with failures of status 500 and above, for logs. Must not throw. @defaultValue none */
-  readonly onError?: ((error: unknown, req: IncomingMessage) => void) | undefined
+  /** Is called with failures of status 500 and above, for logs. What it throws is a process warning. @defaultValue none */
+  readonly onError?: ((error: unknown, req: IncomingMessage) => unknown) | undefined
 }
 
 /** Options with a store, in whose registry the token sessions are. */

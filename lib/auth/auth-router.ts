@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isSameOrigin } from '../http/same-origin.ts'
 import { checkBoolean, checkKnown, checkObject, optionError } from '../option.ts'
 import { accessTo } from '../registry/access.ts'
@@ -12,7 +12,7 @@ import {
   type StatelessAuthOptions,
 } from './auth-options.ts'
 import { type AuthReply, authErrorOf, failureReply, sendReply } from './auth-reply.ts'
-import { type AuthMiddleware, type AuthorizedRequest, Authorizer } from './require-auth.ts'
+import { type AuthMiddleware, Authorizer } from './require-auth.ts'
 import { SessionRoutes, type SessionRoutesParts } from './session-routes.ts'
 import { StatelessSessions } from './stateless-sessions.ts'
 import type { AuthRequest } from './token-request.ts'
@@ -81,16 +81,17 @@ export function createAuthRouter(
   const sessions = access && new TokenSessions(access, lifetimes)
   const stateless = secrets === undefined ? undefined : new StatelessSessions({ ...resolved, secrets })
   const authorizer = new Authorizer(tokens, sessions)
+  const report = observed(onError)
   const upstreamFailed = (sid: string, error: unknown, req: AuthRequest): void => {
     access?.announce('upstream-logout-failed', { handle: sid })
-    onError?.(error, req)
+    void report(error, req)
   }
   const parts = { options: resolved, tokens, sessions, stateless, authorizer, upstreamFailed }
   const routes = routesOf(parts)
 
   const fail = (error: unknown, { req, res, next }: Exchange): void => {
     const known = authErrorOf(error)
-    if (known === undefined || known.status >= 500) onError?.(error, req)
+    if (known === undefined || known.status >= 500) void report(error, req)
     if (known === undefined || res.headersSent) next(error)
     else sendReply(res, failureReply(known))
   }
@@ -125,7 +126,7 @@ export function createAuthRouter(
 }
 
 interface Exchange {
-  readonly req: AuthRequest
+  readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly next: (error?: unknown) => void
 }
@@ -152,6 +153,17 @@ function routesOf(parts: RouteParts): ReadonlyMap<string, Methods> {
     ['/.well-known/openid-configuration', { GET: metadata }],
     ['/.well-known/oauth-authorization-server', { GET: metadata }],
   ])
+}
+
+/** Whoever observes must not fail a request, and still less the process. */
+function observed(onError: ResolvedAuthOptions['onError']) {
+  return async (error: unknown, req: IncomingMessage): Promise<void> => {
+    try {
+      await onError?.(error, req)
+    } catch {
+      process.emitWarning('"onError" of createAuthRouter failed', { type: 'AuthObserverWarning' })
+    }
+  }
 }
 
 function notAllowed(methods: Methods): AuthReply {
@@ -184,10 +196,10 @@ function metadataOf({ issuer }: ResolvedAuthOptions): object {
   }
 }
 
-async function allow(authorizer: Authorizer, req: AuthorizedRequest, live: boolean): Promise<void> {
-  const authorization = await authorizer.authorize(req)
-  if (live) await authorizer.liveSession(authorization)
-  req.auth = authorization
+async function allow(authorizer: Authorizer, req: IncomingMessage, live: boolean): Promise<void> {
+  const auth = await authorizer.authorize(req)
+  if (live) await authorizer.liveSession(auth)
+  Object.assign(req, { auth })
 }
 
 /** Outside our promises: what the app's next middleware throws is not a rejection of ours. */

@@ -42,7 +42,7 @@ export interface LocalUsersOptions {
   /** Stores a hash with stronger parameters. Without it, hashes stay as they are. @defaultValue none */
   update?(rehash: Rehash): unknown
   /** Is told of what went wrong without the client noticing. @defaultValue none */
-  onProblem?(problem: PasswordProblem): void
+  onProblem?(problem: PasswordProblem): unknown
 }
 
 /** OWASP's choice of argon2id: 19 MiB, 2 passes, 1 lane. */
@@ -93,7 +93,7 @@ export function localUsers(options: LocalUsersOptions): Authenticate {
     const stored = user?.passwordHash ?? undefined
     const parameters = stored === undefined ? undefined : affordable(argon2, stored)
     if (user && stored !== undefined && parameters === undefined)
-      report({ kind: 'unusable-hash', userId: user.id })
+      void report({ kind: 'unusable-hash', userId: user.id })
     const hash = parameters === undefined ? dummy : (stored ?? dummy)
     const isRight = await gate.run(() => {
       if (req.socket?.destroyed) throw new AuthUnavailableError('the client went away')
@@ -110,13 +110,13 @@ export function localUsers(options: LocalUsersOptions): Authenticate {
       await options.update?.({ id, passwordHash, replaces })
     } catch (error) {
       // With a full gate the next sign-in does it.
-      if (!(error instanceof AuthUnavailableError)) report({ kind: 'rehash-failed', userId: id, error })
+      if (!(error instanceof AuthUnavailableError)) void report({ kind: 'rehash-failed', userId: id, error })
     }
   }
 
-  function report(problem: PasswordProblem): void {
+  async function report(problem: PasswordProblem): Promise<void> {
     try {
-      options.onProblem?.(problem)
+      await options.onProblem?.(problem)
     } catch {
       // Whoever observes must not fail a sign-in.
     }

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AccessClaims, AccessTokens } from './access-token.ts'
 import { InvalidTokenError } from './auth-errors.ts'
-import type { TokenSession, TokenSessions } from './token-sessions.ts'
+import type { TokenSession } from './token-records.ts'
+import type { TokenSessions } from './token-sessions.ts'
 
 /** Describes the signed-in user; `requireAuth` sets it as `req.auth`. */
 export interface Authorization {
@@ -15,8 +16,9 @@ export interface Authorization {
 
 export type AuthorizedRequest = IncomingMessage & { auth?: Authorization }
 
+/** A middleware that sets `req.auth`. Its type does not say so: other packages declare an `auth` of every request. */
 export type AuthMiddleware = (
-  req: AuthorizedRequest,
+  req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
 ) => void

@@ -6,10 +6,11 @@ import type { AuthReply } from './auth-reply.ts'
 import type { UpstreamSession } from './authenticate.ts'
 import { noRefreshCookie, refreshTokenIn } from './refresh-cookie.ts'
 import type { Authorizer } from './require-auth.ts'
-import type { StatelessSessions } from './stateless-sessions.ts'
+import { type StatelessSessions, tokenSessionOf } from './stateless-sessions.ts'
+import type { TokenSession } from './token-records.ts'
 import { type AuthRequest, queryOf, readParameters } from './token-request.ts'
 import { clientOf } from './token-route.ts'
-import type { TokenSession, TokenSessions } from './token-sessions.ts'
+import type { TokenSessions } from './token-sessions.ts'
 
 export interface SessionRoutesParts {
   readonly options: ResolvedAuthOptions
@@ -38,7 +39,8 @@ export class SessionRoutes {
 
   /** `POST /logout`: ends this session, all of the user's, or all others. Without a store nothing can be ended. */
   async logout(req: AuthRequest): Promise<AuthReply> {
-    const scope = queryOf(req).get('scope') ?? 'local'
+    const [scope = 'local', ...others] = queryOf(req).getAll('scope')
+    if (others.length > 0) throw new InvalidRequestError('scope is given twice')
     if (scope !== 'local' && scope !== 'global' && scope !== 'others')
       throw new InvalidRequestError('scope must be local, global or others')
     return this.#logout(req, scope)
@@ -103,7 +105,9 @@ export class SessionRoutes {
     const cookie = options.transport === 'cookie' ? refreshTokenIn(req) : undefined
     if (cookie !== undefined && req.headers.authorization === undefined) {
       const sid = await sessions?.sidOf(cookie)
-      return sid === undefined ? this.#sealed(await stateless?.read(cookie)) : sessions?.find(sid)
+      if (sid !== undefined) return sessions?.find(sid)
+      const sealed = await stateless?.read(cookie)
+      return sealed && tokenSessionOf(sealed)
     }
     const { sid } = await authorizer.authorize(req, terms)
     return sessions?.find(sid)
@@ -113,18 +117,6 @@ export class SessionRoutes {
     const { sessions, tokens } = this.#parts
     const sid = (await sessions?.sidOf(token)) ?? (await sidOfAccessToken(tokens, token))
     return sid === undefined ? undefined : sessions?.find(sid)
-  }
-
-  #sealed(found: Awaited<ReturnType<StatelessSessions['read']>>): TokenSession | undefined {
-    if (found === undefined) return undefined
-    const { sid, createdAtMs, expiresAtMs, endsAtMs, user, clientId, upstream } = found
-    return {
-      sid,
-      createdAtMs,
-      expiresAtMs,
-      endsAtMs,
-      state: { user, clientId, upstream, gen: 0, kid: '', spent: [] },
-    }
   }
 
   /** Ours first: should the upstream fail, nobody can be signed in here any more. */

@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { Sealer } from '../seal/sealer.ts'
 import type { Secrets } from '../seal/secret.ts'
+import { handleOf } from '../session/names.ts'
+import type { TokenSession } from './token-records.ts'
 import { deadToken, type Grant, type Opening, type Renew, type TokenLifetimes } from './token-sessions.ts'
 import { isUser, type TokenState } from './token-state.ts'
 
 /** What a sealed refresh token says. */
-interface SealedSession extends Pick<TokenState, 'user' | 'clientId' | 'upstream'> {
-  readonly sid: string
+export interface SealedSession extends Pick<TokenState, 'user' | 'clientId' | 'upstream'> {
+  /** The secret name of the session, which only the token has. */
+  readonly id: string
   readonly createdAtMs: number
   readonly endsAtMs: number | undefined
   /** When this very token expires. */
@@ -46,16 +49,15 @@ export class StatelessSessions {
     const nowMs = Math.floor(this.#clock.now())
     const { absoluteMs } = this.#lifetimes
     const endsAtMs = Number.isFinite(absoluteMs) ? nowMs + absoluteMs : undefined
-    const sid = randomBytes(32).toString('base64url')
-    return this.#grant({ sid, user, upstream, clientId, createdAtMs: nowMs, endsAtMs }, nowMs)
+    const id = randomBytes(24).toString('base64url')
+    return this.#grant({ id, user, upstream, clientId, createdAtMs: nowMs, endsAtMs }, nowMs)
   }
 
   async refresh(text: string, clientId: string, renew?: Renew): Promise<Grant> {
     const session = await this.read(text)
     if (session?.clientId !== clientId) throw deadToken()
-    const { sid, createdAtMs, endsAtMs, expiresAtMs, user, upstream } = session
-    const state: TokenState = { user, clientId, upstream, gen: 0, kid: '', spent: [] }
-    const renewed = renew ? await renew({ sid, createdAtMs, endsAtMs, expiresAtMs, state }) : state
+    const { sid, state } = tokenSessionOf(session)
+    const renewed = renew ? await renew({ sid, state }) : state
     if (renewed === undefined) throw deadToken()
     return this.#grant(
       { ...session, user: renewed.user, upstream: renewed.upstream },
@@ -72,7 +74,7 @@ export class StatelessSessions {
   }
 
   async #grant(session: Omit<SealedSession, 'expiresAtMs'>, nowMs: number): Promise<Grant> {
-    const { sid, user, clientId, endsAtMs = Number.POSITIVE_INFINITY } = session
+    const { id, user, clientId, endsAtMs = Number.POSITIVE_INFINITY } = session
     const expiresAtMs = Math.min(nowMs + this.#lifetimes.idleMs, endsAtMs)
     const blob = await this.#sealer.seal(encode({ ...session, expiresAtMs }), this.#context())
     const refreshToken = blob.toString('base64url')
@@ -81,7 +83,7 @@ export class StatelessSessions {
       throw new TypeError(
         'The user is too large for a refresh token: without a store it holds all of the user',
       )
-    return { refreshToken, sid, user, clientId, nowMs, expiresAtMs }
+    return { refreshToken, sid: handleOf(id) ?? '', user, clientId, nowMs, expiresAtMs }
   }
 
   #context() {
@@ -89,17 +91,18 @@ export class StatelessSessions {
   }
 }
 
-function encode({
-  sid,
-  user,
-  clientId,
-  upstream,
-  createdAtMs,
-  endsAtMs,
-  expiresAtMs,
-}: SealedSession): Buffer {
+/** The session that a token is of, as others see it. */
+export function tokenSessionOf({ id, user, clientId, upstream, ...times }: SealedSession): TokenSession {
+  return {
+    sid: handleOf(id) ?? '',
+    ...times,
+    state: { user, clientId, upstream, gen: 0, kid: '', spent: [] },
+  }
+}
+
+function encode({ id, user, clientId, upstream, createdAtMs, endsAtMs, expiresAtMs }: SealedSession): Buffer {
   const said = {
-    sid,
+    id,
     user,
     client: clientId,
     upstream,
@@ -113,13 +116,13 @@ function encode({
 function decode(plaintext: Buffer): SealedSession | undefined {
   try {
     const said = JSON.parse(plaintext.toString()) as Record<string, unknown>
-    const { sid, user, client, upstream, created, ends, expires } = said
-    const areTexts = typeof sid === 'string' && typeof client === 'string'
+    const { id, user, client, upstream, created, ends, expires } = said
+    const areTexts = typeof id === 'string' && typeof client === 'string'
     const areTimes = isTime(created) && isTime(expires) && (ends === undefined || isTime(ends))
     if (!areTexts || !areTimes || !isUser(user)) return undefined
     if (upstream !== undefined && typeof upstream !== 'string') return undefined
     return {
-      sid,
+      id,
       user,
       clientId: client,
       upstream,

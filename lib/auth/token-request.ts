@@ -32,13 +32,11 @@ export async function readParameters(req: AuthRequest): Promise<Parameters> {
   if (misplaced !== undefined)
     throw new InvalidRequestError(`${misplaced} must be in the body, not in the URL`)
   const given = parametersOf(await bodyOf(req), req.headers['content-type'])
-  const grants = [
-    ...query.getAll('grant_type'),
-    ...(given.has('grant_type') ? [given.get('grant_type')] : []),
-  ]
-  if (new Set(grants).size > 1) throw new InvalidRequestError('grant_type is given twice')
-  const [grantType] = grants
-  return grantType === undefined ? given : new Map([...given, ['grant_type', grantType]])
+  const [grantType, ...others] = query.getAll('grant_type')
+  if (grantType === undefined || grantType === '') return given
+  const isAnother = given.has('grant_type') && given.get('grant_type') !== grantType
+  if (isAnother || others.length > 0) throw new InvalidRequestError('grant_type is given twice')
+  return new Map([...given, ['grant_type', grantType]])
 }
 
 /** The query of a request's URL. */
@@ -56,11 +54,17 @@ async function bodyOf(req: AuthRequest): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
   // Not destroyed when it is left: the reply has to go out on the same socket.
-  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_BYTES) throw tooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > MAX_BYTES) break
+      chunks.push(chunk)
+    }
+  } catch {
+    // The client has gone: nobody reads the reply, and no operator needs to know.
+    throw new InvalidRequestError('The body was cut off')
   }
+  if (bytes > MAX_BYTES) throw tooLarge()
   return Buffer.concat(chunks).toString()
 }
 

@@ -1,5 +1,5 @@
 import { askOption } from '../option.ts'
-import { deviceOf } from '../session/device.ts'
+import { deviceOf, type SessionDevice } from '../session/device.ts'
 import { ownerName } from '../session/names.ts'
 import type { AccessTokens } from './access-token.ts'
 import {
@@ -64,8 +64,7 @@ export class TokenRoute {
     const found = await ask(() => options.authenticate({ grant: 'password', username, password, req }))
     if (found === undefined) throw new InvalidGrantError('invalid_credentials', 'Invalid login credentials')
     if ('needs' in found) throw moreNeeded(found)
-    const device = deviceOf(askOption('device', () => options.device?.(req)))
-    const opening = { ...checked(found), clientId, device }
+    const opening = { ...checked(found), clientId, device: this.#deviceOf(req) }
     return (sessions ?? stateless)?.open(opening) ?? Promise.reject(deadToken())
   }
 
@@ -83,25 +82,13 @@ export class TokenRoute {
       return sessions.refresh(text, clientId, renew)
     if (stateless === undefined) throw deadToken()
     if (sessions === undefined) return stateless.refresh(text, clientId, renew)
-    return this.#adopt({ text, clientId, renew, req }, sessions, stateless)
-  }
-
-  /** Continues a session of before there was a store, with its lifetime, in the store. */
-  async #adopt(
-    { text, clientId, renew, req }: Adoption,
-    sessions: TokenSessions,
-    stateless: StatelessSessions,
-  ): Promise<Grant> {
     const session = await stateless.read(text)
     if (session?.clientId !== clientId) throw deadToken()
-    const { sid, createdAtMs, endsAtMs, expiresAtMs, user, upstream } = session
-    const state = { user, clientId, upstream, gen: 0, kid: '', spent: [] }
-    const renewed = renew ? await renew({ sid, createdAtMs, endsAtMs, expiresAtMs, state }) : session
-    if (renewed === undefined) throw deadToken()
-    const device = deviceOf(askOption('device', () => this.#parts.options.device?.(req)))
-    const lifetime = { createdAtMs, endsAtMs: endsAtMs ?? Number.POSITIVE_INFINITY }
-    const { user: known, upstream: secret } = renewed
-    return sessions.open({ user: known, upstream: secret, clientId, device, lifetime })
+    return sessions.adopt({ ...session, device: this.#deviceOf(req) }, renew)
+  }
+
+  #deviceOf(req: AuthRequest): SessionDevice | undefined {
+    return deviceOf(askOption('device', () => this.#parts.options.device?.(req)))
   }
 
   #renewal(req: AuthRequest): Renew | undefined {
@@ -132,13 +119,6 @@ export class TokenRoute {
   }
 }
 
-interface Adoption {
-  readonly text: string
-  readonly clientId: string
-  readonly renew: Renew | undefined
-  readonly req: AuthRequest
-}
-
 /**
  * The client that a request names, in its body or by Basic, or the first one. A secret is not looked at: no client has one.
  * Throws an `InvalidClientError` for any other.
@@ -154,11 +134,13 @@ export function clientOf(req: AuthRequest, parameters: Parameters, clients: read
 }
 
 function basicClient({ headers: { authorization = '' } }: AuthRequest): string | undefined {
-  const [, encoded] = /^Basic +([A-Za-z0-9+/=]+)$/i.exec(authorization) ?? []
-  if (encoded === undefined) return undefined
-  const [name = ''] = Buffer.from(encoded, 'base64').toString().split(':')
-  // RFC 6749 §2.3.1: encoded as in a form.
-  return new URLSearchParams(`name=${name}`).get('name') ?? ''
+  if (!/^Basic\b/i.test(authorization)) return undefined
+  const [, encoded] = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization) ?? []
+  const [name = ''] = Buffer.from(encoded ?? '', 'base64')
+    .toString()
+    .split(':')
+  // RFC 6749 §2.3.1: encoded as in a form. What is not becomes the name of nobody.
+  return new URLSearchParams(`name=${name.replaceAll('&', '%26')}`).get('name') ?? ''
 }
 
 function moreNeeded({ needs, description = 'More is needed to sign in' }: MoreNeeded): Error {

@@ -1,18 +1,17 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { PutAnswer } from '../backend/backend.ts'
 import { isSessionStoreError } from '../errors.ts'
 import { late, type Step } from '../operations.ts'
 import type { RegistryAccess } from '../registry/access.ts'
-import type { Context } from '../seal/context.ts'
-import type { Sealer } from '../seal/sealer.ts'
 import type { SessionDevice } from '../session/device.ts'
 import type { SessionMeta } from '../session/metadata.ts'
 import { handleOf, ownerName } from '../session/names.ts'
-import type { SealedSession, SessionRecord } from '../session/records.ts'
 import { AuthUnavailableError, InvalidGrantError } from './auth-errors.ts'
 import type { Authenticated, AuthUser } from './authenticate.ts'
 import { type RefreshToken, RefreshTokens } from './refresh-token.ts'
-import { afterSpending, classOf, decodeTokenState, encodeTokenState, type TokenState } from './token-state.ts'
+import { type TokenRecord, TokenRecords, type TokenSession } from './token-records.ts'
+import { afterSpending, classOf, type TokenClass, type TokenState } from './token-state.ts'
 
 /** How long token sessions live, in ms. */
 export interface TokenLifetimes {
@@ -28,8 +27,14 @@ export interface TokenLifetimes {
 export interface Opening extends Authenticated {
   readonly clientId: string
   readonly device?: SessionDevice | undefined
-  /** Those of a session that goes on in this one. */
-  readonly lifetime?: { readonly createdAtMs: number; readonly endsAtMs: number } | undefined
+}
+
+/** A session of before there was a store, which goes on in it. */
+export interface Adoption extends Opening {
+  /** The id of its handle. */
+  readonly id: string
+  readonly createdAtMs: number
+  readonly endsAtMs: number | undefined
 }
 
 /** What a client gets after a sign-in or a refresh. */
@@ -44,20 +49,13 @@ export interface Grant {
   readonly expiresAtMs: number
 }
 
-/** A token session as it is stored. */
-export interface TokenSession {
-  readonly sid: string
-  readonly createdAtMs: number
-  readonly expiresAtMs: number
-  readonly endsAtMs: number | undefined
-  readonly state: TokenState
-}
-
 /** Asks whoever signed the user in whether that still holds; `undefined` ends the session. */
-export type Renew = (session: TokenSession) => Promise<Authenticated | undefined>
+export type Renew = (session: Pick<TokenSession, 'sid' | 'state'>) => Promise<Authenticated | undefined>
 
 const MAX_ATTEMPTS = 5
 const LONGEST_MS = 10_000
+// How long, in all, a request that the upstream refused waits for another one to store what it was granted.
+const WAITS_MS = [0, 50, 150, 300, 500]
 
 /** The reply to every refresh token that is not accepted: which check failed is told to nobody. */
 export function deadToken(): InvalidGrantError {
@@ -69,14 +67,13 @@ export class TokenSessions {
   readonly #access: RegistryAccess
   readonly #lifetimes: TokenLifetimes
   readonly #tokens: RefreshTokens
-  /** Encrypts also where the store only signs: with an upstream's secret anybody could sign in there. */
-  readonly #encrypting: Sealer
+  readonly #records: TokenRecords
 
   constructor(access: RegistryAccess, lifetimes: TokenLifetimes) {
     this.#access = access
     this.#lifetimes = lifetimes
     this.#tokens = new RefreshTokens(access.sealer, access.prefix)
-    this.#encrypting = access.sealer.encrypting()
+    this.#records = new TokenRecords(access)
   }
 
   /**
@@ -85,6 +82,21 @@ export class TokenSessions {
    */
   open(opening: Opening): Promise<Grant> {
     return this.#access.operations.run('token-open', () => this.#open(opening), late.write)
+  }
+
+  /**
+   * Continues a session of before there was a store. Its token of then counts as the first one of a session that is stored
+   * once: a copy that comes later is a spent token. Rejects as {@link refresh} does.
+   */
+  adopt(adoption: Adoption, renew?: Renew): Promise<Grant> {
+    return this.#access.operations.runSteps(
+      'token-refresh',
+      (step) => this.#adopt({ adoption, renew, step }),
+      {
+        tooLate: late.write,
+        longestMs: LONGEST_MS,
+      },
+    )
   }
 
   /**
@@ -111,56 +123,70 @@ export class TokenSessions {
     return handleOf((await this.#tokens.verify(text))?.id)
   }
 
-  async #open({ user, upstream, clientId, device, lifetime }: Opening): Promise<Grant> {
+  async #open(opening: Opening, adoption?: Adoption): Promise<Grant> {
     const { backend, membership, tokenRecords } = this.#access
-    const id = randomBytes(24).toString('base64url')
+    const { user, upstream, clientId, device } = opening
+    const id = adoption?.id ?? randomBytes(24).toString('base64url')
     const handle = handleOf(id) ?? ''
     const nowMs = await backend.now()
     const kid = await this.#tokens.kid()
-    const state: TokenState = { user, clientId, gen: 0, kid, spent: [], upstream }
-    const createdAtMs = lifetime?.createdAtMs ?? Math.floor(nowMs)
-    const endsAtMs = lifetime?.endsAtMs ?? this.#hardEndMs(createdAtMs)
-    const meta: SessionMeta = Number.isFinite(endsAtMs) ? { createdAtMs, endsAtMs } : { createdAtMs }
-    const ttlMs = this.#lifetimes.idleMs
-    const member = { handle, owner: ownerName(user.id), device, ttlMs, meta, isNew: true }
+    const first: TokenState = { user, clientId, gen: 0, kid, spent: [], upstream }
+    const { graceMs, idleMs: ttlMs } = this.#lifetimes
+    const state = adoption ? afterSpending(0, first, { nowMs, graceMs, kid, user, upstream }) : first
+    const meta = adoption ? metaOf(adoption) : this.#newMeta(Math.floor(nowMs))
+    const member = { handle, owner: ownerName(user.id), device, ttlMs, meta, isNew: adoption === undefined }
     const registration = await membership.register(member).catch(failOpening)
-    const sealed = await this.#seal(handle, registration.meta, state)
+    const sealed = await this.#records.seal(handle, registration.meta, state)
     const result = await tokenRecords.put(sealed, { expect: { kind: 'absent' }, ttlMs })
     if ('error' in result) {
       await registration.finish(result.outcome)?.catch(() => {})
       throw result.error
     }
     await registration.finish(result.outcome)
-    // An eviction, or the ending of all of the user's sessions, came first.
+    // An eviction, or the ending of all of the user's sessions, came first; or another request has adopted the session.
     if (result.outcome !== 'stored') throw new AuthUnavailableError('the session was ended while it began')
     return this.#grant({ id, state, endsAtMs: meta.endsAtMs }, nowMs)
   }
 
+  async #adopt({ adoption, renew, step }: Adopting): Promise<Grant> {
+    const { id, clientId, user, upstream, device } = adoption
+    const handle = handleOf(id) ?? ''
+    const again = () => this.#refresh({ token: { kid: '', id, gen: 0 }, clientId, renew, step })
+    if ((await step(() => this.#read(handle))) !== undefined) return again()
+    // Asked before it is registered: one that was ended must evict nobody.
+    if ((await step(() => this.#access.backend.ending(handle))) !== undefined) throw deadToken()
+    const state = { user, clientId, upstream, gen: 0, kid: '', spent: [] }
+    const renewed = renew ? await renew({ sid: handle, state }) : state
+    if (renewed !== undefined) return step(() => this.#open({ ...renewed, clientId, device }, adoption))
+    if (await this.#hasChanged(handle, undefined, step)) return again()
+    throw deadToken()
+  }
+
   async #refresh({ token, clientId, renew, step }: Refresh): Promise<Grant> {
-    const { backend, tokenRecords } = this.#access
+    const { backend, announce } = this.#access
     const handle = handleOf(token.id) ?? ''
     let renewed: Authenticated | undefined
+    let wasCurrent = false
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-      const record = await step(() => tokenRecords.read(handle))
-      const session = record && (await this.#sessionOf(record))
-      if (record === undefined || session?.state.clientId !== clientId) throw deadToken()
+      const record = await step(() => this.#read(handle))
+      if (record?.session.state.clientId !== clientId) throw deadToken()
       const nowMs = await backend.now()
-      const { state } = session
+      const { state } = record.session
       const { graceMs } = this.#lifetimes
       const tokenClass = classOf(token.gen, state, { nowMs, graceMs })
-      if (tokenClass === 'late-parent' || tokenClass === 'stale') {
+      // A request that came while its token was current has lost a race since, however long that took.
+      if (tokenClass === 'recent' || (wasCurrent && isSpent(tokenClass)))
+        return step(() => this.#repeat(token.id, record, nowMs))
+      if (isSpent(tokenClass)) {
         await step(() => this.#endReused(handle, tokenClass))
         throw deadToken()
       }
-      if (tokenClass === 'recent') return step(() => this.#repeat(token.id, { record, session, nowMs }))
-      if (tokenClass === 'ahead') this.#access.announce('refresh-ahead', { handle })
-      renewed ??= renew === undefined ? state : await renew(session)
+      wasCurrent = true
+      if (tokenClass === 'ahead') announce('refresh-ahead', { handle })
+      renewed ??= renew === undefined ? state : await renew(record.session)
       if (renewed === undefined) {
-        // An upstream that renews once refuses whoever comes second: the session goes on as the first one left it.
-        const latest = await step(() => tokenRecords.read(handle))
-        if (latest?.etag.equals(record.etag) === false) continue
-        await step(() => this.#access.endSessions.end(handle, REFUSED))
-        throw deadToken()
+        await this.#endRefused(handle, record, step)
+        continue
       }
       const { user, upstream } = renewed
       const kid = await this.#tokens.kid()
@@ -174,12 +200,12 @@ export class TokenSessions {
   }
 
   /** In one round trip: the membership first, which ends a session that has lost its place, whatever was stored of it. */
-  async #advance({ handle, meta, etag }: SessionRecord, next: TokenState): Promise<PutAnswer> {
+  async #advance({ meta, etag, session: { sid } }: TokenRecord, next: TokenState): Promise<PutAnswer> {
     const { membership, tokenRecords } = this.#access
     const ttlMs = this.#lifetimes.idleMs
-    const sealed = await this.#seal(handle, meta, next)
+    const sealed = await this.#records.seal(sid, meta, next)
     const [isMember, result] = await Promise.all([
-      membership.extend(handle, meta, ttlMs),
+      membership.extend(sid, meta, ttlMs),
       tokenRecords.put(sealed, { expect: { kind: 'version', etag }, ttlMs }),
     ])
     if ('error' in result) throw result.error
@@ -187,10 +213,9 @@ export class TokenSessions {
   }
 
   /** Returns the current token again, to a client that may not have seen it. Writes nothing. */
-  async #repeat(id: string, { record, session, nowMs }: Found): Promise<Grant> {
-    const { handle, meta, expiresAtMs } = record
-    if (!(await this.#access.membership.checkMembership(handle, meta))) throw deadToken()
-    const endsAtMs = Math.min(expiresAtMs, meta.endsAtMs ?? expiresAtMs)
+  async #repeat(id: string, { meta, session }: TokenRecord, nowMs: number): Promise<Grant> {
+    if (!(await this.#access.membership.checkMembership(session.sid, meta))) throw deadToken()
+    const endsAtMs = Math.min(session.expiresAtMs, meta.endsAtMs ?? session.expiresAtMs)
     return this.#grant({ id, state: session.state, endsAtMs }, nowMs)
   }
 
@@ -200,35 +225,48 @@ export class TokenSessions {
     announce('refresh-reused', { handle, presented: tokenClass })
   }
 
+  /**
+   * Ends the session that the upstream refused, and rejects. Resolves instead if another request has moved it on: an upstream
+   * that renews once refuses whoever comes second.
+   */
+  async #endRefused(handle: string, { meta, etag, session }: TokenRecord, step: Step): Promise<void> {
+    const { tokenRecords, endSessions } = this.#access
+    if (await this.#hasChanged(handle, etag, step)) return
+    // Closes the version that was judged, so that another request can store nothing in its place.
+    const sealed = await this.#records.seal(handle, meta, { ...session.state, clientId: CLOSED })
+    const expect = { kind: 'version', etag } as const
+    const ttlMs = this.#lifetimes.idleMs
+    const result = await step(() => tokenRecords.put(sealed, { expect, ttlMs }))
+    if ('error' in result) throw result.error
+    if (result.outcome === 'conflict' || result.outcome === 'unsure') return
+    await step(() => endSessions.end(handle, REFUSED))
+    throw deadToken()
+  }
+
+  /** The record; one whose ending was interrupted is ended now. */
+  async #read(handle: string): Promise<TokenRecord | undefined> {
+    const record = await this.#records.read(handle)
+    if (record?.session.state.clientId !== CLOSED) return record
+    await this.#access.endSessions.end(handle, REFUSED)
+    return undefined
+  }
+
+  /** Whether another request stores something else within about a second. */
+  async #hasChanged(handle: string, etag: Buffer | undefined, step: Step): Promise<boolean> {
+    for (const ms of WAITS_MS) {
+      await delay(ms)
+      const latest = await step(() => this.#access.tokenRecords.read(handle))
+      if (latest === undefined ? etag !== undefined : etag?.equals(latest.etag) !== true) return true
+    }
+    return false
+  }
+
   async #find(sid: string): Promise<TokenSession | undefined> {
-    const { tokenRecords, membership, verifiesAlways } = this.#access
-    const record = await tokenRecords.read(sid)
+    const { membership, verifiesAlways } = this.#access
+    const record = await this.#read(sid)
     if (record === undefined) return undefined
     if (verifiesAlways && !(await membership.checkMembership(sid, record.meta))) return undefined
-    return this.#sessionOf(record)
-  }
-
-  async #seal(handle: string, meta: SessionMeta, state: TokenState): Promise<SealedSession> {
-    const secret = state.upstream === undefined ? undefined : Buffer.from(state.upstream)
-    const hidden = secret && (await this.#encrypting.seal(secret, this.#upstreamOf(handle)))
-    const body = encodeTokenState({ ...state, upstream: hidden?.toString('base64url') })
-    return this.#access.tokenRecords.seal('token', handle, { meta, body })
-  }
-
-  async #sessionOf({ handle, meta, body, expiresAtMs }: SessionRecord): Promise<TokenSession | undefined> {
-    const state = decodeTokenState(body)
-    const hidden = state?.upstream === undefined ? undefined : Buffer.from(state.upstream, 'base64url')
-    const opened = hidden && (await this.#encrypting.open(hidden, this.#upstreamOf(handle)))
-    const isRight = state !== undefined && meta.owner === ownerName(state.user.id)
-    if (!isRight || (opened !== undefined && opened.state !== 'open'))
-      return this.#access.tokenRecords.unusable(handle)
-    const { createdAtMs, endsAtMs } = meta
-    const upstream = opened?.plaintext.toString()
-    return { sid: handle, createdAtMs, expiresAtMs, endsAtMs, state: { ...state, upstream } }
-  }
-
-  #upstreamOf(handle: string): Context {
-    return { purpose: 'upstream', prefix: this.#access.prefix, name: handle }
+    return record.session
   }
 
   async #grant({ id, state, endsAtMs }: Granted, nowMs: number): Promise<Grant> {
@@ -240,11 +278,14 @@ export class TokenSessions {
     return { refreshToken, sid: handleOf(id) ?? '', user, clientId, nowMs, expiresAtMs }
   }
 
-  #hardEndMs(createdAtMs: number): number {
-    return createdAtMs + this.#lifetimes.absoluteMs
+  #newMeta(createdAtMs: number): SessionMeta {
+    const endsAtMs = createdAtMs + this.#lifetimes.absoluteMs
+    return metaOf({ createdAtMs, endsAtMs: Number.isFinite(endsAtMs) ? endsAtMs : undefined })
   }
 }
 
+// No client has this name.
+const CLOSED = ''
 const REFUSED = { reason: 'sign-in-revoked', actor: { type: 'system' } }
 
 interface Refresh {
@@ -254,16 +295,24 @@ interface Refresh {
   readonly step: Step
 }
 
-interface Found {
-  readonly record: SessionRecord
-  readonly session: TokenSession
-  readonly nowMs: number
+interface Adopting {
+  readonly adoption: Adoption
+  readonly renew: Renew | undefined
+  readonly step: Step
 }
 
 interface Granted {
   readonly id: string
   readonly state: TokenState
   readonly endsAtMs: number | undefined
+}
+
+function metaOf({ createdAtMs, endsAtMs }: Pick<Adoption, 'createdAtMs' | 'endsAtMs'>): SessionMeta {
+  return endsAtMs === undefined ? { createdAtMs } : { createdAtMs, endsAtMs }
+}
+
+function isSpent(tokenClass: TokenClass): tokenClass is 'late-parent' | 'stale' {
+  return tokenClass === 'late-parent' || tokenClass === 'stale'
 }
 
 function failOpening(error: unknown): never {

@@ -27,7 +27,8 @@ export type SpentToken = readonly [gen: number, atMs: number]
  */
 export type TokenClass = 'current' | 'recent' | 'late-parent' | 'stale' | 'ahead'
 
-const MAX_SPENT = 8
+// Of a client that refreshes twice a second, within the default grace.
+const MAX_SPENT = 64
 
 export function classOf(gen: number, state: TokenState, { nowMs, graceMs }: Moment): TokenClass {
   if (gen === state.gen) return 'current'
