@@ -151,6 +151,41 @@ describe('@supabase/auth-js', () => {
     expect((await client.getUser()).data.user?.id).toBe(EMAIL)
   })
 
+  it('refreshes by its timer, across an outage and a reply that is lost', async () => {
+    const { url, auth } = await site({ accessTtl: 60 })
+    const proxy = await startLossyProxy(url)
+    const { client, events, signIn } = clientOf(proxy.url)
+    const { refresh_token: first } = await signIn()
+    onTestFinished(() => client.stopAutoRefresh())
+    const refreshes = (status: string) => (line: string) =>
+      line === `POST /auth/token?grant_type=refresh_token ${status}`
+    proxy.fault = 'down'
+    // Its first tick comes at once, the next ones every 30 s: each tries again for as long.
+    await client.startAutoRefresh()
+    await until(() => proxy.exchanges.some(refreshes('503')))
+    proxy.fault = 'lost'
+    await until(() => proxy.exchanges.some(refreshes('0')))
+    proxy.fault = undefined
+    await until(() => events.includes('TOKEN_REFRESHED'))
+    const { data } = await client.getSession()
+
+    expect(data.session?.refresh_token).not.toBe(first)
+    expect(events).not.toContain('SIGNED_OUT')
+    expect(await auth.registry.count(EMAIL)).toBe(1)
+  })
+
+  it('tells its app SIGNED_OUT after an endAll elsewhere, by its timer', async () => {
+    const { url, auth } = await site()
+    const { client, events, signIn, expire } = clientOf(url)
+    await signIn()
+    await auth.registry.endAll(EMAIL, { reason: 'password-changed', actor: { type: 'user' } })
+    onTestFinished(() => client.stopAutoRefresh())
+    expire()
+    await client.startAutoRefresh()
+
+    await until(() => events.includes('SIGNED_OUT'))
+  })
+
   it('goes on after a reply that was lost, with the token it had', async () => {
     const { url, auth } = await site()
     const proxy = await startLossyProxy(url)

@@ -1,8 +1,11 @@
 import { lookup } from 'node:dns/promises'
 import { Agent, createServer, get, type IncomingMessage, type RequestListener } from 'node:http'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { hashPassword, localUsers } from '../../lib/auth/passwords.ts'
+import { createGate } from '../store/gate.ts'
+import { until } from '../support/until.ts'
 import { observeArgon2 } from './observed-argon2.ts'
 
 const SIGN_INS = 500
@@ -97,5 +100,38 @@ describe('500 sign-ins at once', () => {
       `${done} of ${SIGN_INS} signed in; refused within ${percentile(refusalTimes, 0.99)} (p99), ${percentile(refusalTimes, 1)} (max); ` +
         `another route p99 ${percentile(healthTimes, 0.99)}, dns.lookup max ${percentile(lookupTimes, 1)}`,
     )
+  })
+
+  it('are refused, and other routes and lookups served, while not one hash has ended', async () => {
+    const passwordHash = await hashPassword('right')
+    const authenticate = localUsers({ find: async () => ({ id: 1, passwordHash }) })
+    let refused = 0
+    const origin = await listening((req, res) => {
+      if (req.url === '/health') return res.end('well')
+      return authenticate({ grant: 'password', username: 'ann', password: 'right', req }).then(
+        () => res.end('done'),
+        (error: { readonly status: number }) => {
+          refused += 1
+          res.writeHead(error.status).end()
+        },
+      )
+    })
+    const held = createGate()
+    // A fake that hashes no sooner than it is let: what waited for a hash would wait for ever.
+    vi.spyOn(createRequire(import.meta.url)('@node-rs/argon2'), 'verify').mockImplementation(async () => {
+      await held.opened
+      return true
+    })
+    const agent = new Agent({ keepAlive: true })
+    closing.push(() => agent.destroy())
+    const signIns = Array.from({ length: SIGN_INS }, () => statusOf(`${origin}/token`, agent))
+    await until(() => refused === SIGN_INS - 18)
+
+    expect(await statusOf(`${origin}/health`, agent)).toBe(200)
+    expect((await lookup('localhost')).address).toBeTruthy()
+    held.open()
+    const statuses = await Promise.all(signIns)
+    expect(statuses.filter((status) => status === 200)).toHaveLength(18)
+    expect(statuses.filter((status) => status === 503)).toHaveLength(SIGN_INS - 18)
   })
 })

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { accessTo, type RegistryAccess } from '../../lib/registry/access.ts'
 import { handleOf, ownerName } from '../../lib/session/names.ts'
 import type { SessionRecord } from '../../lib/session/records.ts'
+import { generateSession } from '../store/live-session.ts'
 import { storeKinds } from '../store/stores.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
@@ -74,24 +75,45 @@ describe.each(storeKinds())('A store of token sessions $name', (kind) => {
     expect(await access.tokenRecords.read(handle)).toBeDefined()
   })
 
-  test('refuses what is unsigned, of another session, or of another user, each with an event', async () => {
-    const { access, place, signIn, refresh, invalid } = await scene()
-    const tokens = [await signIn('alice'), await signIn('alice'), await signIn('alice')].map(
-      ({ refresh_token: token }) => token,
-    )
-    const [unsigned = '', moved = '', foreign = ''] = tokens.map(handleOfToken)
+  test('refuses what is unsigned, of another session, another user, or another kind, each with an event', async () => {
+    const { access, place, store, signIn, refresh, invalid } = await scene()
+    const tokens: string[] = []
+    for (let at = 0; at < 4; at += 1) tokens.push((await signIn('alice')).refresh_token)
+    const [unsigned = '', moved = '', foreign = '', otherKind = ''] = tokens.map(handleOfToken)
     const record = await read(access, foreign)
     const meta = { ...record.meta, owner: ownerName('mallory') }
     const stolen = await access.tokenRecords.seal('token', foreign, { meta, body: record.body })
+    const cookie = generateSession(store, 'cookie', { content: { userId: 'alice' } })
+    await store.set('cookie', cookie)
     const other = await access.backend.get(foreign, 65_536)
-    if (typeof other !== 'object') throw new Error('There is no record')
+    const ofCookies = await access.backend.get(store.handle('cookie'), 65_536)
+    if (typeof other !== 'object' || typeof ofCookies !== 'object') throw new Error('There is no record')
 
     await place.plant(unsigned, Buffer.from('{"user":{"id":"alice"},"gen":0}'))
     await place.plant(moved, other.blob)
     await place.plant(foreign, stolen.blob)
+    await place.plant(otherKind, ofCookies.blob)
     for (const token of tokens) expect((await refresh(token)).status).toBe(400)
-    await until(() => invalid.length >= 3)
-    expect(new Set(invalid)).toEqual(new Set([unsigned, moved, foreign]))
+    await until(() => invalid.length >= 4)
+    expect(new Set(invalid)).toEqual(new Set([unsigned, moved, foreign, otherKind]))
+  })
+
+  test('gets all and deletes all of one user and kind, and leaves other users and kinds alone', async () => {
+    const { store, signIn, refresh } = await scene()
+    const cookie = generateSession(store, 'cookie', { content: { userId: 'alice' } })
+    await store.set('cookie', cookie)
+    const tokens = [await signIn('alice'), await signIn('alice')].map(({ refresh_token: token }) => token)
+    const { refresh_token: bobs } = await signIn('bob')
+    const { registry } = store
+    const handles = tokens.map(handleOfToken)
+
+    const listed = await registry.list('alice', { kind: 'token' })
+    expect(new Set(listed.map(({ handle }) => handle))).toEqual(new Set(handles))
+    const { ended } = await registry.endAll('alice', { kind: 'token' })
+    expect(new Set(ended)).toEqual(new Set(handles))
+    for (const token of tokens) expect((await refresh(token)).status).toBe(400)
+    expect((await registry.list('alice')).map(({ kind: one }) => one)).toEqual(['session'])
+    expect((await refresh(bobs)).status).toBe(200)
   })
 
   test('keeps a session without a hard end for as long as it is refreshed, and loses one that is not', async () => {

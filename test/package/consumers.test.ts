@@ -13,7 +13,14 @@ const COMPILE_TIMEOUT_MS = 240_000
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   readonly devDependencies: Readonly<Record<string, string>>
 }
-const DEPENDENCIES = ['@types/express-session', '@types/express', '@types/node', 'ioredis', 'ioredis6']
+const DEPENDENCIES = [
+  '@types/express-session',
+  '@types/express',
+  '@types/node',
+  'express-oauth2-jwt-bearer',
+  'ioredis',
+  'ioredis6',
+]
 
 let folder: string
 let tarball: { path: string; files: string[] }
@@ -121,7 +128,7 @@ describe('The packed package', () => {
     expect(elsewhere).toEqual(expected)
   })
 
-  it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler', 'ts-required-keys'])(
+  it.each(['ts-nodenext-esm', 'ts-nodenext-cjs', 'ts-bundler', 'ts-required-keys', 'ts-beside-bearer'])(
     'compiles strictly and runs in %s',
     async (name) => {
       const project = await install(name, DEPENDENCIES)
