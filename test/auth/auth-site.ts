@@ -48,7 +48,12 @@ export interface AuthSite {
   refresh(token: string): Promise<Reply<TokenReply>>
 }
 
-type Given<Options> = Partial<Options> & { readonly make?: typeof express; readonly parsers?: boolean }
+type Given<Options> = Partial<Options> & {
+  readonly make?: typeof express
+  readonly parsers?: boolean
+  /** The build of the router. @defaultValue this one */
+  readonly build?: { readonly createAuthRouter: typeof createAuthRouter }
+}
 
 export interface StatefulSite extends AuthSite {
   readonly auth: StatefulAuthRouter
@@ -58,7 +63,8 @@ export interface StatefulSite extends AuthSite {
 export async function statefulSite(
   options: Given<StatefulAuthOptions> & Pick<StatefulAuthOptions, 'store'>,
 ): Promise<StatefulSite> {
-  return startSite(options, (required) => createAuthRouter({ ...required, ...given(options) }))
+  const build = options.build ?? { createAuthRouter }
+  return startSite(options, (required) => build.createAuthRouter({ ...required, ...given(options) }))
 }
 
 /** The same without a store. */
@@ -68,7 +74,7 @@ export async function statelessSite(
   return startSite(options, (required) => createAuthRouter({ ...required, ...given(options) }))
 }
 
-function given<Options extends Given<unknown>>({ make, parsers, ...options }: Options) {
+function given<Options extends Given<unknown>>({ make, parsers, build, ...options }: Options) {
   return options
 }
 

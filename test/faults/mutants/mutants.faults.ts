@@ -3,9 +3,10 @@ import { Random } from '../../support/random.ts'
 import { SEED } from '../../support/seed.ts'
 import { PlantedSecret } from '../planted-secret.ts'
 import { type MakeStore, Standalone } from '../standalone.ts'
+import { authMutants } from './auth-mutants.ts'
 import { findings, runRound } from './mutant.ts'
 import { mutants, workloadMutants } from './mutants.ts'
-import { mutatedBuild } from './mutated-build.ts'
+import { type AuthBuild, mutatedAuth, mutatedBuild } from './mutated-build.ts'
 import { ProbeSite } from './probe-site.ts'
 import { probedMutants } from './probed-mutants.ts'
 
@@ -83,6 +84,26 @@ describe('one probe finds a mutant in which', () => {
       await ground.close()
     }
   }
+})
+
+describe('one probe of the token routes finds a mutant in which', () => {
+  let sound: AuthBuild
+
+  beforeAll(async () => {
+    sound = await mutatedAuth('sound-auth', [])
+  })
+
+  it.each(named(authMutants.filter(({ name }) => chosen.has(name))))(
+    '%s',
+    async (name, { patches, holds }) => {
+      const mutated = await mutatedAuth(name, patches)
+
+      expect({ sound: await holds(sound), mutant: await holds(mutated) }).toEqual({
+        sound: true,
+        mutant: false,
+      })
+    },
+  )
 })
 
 function sampled(names: readonly string[]): ReadonlySet<string> {

@@ -1,3 +1,4 @@
+import { authMutants } from './auth-mutants.ts'
 import { failureMutants } from './failure-mutants.ts'
 import type { Mutant, WorkloadMutant } from './mutant.ts'
 import { probedMutants } from './probed-mutants.ts'
@@ -12,4 +13,4 @@ export const workloadMutants: readonly WorkloadMutant[] = [
   ...registryMutants,
 ]
 
-export const mutants: readonly Mutant[] = [...workloadMutants, ...probedMutants]
+export const mutants: readonly Mutant[] = [...workloadMutants, ...probedMutants, ...authMutants]

@@ -18,6 +18,20 @@ type StoreClass = new (options: ValkeyStoreOptions) => StoreUnderTest
 
 /** The store of a copy of lib/ in which something is changed. Throws if what is to be changed is not there once. */
 export async function mutatedBuild(name: string, patches: readonly Patch[]): Promise<MakeStore> {
+  const built = await imported('store/valkey-store.ts', name, patches)
+  const { ValkeyStore } = built as { readonly ValkeyStore: StoreClass }
+  return (options) => new ValkeyStore(options)
+}
+
+/** The entry point of tokens, of such a copy. */
+export type AuthBuild = typeof import('../../../lib/auth/index.ts')
+
+/** As {@link mutatedBuild}, of the entry point of tokens. */
+export async function mutatedAuth(name: string, patches: readonly Patch[]): Promise<AuthBuild> {
+  return (await imported('auth/index.ts', name, patches)) as AuthBuild
+}
+
+async function imported(file: string, name: string, patches: readonly Patch[]): Promise<unknown> {
   // Inside the project, so that dependencies are found.
   const folder = join(ROOT, '.cache', 'mutants', `${name.replaceAll(/\W+/g, '-')}-${process.pid}`)
   rmSync(folder, { recursive: true, force: true })
@@ -25,9 +39,7 @@ export async function mutatedBuild(name: string, patches: readonly Patch[]): Pro
   cpSync(join(ROOT, 'tsconfig.json'), join(folder, 'tsconfig.json'))
   try {
     for (const patch of patches) apply(folder, patch)
-    const built = await import(/* @vite-ignore */ pathToFileURL(join(folder, 'store/valkey-store.ts')).href)
-    const { ValkeyStore } = built as { readonly ValkeyStore: StoreClass }
-    return (options) => new ValkeyStore(options)
+    return await import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
