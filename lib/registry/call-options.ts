@@ -45,6 +45,7 @@ export const END_ALL_OPTIONS = { except: current, kind, ...END_OPTIONS } satisfi
 
 export const WATCH_OPTIONS = {
   signal: (value, name) => signalOf(name, value),
+  kind,
 } satisfies OptionTable<WatchOptions>
 
 export interface ReplicaTerms {

@@ -172,9 +172,11 @@ export interface SessionRegistry {
   /**
    * Watches for the end of one session, or of each session of a user, on whatever node: await its `ended`, or iterate it.
    * Reports at once as a rule, and within `watchIntervalMs` always, as long as the backend can be reached. `signal` stops the
-   * watch.
+   * watch. With a `kind`, only a user's sessions of that kind are reported, and those whose kind is not known, such as of the
+   * oldest of more than 100 that end at once.
    *
-   * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`.
+   * @throws TypeError if the target is not exactly one of `{ sid }`, `{ handle }` and `{ userId }`, or a `kind` is given with
+   * one session.
    * @throws SessionIdError if the session id cannot be one.
    * @throws StoreClosedError after `close`.
    *
@@ -189,5 +191,8 @@ export interface SessionRegistry {
    * }
    * ```
    */
-  watch(target: WatchTarget, options?: { readonly signal?: AbortSignal | undefined }): SessionWatch
+  watch(
+    target: WatchTarget,
+    options?: { readonly signal?: AbortSignal | undefined; readonly kind?: 'session' | 'token' | undefined },
+  ): SessionWatch
 }

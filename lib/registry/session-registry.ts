@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Backend, EndedHandles, Fate } from '../backend/backend.ts'
 import { PAGE_SIZE } from '../backend/registry.ts'
 import { failInDoubt, late, type Operations, type Step } from '../operations.ts'
-import { readOptions } from '../option.ts'
+import { optionError, readOptions } from '../option.ts'
 import type { Sealer } from '../seal/sealer.ts'
 import { decodeEnding, type EndingTerms, endingOf, type SessionEnding } from '../session/ending.ts'
 import type { UserId } from '../session/names.ts'
@@ -64,6 +65,8 @@ export interface SessionRegistryParts {
 // The cursor of a page without members, to read its pending handles only.
 const PAST_MEMBERS = '0'
 const LONGEST_LIST_MS = 10_000
+// A registry learns how a session ended a moment after the session has.
+const HISTORY_WAITS_MS = [0, 20, 100, 500, 2000]
 // Longer than it takes to end 100,000 sessions on an idle server.
 const LONGEST_END_MS = 60_000
 
@@ -79,7 +82,9 @@ export class SealedSessionRegistry implements SessionRegistry {
     this.#list = new SessionList(parts)
     const { backend, watchIntervalMs: intervalMs } = parts
     const look = (handles: readonly string[]) => this.#look(handles)
-    this.#watchers = new SessionWatchers({ backend, registry: backend.lookout.registry, look, intervalMs })
+    const kindOf = (owner: string, handle: string) => this.#endedKind(owner, handle)
+    const { registry } = backend.lookout
+    this.#watchers = new SessionWatchers({ backend, registry, look, kindOf, intervalMs })
   }
 
   list(userId: UserId, options: ListOptions = {}): Promise<RegisteredSession[]> {
@@ -140,7 +145,10 @@ export class SealedSessionRegistry implements SessionRegistry {
 
   watch(target: WatchTarget, options: WatchOptions = {}): SessionWatch {
     const terms = readOptions(options, WATCH_OPTIONS, 'watch')
-    return this.#watchers.watch(watchedOf(target), terms)
+    const watched = watchedOf(target)
+    if (terms.kind !== undefined && 'handle' in watched)
+      throw optionError('kind', 'left out where the target is one session')
+    return this.#watchers.watch(watched, terms)
   }
 
   /** Ends all watches. Called by the store's `close`. */
@@ -240,6 +248,18 @@ export class SealedSessionRegistry implements SessionRegistry {
       return { state: 'ended', ending: ending ?? (await untold('unknown')), owner: fate.owner }
     }
     return Promise.all(fates.map(judge))
+  }
+
+  async #endedKind(owner: string, handle: string): Promise<RecordKind | undefined> {
+    const { lookout } = this.#parts.backend
+    for (const ms of HISTORY_WAITS_MS) {
+      await delay(ms, undefined, { ref: false })
+      const roster = await lookout.registry.roster(owner).catch(() => undefined)
+      const history = roster?.departed.filter((one) => one.handle === handle) ?? []
+      const [ended] = await this.#list.ended(history).catch(() => [])
+      if (ended !== undefined) return ended.kind
+    }
+    return undefined
   }
 
   async #ending(handle: string): Promise<SessionEnding | undefined> {

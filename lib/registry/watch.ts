@@ -1,8 +1,10 @@
 import { SessionWatchBehindError } from '../errors.ts'
 import type { SessionEnding } from '../session/ending.ts'
+import type { RecordKind } from '../session/records.ts'
 
 export interface WatchOptions {
   readonly signal?: AbortSignal | undefined
+  readonly kind?: RecordKind | undefined
 }
 
 /** A session that ended, and how. */
@@ -22,7 +24,11 @@ const MAX_REPORTED = 1000
 /** The endings of one watch. The registry holds it, the app holds the {@link SessionWatch} that reads it. */
 export class WatchFeed {
   readonly #stop: () => void
+  /** The kind of sessions that it is for; `undefined` for both. */
+  readonly kind: RecordKind | undefined
   readonly #reported = new Set<string>()
+  /** Sessions of another kind that have ended. */
+  readonly #skipped = new Set<string>()
   readonly #unread: WatchedEnding[] = []
   readonly #waiting: Waiting[] = []
   readonly ended: Promise<WatchedEnding>
@@ -32,8 +38,9 @@ export class WatchFeed {
   #isLeft = false
   #isOver = false
 
-  constructor(stop: () => void) {
+  constructor(stop: () => void, kind?: RecordKind) {
     this.#stop = stop
+    this.kind = kind
     this.ended = new Promise((resolve, reject) => {
       this.#resolveFirst = resolve
       this.#rejectFirst = reject
@@ -44,13 +51,23 @@ export class WatchFeed {
 
   /** Reports an ending, once for each session. */
   report(ending: WatchedEnding): void {
-    if (this.#isOver || !this.#isNews(ending.handle)) return
+    if (this.#isOver || !isNew(ending.handle, this.#reported)) return
     this.#resolveFirst(ending)
     const next = this.#waiting.shift()
     if (next) next.resolve({ done: false, value: ending })
     else if (this.#unread.length < MAX_UNREAD) this.#unread.push(ending)
     else this.#failure = new SessionWatchBehindError(MAX_UNREAD)
     if (this.#failure || this.#isLeft) this.finish(this.#failure)
+  }
+
+  /** Returns whether the kind of this ended session is still to be found out. */
+  asksFor(handle: string): boolean {
+    return !this.#isOver && !this.#reported.has(handle) && !this.#skipped.has(handle)
+  }
+
+  /** Notes an ended session of another kind. */
+  skip(handle: string): void {
+    isNew(handle, this.#skipped)
   }
 
   finish(reason: unknown): void {
@@ -76,15 +93,15 @@ export class WatchFeed {
     if (this.#isOver) return DONE
     return new Promise((resolve) => this.#waiting.push({ resolve }))
   }
+}
 
-  // A handle that is reported again moves to the end, so it is forgotten last.
-  #isNews(handle: string): boolean {
-    const isNews = !this.#reported.delete(handle)
-    this.#reported.add(handle)
-    const [oldest] = this.#reported
-    if (this.#reported.size > MAX_REPORTED && oldest !== undefined) this.#reported.delete(oldest)
-    return isNews
-  }
+/** Adds a handle, and returns whether it was new. One that is found again is the last to be forgotten. */
+function isNew(handle: string, known: Set<string>): boolean {
+  const wasNew = !known.delete(handle)
+  known.add(handle)
+  const [oldest] = known
+  if (known.size > MAX_REPORTED && oldest !== undefined) known.delete(oldest)
+  return wasNew
 }
 
 /**

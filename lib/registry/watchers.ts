@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backend, EndNotice, Lookout } from '../backend/backend.ts'
 import { StoreClosedError } from '../errors.ts'
 import type { SessionEnding } from '../session/ending.ts'
+import type { RecordKind } from '../session/records.ts'
 import { FeedWatch, type SessionWatch, type WatchedEnding, WatchFeed, type WatchOptions } from './watch.ts'
 
 /** The session, or owner of sessions, that a watch is on. */
@@ -22,6 +23,8 @@ export interface SessionWatchersParts {
    * `undefined` where the state is unknown. Never rejects.
    */
   readonly look: (handles: readonly string[]) => Promise<readonly (Observation | undefined)[]>
+  /** Returns the kind of a session of the owner that has ended; `undefined` where it cannot be found out. Never rejects. */
+  readonly kindOf: (owner: string, handle: string) => Promise<RecordKind | undefined>
   /** Longest time between two checks of a session. */
   readonly intervalMs: number
 }
@@ -78,11 +81,11 @@ export class SessionWatchers {
     })
   }
 
-  watch(watched: Watched, { signal }: WatchOptions): SessionWatch {
+  watch(watched: Watched, { signal, kind }: WatchOptions): SessionWatch {
     const feed = new WatchFeed(() => {
       this.#remove(watched, feed)
       if (signal) this.#release(signal, feed)
-    })
+    }, kind)
     this.#add(watched, feed)
     const watch = new FeedWatch(feed)
     this.#dropped.register(watch, feed)
@@ -257,8 +260,12 @@ export class SessionWatchers {
     if (observation.state !== 'ended' || observation.owner !== user) return
     const { ending } = observation
     for (const [feed, since] of feeds)
-      void since.then((sinceMs) => {
-        if (ending.at.getTime() >= sinceMs - LEEWAY_MS) feed.report({ handle, ...ending })
+      void since.then(async (sinceMs) => {
+        if (ending.at.getTime() < sinceMs - LEEWAY_MS || !feed.asksFor(handle)) return
+        const kind = feed.kind && (await this.#parts.kindOf(user, handle))
+        // Rather one too many than one missed.
+        if (kind === undefined || kind === feed.kind) feed.report({ handle, ...ending })
+        else feed.skip(handle)
       })
   }
 

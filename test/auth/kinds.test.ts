@@ -144,6 +144,37 @@ describe.each(storeKinds())('Cookie sessions and token sessions $name', (kind) =
     expect(await closed).toEqual([[4401, 'logout']])
   })
 
+  test('are watched by kind, whichever ends first', async () => {
+    const { store, signIn, post, browse } = await scene()
+    const stop = new AbortController()
+    const { signal } = stop
+    const { registry } = store
+    const firstOf = async (one: 'session' | 'token') =>
+      (await registry.watch({ userId: 'alice' }, { signal, kind: one }).ended).handle
+    const watched = { session: firstOf('session'), token: firstOf('token') }
+    await browse('cookie', 'alice')
+    const tokens = [await signIn('alice'), await signIn('alice')]
+    await registry.end({ handle: sidOf(tokens[0]?.refresh_token ?? '') })
+    await post('/auth/logout', {}, tokens[1]?.access_token ?? '')
+    await store.destroy('cookie')
+
+    expect(await watched.session).toBe(store.handle('cookie'))
+    expect(tokens.map(({ refresh_token: token }) => sidOf(token))).toContain(await watched.token)
+    await browse('another', 'alice')
+    const later = firstOf('token')
+    await store.destroy('another')
+    const { refresh_token: last } = await signIn('alice')
+    await registry.endAll('alice', { kind: 'token' })
+    expect([sidOf(last), ...tokens.map(({ refresh_token: token }) => sidOf(token))]).toContain(await later)
+    stop.abort()
+    expect(() => registry.watch({ handle: sidOf(last) }, { kind: 'token' })).toThrow(
+      /"kind" must be left out/,
+    )
+    expect(() => registry.watch({ userId: 'alice' }, { kind: 'cookie' as 'token' })).toThrow(
+      /"kind" must be one of/,
+    )
+  })
+
   test('are both checked against the registry on each read, where the store does so', async () => {
     const place = kind.place({ clock: new TestClock() })
     const { signIn, send } = await statefulSite({ store: place.share({ verifyOwner: 'always' }) })
