@@ -50,7 +50,8 @@ export function page(
 }
 
 function header(request: Request): Html {
-  const { user, isUnknown } = request.res?.locals ?? {}
+  const user = request.res?.locals['user']
+  const isUnknown = request.res?.locals['isUnknown']
   const device = SLOTS[slotOf(request)]
   return html`<header class="top">
       ${headerDrawing()}

@@ -36,5 +36,3 @@ export interface Finding {
   /** Why and where a call to the server failed, if one did. */
   readonly failure?: FailureCause
 }
-
-export type FindingCode = Finding['code']

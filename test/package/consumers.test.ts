@@ -141,17 +141,18 @@ describe('The packed package', () => {
   )
 })
 
-// The aliases are those of package.json; the supported versions are those of README.
+// The aliases are those of package.json; the supported versions are those of README. The demo is a program of this
+// repository, beside connect-redis on redis, whose types TypeScript 5.0 cannot parse.
 describe.each([
-  ['5.0', 'typescript50'],
-  ['7', 'typescript7'],
-])('TypeScript %s', (version, compiler) => {
+  ['5.0', 'typescript50', ['examples/demo']],
+  ['7', 'typescript7', []],
+])('TypeScript %s', (version, compiler, exclude) => {
   const program = join(ROOT, 'node_modules', compiler, 'bin/tsc')
 
   it(
-    'compiles the README, every example and a switch over every error code',
+    `compiles the README, every example${exclude.length > 0 ? ' but the demo' : ''} and a switch over every error code`,
     async () => {
-      const project = await installWithPages(compiler)
+      const project = await installWithPages(compiler, exclude)
 
       expect(await run(project, [program, '-v'])).toContain(`Version ${version}.`)
       await run(project, [program, '-p', 'tsconfig.pages.json'])
@@ -161,7 +162,7 @@ describe.each([
 })
 
 /** The consumer `ts-nodenext-esm` with the README's code and the examples of the packed package beside it. */
-async function installWithPages(name: string): Promise<string> {
+async function installWithPages(name: string, exclude: readonly string[]): Promise<string> {
   const project = join(folder, name)
   cpSync(join(import.meta.dirname, 'consumers/ts-nodenext-esm'), project, { recursive: true })
   await installPackage(project, tarball.path, Object.keys(manifest.devDependencies))
@@ -175,6 +176,7 @@ async function installWithPages(name: string): Promise<string> {
     extends: './tsconfig.json',
     compilerOptions: { noEmit: true, allowImportingTsExtensions: true },
     include: ['examples/**/*.ts', 'readme/*.ts'],
+    exclude,
   }
   writeFileSync(join(project, 'tsconfig.pages.json'), JSON.stringify(config))
   return project

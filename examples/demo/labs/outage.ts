@@ -52,7 +52,7 @@ export async function runOutage(terms: OutageTerms, report: (run: OutageRun) => 
   const { store, server, outage, phaseMs } = terms
   const app = await serve(outageApp(store))
   const visitor = new Visitor(app.origin)
-  const traffic = new Traffic({ app, visitor, everyMs: terms.everyMs }, (samples, phase) =>
+  const traffic: Traffic = new Traffic({ app, visitor, everyMs: terms.everyMs }, (samples, phase) =>
     report({ outage, phase, samples, outageMs: traffic.outageMs }),
   )
   try {
@@ -156,7 +156,7 @@ class Traffic {
   }
 
   #sorted(): readonly OutageSample[] {
-    return this.#samples.toSorted((one, other) => one.atMs - other.atMs)
+    return [...this.#samples].sort((one, other) => one.atMs - other.atMs)
   }
 }
 

@@ -36,7 +36,7 @@ export class Visitor {
       redirect: 'manual',
     })
     const text = await reply.text()
-    this.#cookie = reply.headers.getSetCookie()[0]?.split(';', 1)[0] ?? this.#cookie
+    this.#cookie = reply.headers.get('set-cookie')?.split(';', 1)[0] ?? this.#cookie
     return { status: reply.status, text, ms: performance.now() - from }
   }
 }
