@@ -7,7 +7,7 @@ import { Visitor } from './visitor.ts'
 export const OUTAGES = ['freeze', 'fill', 'read-only', 'kill'] as const
 export type Outage = (typeof OUTAGES)[number]
 
-const MAX_RECOVERY_MS = 15_000
+const MAX_WAIT_MS = 15_000
 const USER = 'outage-lab'
 
 /** A server that may be broken: what begins an outage, and what ends it. */
@@ -58,6 +58,7 @@ export async function runOutage(terms: OutageTerms, report: (run: OutageRun) => 
   try {
     await visitor.post(`/sign-in/${USER}`)
     traffic.begin()
+    await traffic.succeeds('before')
     await delay(phaseMs)
     traffic.enter('during')
     try {
@@ -67,7 +68,7 @@ export async function runOutage(terms: OutageTerms, report: (run: OutageRun) => 
       await server[outage].end()
     }
     traffic.enter('after')
-    await traffic.recovered()
+    await traffic.succeeds('after')
     await delay(phaseMs)
     const samples = await traffic.end()
     const isSignedIn = (await visitor.get('/session')).text.includes(USER)
@@ -119,11 +120,11 @@ class Traffic {
     }, this.#terms.everyMs)
   }
 
-  /** Resolves when a write has succeeded that was sent after the outage, or when waiting for one is in vain. */
-  async recovered(): Promise<void> {
+  /** Resolves when a write of this phase has succeeded, or when waiting for one is in vain. */
+  async succeeds(wanted: Phase): Promise<void> {
     const isOne = ({ phase, kind, status }: OutageSample) =>
-      phase === 'after' && kind === 'write' && status < 300
-    const untilMs = performance.now() + MAX_RECOVERY_MS
+      phase === wanted && kind === 'write' && status < 300
+    const untilMs = performance.now() + MAX_WAIT_MS
     while (!this.#samples.some(isOne) && performance.now() < untilMs) await delay(this.#terms.everyMs)
   }
 
@@ -143,7 +144,7 @@ class Traffic {
     const sent = reply.then(({ status, ms, text }) => {
       this.#open.delete(sent)
       // What the outage met on its way is part of it.
-      const phase = this.#phase === 'during' ? 'during' : sentIn
+      const phase = this.#phase === 'before' || sentIn === 'after' ? sentIn : 'during'
       const isStranger = status < 400 && !text.includes(USER)
       this.#samples.push({ kind, atMs, ms, status, phase, isStranger })
       this.#report(this.#sorted(), this.#phase)
