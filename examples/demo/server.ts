@@ -58,6 +58,8 @@ function stopOnSignal(stop: () => Promise<void>): void {
     if (isStopping) return
     isStopping = true
     await stop()
+    // A lab that runs still waits for its own outage to end.
+    process.exit()
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, once)
 }
