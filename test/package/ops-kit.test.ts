@@ -79,7 +79,14 @@ describe('The rules and the dashboard', () => {
       const response = await fetch(program.origin)
       const cookie = response.headers.getSetCookie()[0]?.split(';')[0] ?? ''
       await fetch(`${program.origin}/sign-out`, { headers: { cookie } })
-      exposition = await (await fetch(`${program.origin}/metrics`)).text()
+      // The server tells the store of the ending in its own time.
+      await until(
+        async () => {
+          exposition = await (await fetch(`${program.origin}/metrics`)).text()
+          return exposition.includes('session_decisions_total{')
+        },
+        { what: 'a decision is counted' },
+      )
     } finally {
       await program.stop()
     }
