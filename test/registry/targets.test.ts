@@ -112,7 +112,7 @@ test.each([
     () => store.registry.list('alice', { curent: { handle } } as object),
     'includeEnded, limit, current, kind',
   ],
-  ['watch', () => store.registry.watch({ handle }, { singal: 1 } as object), 'signal'],
+  ['watch', () => store.registry.watch({ handle }, { singal: 1 } as object), 'signal, kind'],
   ['commit', () => store.commit({} as never, { saveUninitialised: true } as object), 'saveUninitialized'],
 ])('an unknown option of %s is answered with all that it knows', async (name, call, known) => {
   const { message } = (await failureOf((async () => call())())) as Error
