@@ -157,7 +157,10 @@ export interface Backend {
   subscribe(listener: NoticeListener): () => void
   /** Iterates the handles of all records, in batches, each handle at least once. */
   handles(): AsyncIterable<readonly string[]>
-  /** Returns the time of the backend in ms, the only clock that decides what has expired; without a promise where it is known. */
+  /**
+   * Returns the time of the backend in ms, the only clock that decides what has expired; without a promise where it is known.
+   * Never throws: it may reject.
+   */
   now(): number | Promise<number>
   /**
    * Returns how many replicas certainly have the endings of these handles and the epoch of the owner; the least of all

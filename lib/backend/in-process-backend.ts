@@ -135,9 +135,8 @@ export class InProcessBackend implements Backend {
     }
   }
 
-  now(): number {
-    this.#checkOpen()
-    return this.#now()
+  now(): number | Promise<number> {
+    return this.#isClosed ? Promise.reject(new StoreClosedError()) : this.#now()
   }
 
   async mark(mark: string): Promise<string[]> {

@@ -164,7 +164,7 @@ export class ValkeyBackend implements Backend {
    * none came for a minute. In a cluster it is the time of the primary that replied last.
    */
   now(): number | Promise<number> {
-    if (this.#closing) throw new StoreClosedError()
+    if (this.#closing) return Promise.reject(new StoreClosedError())
     const nowMs = this.#clock.read()
     if (nowMs !== undefined) return nowMs
     this.#asking ??= this.#askTime(this.#commands).finally(() => {

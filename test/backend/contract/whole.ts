@@ -130,6 +130,15 @@ function describeClockAndLife(create: CreateSubject): void {
       for (const call of calls) await expect(call).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
     })
 
+    it('rejects, and never throws, when it is asked for the time after it was closed', async () => {
+      const { backend } = subject()
+      await backend.close()
+
+      const asked = backend.now()
+
+      await expect(Promise.resolve(asked)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
+    })
+
     it('lets 100 calls in flight settle when it is closed', async () => {
       const { backend } = subject()
       await backend.ping()
