@@ -220,6 +220,11 @@ const connectionProbes: readonly ProbedMutant[] = [
         from: 'const isConnected = this.#connection.isReady && ',
         to: 'const isConnected = ',
       },
+      {
+        file: 'backend/valkey/commands/command-runner.ts',
+        from: 'if (!this.#connection.isReady) {',
+        to: 'if (false) {',
+      },
     ],
     async holds(ground) {
       const { proxy } = ground.site
