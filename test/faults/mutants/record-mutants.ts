@@ -47,7 +47,7 @@ export const recordMutants: readonly WorkloadMutant[] = [
       {
         file: 'store/sessions.ts',
         from: 'const touched = this.#backend.touch(tracked.handle, ttlMs, isExtension)',
-        to: `const touched = this.#records.seal('session', tracked.handle, record)
+        to: `const touched = Promise.resolve(this.#records.seal('session', tracked.handle, record))
           .then((sealed) => this.#records.put(sealed, { expect: { kind: 'any' }, ttlMs })).then(() => undefined)`,
       },
     ],

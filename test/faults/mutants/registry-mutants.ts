@@ -50,7 +50,7 @@ export const registryMutants: readonly WorkloadMutant[] = [
       {
         file: MEMBERSHIP,
         from: 'const evicted = await this.#evict(owner, handle, reply.pending)',
-        to: 'const evicted = reply.pending as never',
+        to: 'const evicted = await (Promise.resolve(reply.pending) as Promise<never>)',
       },
       {
         file: MEMBERSHIP,
